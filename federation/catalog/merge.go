@@ -1,0 +1,423 @@
+package catalog
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// dirty collects what a write touched, so that each is rebuilt once.
+type dirty struct {
+	services   map[ServiceName]struct{}
+	conditions bool
+}
+
+func newDirty() *dirty { return &dirty{services: map[ServiceName]struct{}{}} }
+
+// replace puts a record of a region in the place of its old value and notes what
+// that touches; a nil old is an addition, a nil next a removal.
+func (c *Catalog) replace(region string, k RecordKey, old, next *Record, d *dirty) {
+	st := c.regions[region]
+	st.put(k, next)
+	switch k.Kind() {
+	case RecordSet:
+		c.replaceSet(region, st, old, next, d)
+	case RecordHealth:
+		d.services[cmp.Or(next, old).Health.Service] = struct{}{}
+	case RecordCluster:
+		c.replaceCluster(old, next, d)
+	case RecordReplica:
+		if old != nil {
+			st.unplace(Locality{Region: region, Zone: old.Replica.Zone}, d)
+		}
+		if next != nil {
+			st.place(Locality{Region: region, Zone: next.Replica.Zone}, d)
+		}
+		d.conditions = true
+	case RecordRegion:
+		c.reindexOwnership(d)
+		d.conditions = true
+	default:
+		d.conditions = true
+	}
+}
+
+func (st *regionState) put(k RecordKey, r *Record) {
+	if r == nil {
+		delete(st.records, k)
+		delete(st.facts, k)
+		return
+	}
+	st.records[k] = r
+	if kind := k.Kind(); kind != RecordSet && kind != RecordHealth {
+		st.facts[k] = r
+	}
+}
+
+func (st *regionState) place(l Locality, d *dirty) {
+	st.places[l]++
+	d.conditions = d.conditions || st.places[l] == 1
+}
+
+func (st *regionState) unplace(l Locality, d *dirty) {
+	if st.places[l]--; st.places[l] <= 0 {
+		delete(st.places, l)
+		d.conditions = true
+	}
+}
+
+func (c *Catalog) replaceSet(region string, st *regionState, old, next *Record, d *dirty) {
+	if next != nil {
+		for i := range next.Set.Endpoints {
+			st.place(Locality{Region: region, Zone: next.Set.Endpoints[i].Zone}, d)
+		}
+		c.indexSet(region, next.Set)
+		d.services[next.Set.Service] = struct{}{}
+	}
+	if old != nil {
+		for i := range old.Set.Endpoints {
+			st.unplace(Locality{Region: region, Zone: old.Set.Endpoints[i].Zone}, d)
+		}
+		if sets := c.byName[old.Set.Service]; next == nil && sets[old.Set.SetKey] == region {
+			delete(sets, old.Set.SetKey)
+		}
+		d.services[old.Set.Service] = struct{}{}
+	}
+}
+
+func (c *Catalog) indexSet(region string, set *EndpointSet) {
+	if !c.mayWrite(region, set.Cluster) {
+		return
+	}
+	if c.byName[set.Service] == nil {
+		c.byName[set.Service] = map[SetKey]string{}
+	}
+	c.byName[set.Service][set.SetKey] = region
+}
+
+func (c *Catalog) replaceCluster(old, next *Record, d *dirty) {
+	if next == nil {
+		delete(c.overlays, old.Cluster.Name)
+		c.touchCluster(old.Cluster.Name, d)
+		d.conditions = true
+		return
+	}
+	c.confirm(next.Cluster, d)
+	if old == nil || old.Cluster.SourceError != next.Cluster.SourceError {
+		c.touchCluster(next.Cluster.Name, d)
+	}
+	if old == nil || !slices.Equal(old.Cluster.Prefixes, next.Cluster.Prefixes) {
+		d.conditions = true
+	}
+}
+
+// mayWrite reports whether the registry lets the region write the cluster's
+// sets. Before the registry is known every region may.
+func (c *Catalog) mayWrite(region, cluster string) bool {
+	auth := c.regions[c.authority]
+	if auth == nil {
+		return true
+	}
+	rec := auth.records[key(RecordRegion, region)]
+	if rec == nil {
+		return region == c.region || region == c.authority
+	}
+	st := c.regions[region]
+	if rec.Region.Removed && st != nil && st.version.Epoch <= rec.Region.Epoch && region != c.region {
+		return false
+	}
+	return slices.Contains(rec.Region.Clusters, cluster)
+}
+
+// reindexOwnership decides anew whose sets count, after the registry changed.
+func (c *Catalog) reindexOwnership(d *dirty) {
+	for name := range c.byName {
+		d.services[name] = struct{}{}
+	}
+	c.byName = map[ServiceName]map[SetKey]string{}
+	for region, st := range c.regions {
+		for _, r := range st.records {
+			if r.Set != nil {
+				c.indexSet(region, r.Set)
+				d.services[r.Set.Service] = struct{}{}
+			}
+		}
+	}
+}
+
+func (c *Catalog) touchCluster(cluster string, d *dirty) {
+	for name, sets := range c.byName {
+		for k := range sets {
+			if k.Cluster == cluster {
+				d.services[name] = struct{}{}
+			}
+		}
+	}
+}
+
+func (c *Catalog) touchRegion(region string, d *dirty) {
+	for name, sets := range c.byName {
+		for _, r := range sets {
+			if r == region {
+				d.services[name] = struct{}{}
+			}
+		}
+	}
+}
+
+// settle rebuilds what is dirty and tells the watchers.
+func (c *Catalog) settle(d *dirty) {
+	for name := range d.services {
+		if s := c.buildService(name); s != nil {
+			c.services[name] = s
+		} else {
+			delete(c.services, name)
+			if len(c.byName[name]) == 0 {
+				delete(c.byName, name)
+			}
+		}
+	}
+	if d.conditions {
+		c.cond = c.buildConditions()
+	}
+	if d.conditions || len(d.services) > 0 {
+		for w := range c.watches {
+			w.note(d)
+		}
+	}
+}
+
+// buildService merges the sets of one service over all clusters.
+func (c *Catalog) buildService(name ServiceName) *Service {
+	sets := c.byName[name]
+	if len(sets) == 0 {
+		return nil
+	}
+	s := &Service{Name: name}
+	for k, region := range sets {
+		set := c.regions[region].records[key(RecordSet, k.String())].Set
+		s.Backends = append(s.Backends, Backend{
+			Region: region,
+			Set:    set,
+			Health: c.effectiveHealth(region, set),
+			Stale:  c.isStale(region, k.Cluster),
+		})
+	}
+	slices.SortFunc(s.Backends, func(a, b Backend) int {
+		if n := strings.Compare(a.Region, b.Region); n != 0 {
+			return n
+		}
+		return strings.Compare(a.Set.Cluster, b.Set.Cluster)
+	})
+	mergeProperties(s)
+	return s
+}
+
+// mergeProperties applies KEP-1645's conflict rule: the oldest export decides
+// properties that cannot be united; ports are united by name, then by protocol
+// and number.
+func mergeProperties(s *Service) {
+	byAge := make([]*EndpointSet, len(s.Backends))
+	for i := range s.Backends {
+		byAge[i] = s.Backends[i].Set
+	}
+	slices.SortStableFunc(byAge, func(a, b *EndpointSet) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	s.Headless = byAge[0].Headless
+	for _, set := range byAge {
+		if set.Headless != s.Headless {
+			s.Conflicts = append(s.Conflicts, fmt.Sprintf("cluster %s says headless=%v; the oldest export, of cluster %s, says %v and wins",
+				set.Cluster, set.Headless, byAge[0].Cluster, s.Headless))
+		}
+		for _, p := range set.Ports {
+			s.mergePort(p, set.Cluster)
+		}
+	}
+	slices.SortFunc(s.Ports, func(a, b Port) int {
+		if n := strings.Compare(a.Name, b.Name); n != 0 {
+			return n
+		}
+		if n := strings.Compare(string(a.Protocol), string(b.Protocol)); n != 0 {
+			return n
+		}
+		return int(a.Number) - int(b.Number)
+	})
+}
+
+func (s *Service) mergePort(p Port, cluster string) {
+	for _, have := range s.Ports {
+		same := have.Protocol == p.Protocol && have.Number == p.Number
+		switch {
+		case have.Name == p.Name && same:
+			return
+		case have.Name == p.Name:
+			s.Conflicts = append(s.Conflicts, fmt.Sprintf("cluster %s exports port %q as %d/%s; an older export says %d/%s and wins",
+				cluster, p.Name, p.Number, p.Protocol, have.Number, have.Protocol))
+			return
+		case same:
+			s.Conflicts = append(s.Conflicts, fmt.Sprintf("cluster %s names port %d/%s %q; an older export names it %q and wins",
+				cluster, p.Number, p.Protocol, p.Name, have.Name))
+			return
+		}
+	}
+	s.Ports = append(s.Ports, p)
+}
+
+// effectiveHealth lays the folded health, then newer gossip, then own probes
+// over what the source says. A source's word that an endpoint drains stands.
+func (c *Catalog) effectiveHealth(region string, set *EndpointSet) []Health {
+	var table map[string]Health
+	if r := c.regions[region].records[key(RecordHealth, set.SetKey.String())]; r != nil {
+		table = r.Health.Health
+	}
+	over := c.overlays[set.Cluster]
+	probed := c.probed[set.SetKey]
+	out := make([]Health, len(set.Endpoints))
+	for i := range set.Endpoints {
+		e := &set.Endpoints[i]
+		h := e.Health
+		if h == Draining {
+			out[i] = h
+			continue
+		}
+		if v, ok := table[e.ID]; ok {
+			h = v
+		}
+		if v, ok := over.lookup(set.Service, e.ID); ok {
+			h = v
+		}
+		if v, ok := probed[e.ID]; ok {
+			h = v
+		}
+		out[i] = h
+	}
+	return out
+}
+
+func (c *Catalog) isStale(region, cluster string) bool {
+	if region != c.region && (c.reach.Isolated || c.reach.Regions[region] == ControlPlaneLost || c.reach.Regions[region] == Out) {
+		return true
+	}
+	rec := c.regions[region].records[key(RecordCluster, cluster)]
+	return rec != nil && rec.Cluster.SourceError != ""
+}
+
+func (c *Catalog) buildConditions() *Conditions {
+	cond := &Conditions{
+		Region:        c.region,
+		Isolated:      c.reach.Isolated,
+		Reach:         map[string]Reach{c.region: Reachable},
+		RTT:           maps.Clone(c.reach.RTT),
+		Policies:      map[string]Policy{},
+		Evacuations:   map[string]Evacuation{},
+		Prefixes:      map[netip.Prefix]Locality{},
+		ClusterRegion: map[string]string{},
+	}
+	places := map[Locality]struct{}{}
+	for region, st := range c.regions {
+		if c.removed(region, st) {
+			continue
+		}
+		cond.Reach[region] = c.reach.Regions[region]
+		for l := range st.places {
+			places[l] = struct{}{}
+		}
+		for _, r := range st.facts {
+			c.noteCluster(region, r, cond)
+		}
+	}
+	cond.Reach[c.region] = Reachable
+	cond.Localities = slices.SortedFunc(maps.Keys(places), Locality.Compare)
+	for _, o := range c.mergedObjects() {
+		c.noteObject(o, cond)
+	}
+	return cond
+}
+
+func (c *Catalog) removed(region string, st *regionState) bool {
+	auth := c.regions[c.authority]
+	if auth == nil || region == c.region {
+		return false
+	}
+	rec := auth.records[key(RecordRegion, region)]
+	return rec != nil && rec.Region.Removed && st.version.Epoch <= rec.Region.Epoch
+}
+
+func (c *Catalog) noteCluster(region string, r *Record, cond *Conditions) {
+	if r.Cluster == nil || !c.mayWrite(region, r.Cluster.Name) {
+		return
+	}
+	cond.ClusterRegion[r.Cluster.Name] = region
+	for _, p := range r.Cluster.Prefixes {
+		cond.Prefixes[p.Prefix] = Locality{Region: region, Zone: p.Zone}
+	}
+}
+
+func (c *Catalog) noteObject(o *Object, cond *Conditions) {
+	if o.Deleted {
+		return
+	}
+	switch o.Kind {
+	case KindPolicy:
+		var p Policy
+		if json.Unmarshal(o.Spec, &p) == nil {
+			cond.Policies[o.Name] = p
+		}
+	case KindEvacuation:
+		var e Evacuation
+		if json.Unmarshal(o.Spec, &e) == nil && c.evacuating(o, e) {
+			cond.Evacuations[e.Region] = e
+		}
+	}
+}
+
+// sighting identifies one version of an object, to remember when it was learned.
+type sighting struct {
+	ObjectKey
+	ObjectVersion
+}
+
+// evacuating reports whether the evacuation is still in force: it ends by the
+// wall clock, and after its duration on this replica's own clock even if the
+// clock that set it is ahead.
+func (c *Catalog) evacuating(o *Object, e Evacuation) bool {
+	id := sighting{o.ObjectKey, o.Version}
+	first, ok := c.seen[id]
+	if !ok {
+		first = c.now
+		c.seen[id] = first
+	}
+	return c.now.Before(e.Until()) && c.now.Before(first.Add(time.Duration(e.Duration)))
+}
+
+// Objects returns the winning version of every object, deleted ones included,
+// ordered by key.
+func (c *Catalog) Objects() []*Object {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.mergedObjects()
+}
+
+func (c *Catalog) mergedObjects() []*Object {
+	best := map[ObjectKey]*Object{}
+	for region, st := range c.regions {
+		if c.removed(region, st) {
+			continue
+		}
+		for _, r := range st.facts {
+			if r.Object == nil {
+				continue
+			}
+			if have := best[r.Object.ObjectKey]; have == nil || r.Object.Version.Compare(have.Version) > 0 {
+				best[r.Object.ObjectKey] = r.Object
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Values(best), func(a, b *Object) int {
+		return strings.Compare(a.ObjectKey.String(), b.ObjectKey.String())
+	})
+}
