@@ -1,0 +1,37 @@
+.DEFAULT_GOAL := help
+.PHONY: help build dev story test race lint generate fuzz bench ci
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/federator
+	CGO_ENABLED=0 go build -trimpath -o bin/federator ./cmd/federator
+
+dev: ## three regions on this machine
+	go run ./cmd/federator dev
+
+story: ## the same, unattended: kill, fail, evacuate, and measure
+	go run ./cmd/federator dev --story
+
+test: ## the tests
+	go test ./...
+
+race: ## the tests under the race detector
+	go test -race ./...
+
+lint: ## format, vet, staticcheck
+	test -z "$$(gofmt -l $$(git ls-files '*.go'))" && go vet ./... && go tool -modfile=tools/go.mod staticcheck ./...
+
+generate: ## the Go code of the .proto files
+	go tool -modfile=tools/go.mod buf generate
+
+fuzz: ## every fuzz target for FUZZTIME (default 30s)
+	@for pkg in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
+		for f in $$(git grep -h '^func Fuzz' -- $$pkg/*_test.go | sed 's/func \(Fuzz[A-Za-z0-9_]*\).*/\1/'); do \
+			echo "$$pkg $$f"; go test ./$$pkg -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-30s} || exit 1; done; done
+
+bench: ## the benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+ci: ## what runs before a change lands
+	.ci/run
