@@ -78,11 +78,9 @@ type HelloResponse struct {
 	Region      string                 `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
 	Epoch       uint64                 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// The range of state-machine versions that the server understands.
-	MinProtocol uint32 `protobuf:"varint,6,opt,name=min_protocol,json=minProtocol,proto3" json:"min_protocol,omitempty"`
-	MaxProtocol uint32 `protobuf:"varint,7,opt,name=max_protocol,json=maxProtocol,proto3" json:"max_protocol,omitempty"`
-	Build       string `protobuf:"bytes,8,opt,name=build,proto3" json:"build,omitempty"`
-	// Good for one Renew within a minute: the client signs it with its key.
-	Challenge     []byte `protobuf:"bytes,9,opt,name=challenge,proto3" json:"challenge,omitempty"`
+	MinProtocol   uint32 `protobuf:"varint,6,opt,name=min_protocol,json=minProtocol,proto3" json:"min_protocol,omitempty"`
+	MaxProtocol   uint32 `protobuf:"varint,7,opt,name=max_protocol,json=maxProtocol,proto3" json:"max_protocol,omitempty"`
+	Build         string `protobuf:"bytes,8,opt,name=build,proto3" json:"build,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -171,13 +169,6 @@ func (x *HelloResponse) GetBuild() string {
 		return x.Build
 	}
 	return ""
-}
-
-func (x *HelloResponse) GetChallenge() []byte {
-	if x != nil {
-		return x.Challenge
-	}
-	return nil
 }
 
 // EnrollRequest asks for admission.
@@ -421,17 +412,14 @@ func (x *EnrollResponse) GetProtocol() uint32 {
 	return 0
 }
 
-// RenewRequest proves possession of an enrolled key.
+// RenewRequest asks for a certificate for a key on record. The request is signed
+// by that key, which is all the proof needed: a copy of it brings a certificate
+// for a key that the copier does not have.
 type RenewRequest struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	Region string                 `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
-	Name   string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Csr    []byte                 `protobuf:"bytes,3,opt,name=csr,proto3" json:"csr,omitempty"`
-	// The challenge of a HelloResponse from the same server.
-	Challenge []byte `protobuf:"bytes,4,opt,name=challenge,proto3" json:"challenge,omitempty"`
-	// ECDSA (ASN.1) by the enrolled key over SHA-256 of
-	// "federator renew v1\n", the challenge and the csr.
-	Signature     []byte `protobuf:"bytes,5,opt,name=signature,proto3" json:"signature,omitempty"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Region        string                 `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Csr           []byte                 `protobuf:"bytes,3,opt,name=csr,proto3" json:"csr,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -483,20 +471,6 @@ func (x *RenewRequest) GetName() string {
 func (x *RenewRequest) GetCsr() []byte {
 	if x != nil {
 		return x.Csr
-	}
-	return nil
-}
-
-func (x *RenewRequest) GetChallenge() []byte {
-	if x != nil {
-		return x.Challenge
-	}
-	return nil
-}
-
-func (x *RenewRequest) GetSignature() []byte {
-	if x != nil {
-		return x.Signature
 	}
 	return nil
 }
@@ -576,7 +550,7 @@ const file_federator_v1_enroll_proto_rawDesc = "" +
 	"\n" +
 	"\x19federator/v1/enroll.proto\x12\ffederator.v1\x1a\x1afederator/v1/catalog.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"$\n" +
 	"\fHelloRequest\x12\x14\n" +
-	"\x05nonce\x18\x01 \x01(\fR\x05nonce\"\xa0\x02\n" +
+	"\x05nonce\x18\x01 \x01(\fR\x05nonce\"\x82\x02\n" +
 	"\rHelloResponse\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\fR\x05nonce\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12!\n" +
@@ -585,8 +559,7 @@ const file_federator_v1_enroll_proto_rawDesc = "" +
 	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\x12!\n" +
 	"\fmin_protocol\x18\x06 \x01(\rR\vminProtocol\x12!\n" +
 	"\fmax_protocol\x18\a \x01(\rR\vmaxProtocol\x12\x14\n" +
-	"\x05build\x18\b \x01(\tR\x05build\x12\x1c\n" +
-	"\tchallenge\x18\t \x01(\fR\tchallenge\"\xb0\x01\n" +
+	"\x05build\x18\b \x01(\tR\x05build\"\xb0\x01\n" +
 	"\rEnrollRequest\x12\x19\n" +
 	"\btoken_id\x18\x01 \x01(\tR\atokenId\x12\x16\n" +
 	"\x06secret\x18\x02 \x01(\fR\x06secret\x12\x10\n" +
@@ -610,13 +583,11 @@ const file_federator_v1_enroll_proto_rawDesc = "" +
 	"\x10authority_region\x18\v \x01(\tR\x0fauthorityRegion\x12.\n" +
 	"\x04time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1a\n" +
 	"\bwarnings\x18\r \x03(\tR\bwarnings\x12\x1a\n" +
-	"\bprotocol\x18\x0e \x01(\rR\bprotocol\"\x88\x01\n" +
+	"\bprotocol\x18\x0e \x01(\rR\bprotocol\"L\n" +
 	"\fRenewRequest\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
-	"\x03csr\x18\x03 \x01(\fR\x03csr\x12\x1c\n" +
-	"\tchallenge\x18\x04 \x01(\fR\tchallenge\x12\x1c\n" +
-	"\tsignature\x18\x05 \x01(\fR\tsignature\"\x93\x01\n" +
+	"\x03csr\x18\x03 \x01(\fR\x03csr\"\x93\x01\n" +
 	"\rRenewResponse\x12\x1d\n" +
 	"\n" +
 	"svid_chain\x18\x01 \x03(\fR\tsvidChain\x12\x14\n" +

@@ -174,13 +174,14 @@ func (x *ProposeResponse) GetLeaderAddress() string {
 	return ""
 }
 
-// ProveRequest is a challenge that only a holder of the key can answer.
+// ProveRequest is a challenge that only a holder of the CA key can answer.
 type ProveRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Nonce []byte                 `protobuf:"bytes,1,opt,name=nonce,proto3" json:"nonce,omitempty"`
-	// A secret sealed to the replica's recipient (age).
+	// 16 to 256 random bytes.
+	Nonce []byte `protobuf:"bytes,1,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	// The key, sealed to the replica (age); empty means what its state holds.
 	Sealed []byte `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
-	// Which sealed thing is meant: "challenge", "intermediate" or "root".
+	// Which key: "intermediate" (also if empty) or "root".
 	Subject       string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -237,7 +238,7 @@ func (x *ProveRequest) GetSubject() string {
 	return ""
 }
 
-// ProveResponse is HMAC-SHA-256 of the nonce under the unsealed secret.
+// ProveResponse is the answer of identity.ProveUnseal.
 type ProveResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Proof         []byte                 `protobuf:"bytes,1,opt,name=proof,proto3" json:"proof,omitempty"`
