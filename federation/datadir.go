@@ -1,0 +1,140 @@
+package federation
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/federator/federator/federation/catalog"
+)
+
+// ErrNotFounded means that a data directory holds no replica yet.
+var ErrNotFounded = errors.New("no replica in the data directory")
+
+// Card is who a replica is, as kept in its data directory.
+type Card struct {
+	// Format is the version of the directory's layout.
+	Format      int    `json:"format"`
+	TrustDomain string `json:"trustDomain"`
+	// Authority is the region that owns the registry and the trust list.
+	Authority string          `json:"authority"`
+	Replica   catalog.Replica `json:"replica"`
+	// Seeds are the replicas known when it joined, to start from.
+	Seeds []catalog.Replica `json:"seeds,omitempty"`
+}
+
+const cardFormat = 1
+
+// dataDir names the files of a replica.
+type dataDir string
+
+func (d dataDir) path(elem ...string) string {
+	return filepath.Join(append([]string{string(d)}, elem...)...)
+}
+func (d dataDir) card() string     { return d.path("replica.json") }
+func (d dataDir) identity() string { return d.path("identity") }
+func (d dataDir) sealKey() string  { return d.path("identity", "seal.key") }
+func (d dataDir) founding() string { return d.path("founding.json") }
+func (d dataDir) raft() string     { return d.path("raft") }
+func (d dataDir) imports() string  { return d.path("imports.db") }
+func (d dataDir) restored() string { return d.path("restored.json") }
+
+// claim makes the directory if need be and checks that it holds no replica yet.
+func (d dataDir) claim() error {
+	if d == "" {
+		return errors.New("data directory: expected a path, found none; give --data-dir")
+	}
+	if err := os.MkdirAll(string(d), 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	card, err := d.readCard()
+	switch {
+	case errors.Is(err, ErrNotFounded):
+		return nil
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("data directory %s already holds replica %s of region %s; use another directory, or run it with: federator agent --data-dir %s",
+		d, card.Replica.Name, card.Replica.Region, d)
+}
+
+func (d dataDir) readCard() (Card, error) {
+	var card Card
+	b, err := os.ReadFile(d.card())
+	if errors.Is(err, fs.ErrNotExist) {
+		return card, fmt.Errorf("%w %s; make one with federator init or federator join", ErrNotFounded, d)
+	}
+	if err != nil {
+		return card, fmt.Errorf("data directory: %w", err)
+	}
+	if err := json.Unmarshal(b, &card); err != nil {
+		return card, fmt.Errorf("%s is damaged (%w); restore the directory from a copy, or empty it and join again", d.card(), err)
+	}
+	if card.Format != cardFormat {
+		return card, fmt.Errorf("data directory %s has format %d; this federator reads format %d: run the version that wrote it", d, card.Format, cardFormat)
+	}
+	return card, nil
+}
+
+// lock keeps other processes out of the directory until the returned file is
+// closed. The kernel drops the lock with the process, so a crash leaves none.
+func (d dataDir) lock() (*os.File, error) {
+	f, err := os.OpenFile(d.path("lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		holder := make([]byte, 16)
+		n, _ := f.ReadAt(holder, 0)
+		f.Close()
+		return nil, fmt.Errorf("data directory %s is in use by another federator process (pid %s); stop that one first", d, holder[:n])
+	}
+	_ = f.Truncate(0)
+	_, _ = fmt.Fprintf(f, "%d", os.Getpid())
+	return f, nil
+}
+
+// writeJSON replaces a file as a whole and makes sure it is on the disk.
+func writeJSON(path string, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeFile(path, append(b, '\n'))
+}
+
+func writeFile(path string, b []byte) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("writing %s: %w", path, err)
+		}
+	}()
+	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	if _, err = f.Write(b); err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	if err = os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}
