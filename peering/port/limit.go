@@ -1,0 +1,54 @@
+package port
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+)
+
+// limiter counts what is open, in all and per remote address.
+type limiter struct {
+	mu        sync.Mutex
+	max, each int
+	total     int
+	by        map[netip.Addr]int
+}
+
+func newLimiter(limit, each int) *limiter {
+	return &limiter{max: limit, each: each, by: map[netip.Addr]int{}}
+}
+
+// take counts one more of the address, or reports that it is one too many.
+func (l *limiter) take(a netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.total >= l.max || l.by[a] >= l.each {
+		return false
+	}
+	l.total++
+	l.by[a]++
+	return true
+}
+
+func (l *limiter) give(a netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.total--
+	if l.by[a]--; l.by[a] <= 0 {
+		delete(l.by, a)
+	}
+}
+
+// remote is the address that limits count by: of IPv6 the /64, of which one
+// host commonly has all.
+func remote(a net.Addr) netip.Addr {
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr := ap.Addr().Unmap().WithZone("")
+	if addr.Is4() {
+		return addr
+	}
+	return netip.PrefixFrom(addr, 64).Masked().Addr()
+}
