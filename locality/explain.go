@@ -246,7 +246,7 @@ func (e *explainer) cause(o Omission) string {
 		ev := e.conditions().Evacuations[o.Region]
 		text := "evacuated until " + ev.Until().UTC().Format(time.RFC3339)
 		if ev.Reason != "" {
-			text += fmt.Sprintf(" (%s)", ev.Reason)
+			text += fmt.Sprintf(" (%q)", ev.Reason)
 		}
 		return text
 	case ZeroWeight:

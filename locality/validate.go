@@ -21,7 +21,7 @@ func ValidatePolicy(name string, p catalog.Policy) []error {
 	v.regions("regionOrder", p.RegionOrder)
 	v.size("regionOrderFrom", len(p.RegionOrderFrom))
 	for _, from := range slices.Sorted(maps.Keys(p.RegionOrderFrom)) {
-		field := fmt.Sprintf("regionOrderFrom[%s]", from)
+		field := fmt.Sprintf("regionOrderFrom[%q]", from)
 		v.add(field, catalog.ValidateLabel("region", from))
 		v.regions(field, p.RegionOrderFrom[from])
 	}
@@ -82,7 +82,7 @@ func (v *validator) weights(weights map[string]uint32) {
 	v.size("weights", len(weights))
 	any := len(weights) == 0
 	for _, at := range slices.Sorted(maps.Keys(weights)) {
-		field := fmt.Sprintf("weights[%s]", at)
+		field := fmt.Sprintf("weights[%q]", at)
 		_, err := catalog.ParseLocality(at)
 		v.add(field, err)
 		if w := weights[at]; w > MaxWeight {

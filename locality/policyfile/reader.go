@@ -1,0 +1,173 @@
+package policyfile
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/federator/federator/federation/catalog"
+)
+
+// reader turns YAML nodes into values and collects every mistake. It never
+// follows aliases, so a small file cannot grow large.
+type reader struct{ errs []error }
+
+func (r *reader) fail(n *yaml.Node, at, format string, args ...any) {
+	r.errs = append(r.errs, fmt.Errorf("line %d: %s: %s", n.Line, at, fmt.Sprintf(format, args...)))
+}
+
+// spec reads the fields of a policy.
+func (r *reader) spec(n *yaml.Node, at string, p *catalog.Policy) {
+	r.fields(n, at, map[string]func(*yaml.Node, string){
+		"regionOrder":     func(n *yaml.Node, at string) { p.RegionOrder = r.list(n, at) },
+		"failoverRegions": func(n *yaml.Node, at string) { p.FailoverRegions = r.list(n, at) },
+		"regionOrderFrom": func(n *yaml.Node, at string) {
+			p.RegionOrderFrom = make(map[string][]string)
+			r.entries(n, at, func(key, n *yaml.Node, at string) { p.RegionOrderFrom[key.Value] = r.list(n, at) })
+		},
+		"weights": func(n *yaml.Node, at string) {
+			p.Weights = make(map[string]uint32)
+			r.entries(n, at, func(key, n *yaml.Node, at string) { p.Weights[key.Value] = r.number(n, at) })
+		},
+		"overprovisioningPercent": func(n *yaml.Node, at string) { p.OverprovisioningPercent = r.number(n, at) },
+		"panicThresholdPercent": func(n *yaml.Node, at string) {
+			v := r.number(n, at)
+			p.PanicThresholdPercent = &v
+		},
+		"ramp": func(n *yaml.Node, at string) { p.Ramp = r.duration(n, at) },
+	})
+}
+
+// fields reads a mapping with known keys and returns the nodes that it found,
+// nil if n is no mapping.
+func (r *reader) fields(n *yaml.Node, at string, known map[string]func(*yaml.Node, string)) map[string]*yaml.Node {
+	if n.Kind != yaml.MappingNode {
+		r.fail(n, orDocument(at), "expected fields, found %s", describe(n))
+		return nil
+	}
+	found := make(map[string]*yaml.Node)
+	r.entries(n, at, func(key, value *yaml.Node, at string) {
+		read, ok := known[key.Value]
+		if !ok {
+			r.fail(key, at, "unknown field; expected one of %s", strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+			return
+		}
+		found[key.Value] = value
+		read(value, at)
+	})
+	return found
+}
+
+// entries calls each for every entry of a mapping.
+func (r *reader) entries(n *yaml.Node, at string, each func(key, value *yaml.Node, at string)) {
+	if n.Kind != yaml.MappingNode {
+		r.fail(n, orDocument(at), "expected key: value pairs, found %s", describe(n))
+		return
+	}
+	seen := make(map[string]bool)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if key.Kind != yaml.ScalarNode {
+			r.fail(key, orDocument(at), "expected a name as key, found %s", describe(key))
+			continue
+		}
+		path := strings.TrimPrefix(at+"."+plain(key.Value), ".")
+		if seen[key.Value] {
+			r.fail(key, path, "expected each key once, found it again")
+			continue
+		}
+		seen[key.Value] = true
+		each(key, value, path)
+	}
+}
+
+func (r *reader) list(n *yaml.Node, at string) []string {
+	if n.Kind != yaml.SequenceNode {
+		r.fail(n, at, "expected a list of regions, found %s", describe(n))
+		return nil
+	}
+	list := make([]string, len(n.Content))
+	for i, item := range n.Content {
+		text(r, &list[i])(item, fmt.Sprintf("%s[%d]", at, i))
+	}
+	return list
+}
+
+// text returns a function that reads a string into to.
+func text(r *reader, to *string) func(*yaml.Node, string) {
+	return func(n *yaml.Node, at string) {
+		if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" {
+			r.fail(n, at, "expected text, found %s", describe(n))
+			return
+		}
+		*to = n.Value
+	}
+}
+
+func (r *reader) number(n *yaml.Node, at string) uint32 {
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!int" {
+		if v, err := strconv.ParseUint(n.Value, 10, 32); err == nil {
+			return uint32(v)
+		}
+	}
+	r.fail(n, at, "expected a whole number, 0 or more, found %s", describe(n))
+	return 0
+}
+
+func (r *reader) duration(n *yaml.Node, at string) *catalog.Duration {
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" {
+		if v, err := time.ParseDuration(n.Value); err == nil {
+			d := catalog.Duration(v)
+			return &d
+		}
+	}
+	r.fail(n, at, "expected a duration such as 10s or 1m30s, found %s", describe(n))
+	return nil
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
+
+// describe says what a node is, for "found ...".
+func describe(n *yaml.Node) string {
+	switch {
+	case n.Kind == yaml.MappingNode:
+		return "key: value pairs"
+	case n.Kind == yaml.SequenceNode:
+		return "a list"
+	case n.Kind == yaml.AliasNode:
+		return "an alias (write the value out)"
+	case isNull(n):
+		return "nothing"
+	}
+	return strconv.Quote(clip(n.Value))
+}
+
+// clip keeps what a message quotes short.
+func clip(s string) string {
+	const most = 100
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "..."
+}
+
+// plain makes a key safe to print.
+func plain(s string) string {
+	s = clip(s)
+	if quoted := strconv.Quote(s); quoted[1:len(quoted)-1] != s {
+		return quoted
+	}
+	return s
+}
+
+func orDocument(at string) string {
+	if at == "" {
+		return "document"
+	}
+	return at
+}
