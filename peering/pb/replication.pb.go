@@ -487,10 +487,12 @@ func (x *SnapshotEnd) GetChecksum() []byte {
 	return nil
 }
 
-// Heartbeat comes about every 500 ms while nothing else is sent.
+// Heartbeat comes once all that there was has been sent, and then about every
+// 500 ms.
 type Heartbeat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The version that the server holds now.
+	// The version up to which everything was sent: a caller that holds less missed
+	// something.
 	Version    *Version               `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	ServerTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=server_time,json=serverTime,proto3" json:"server_time,omitempty"`
 	// How long ago the server itself last heard from the region: unset when the
