@@ -1,0 +1,103 @@
+package state
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// troubles remembers what went wrong with the disk, by what was being done,
+// until the same thing succeeds again.
+type troubles struct {
+	mu  sync.Mutex
+	now map[string]error
+}
+
+func (t *troubles) note(doing string, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err == nil {
+		delete(t.now, doing)
+		return
+	}
+	if t.now == nil {
+		t.now = map[string]error{}
+	}
+	t.now[doing] = fmt.Errorf("%s: %w", doing, err)
+}
+
+// list returns the troubles of now.
+func (t *troubles) list() []error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := make([]error, 0, len(t.now))
+	for _, err := range t.now {
+		out = append(out, err)
+	}
+	return out
+}
+
+// watchedLog notes failed writes of the log; Raft handles them (a leader steps
+// down, a follower refuses the entries).
+type watchedLog struct {
+	raft.LogStore
+	troubles *troubles
+}
+
+// StoreLog stores one entry.
+func (w *watchedLog) StoreLog(entry *raft.Log) error { return w.StoreLogs([]*raft.Log{entry}) }
+
+// StoreLogs stores entries.
+func (w *watchedLog) StoreLogs(entries []*raft.Log) error {
+	err := w.LogStore.StoreLogs(entries)
+	w.troubles.note("write the Raft log", err)
+	return err
+}
+
+// IsMonotonic passes on what the store says; see raft.MonotonicLogStore.
+func (w *watchedLog) IsMonotonic() bool {
+	m, ok := w.LogStore.(raft.MonotonicLogStore)
+	return ok && m.IsMonotonic()
+}
+
+// stableRetry is how long a failed write of the term or vote waits.
+const stableRetry = 200 * time.Millisecond
+
+// watchedStable writes the term and the vote. Raft panics when that fails, so on
+// a full disk it waits for room instead: this replica neither votes nor leads
+// meanwhile, and the others go on.
+type watchedStable struct {
+	raft.StableStore
+	troubles *troubles
+	closed   <-chan struct{}
+}
+
+// Set stores a value.
+func (w *watchedStable) Set(key, value []byte) error {
+	return w.insist(func() error { return w.StableStore.Set(key, value) })
+}
+
+// SetUint64 stores a number.
+func (w *watchedStable) SetUint64(key []byte, value uint64) error {
+	return w.insist(func() error { return w.StableStore.SetUint64(key, value) })
+}
+
+func (w *watchedStable) insist(write func() error) error {
+	for {
+		err := write()
+		w.troubles.note("write the Raft term or vote", err)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-w.closed:
+			// Returning the error would make Raft panic while it is being shut down;
+			// its goroutine ends here instead, and its deferred functions run.
+			runtime.Goexit()
+		case <-time.After(stableRetry):
+		}
+	}
+}
