@@ -1,0 +1,151 @@
+package dns
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/gaissmai/bart"
+
+	"github.com/federator/federator/federation/catalog"
+)
+
+// localityID numbers a client locality for as long as the server lives.
+type localityID uint32
+
+// localities numbers client localities. It is used by the goroutine that
+// applies changes only.
+type localities struct {
+	ids   map[catalog.Locality]localityID
+	names []catalog.Locality
+}
+
+func (l *localities) id(at catalog.Locality) localityID {
+	id, ok := l.ids[at]
+	if !ok {
+		id = localityID(len(l.names))
+		if l.ids == nil {
+			l.ids = map[catalog.Locality]localityID{}
+		}
+		l.ids[at] = id
+		l.names = append(l.names, at)
+	}
+	return id
+}
+
+// clients places clients by address. It is immutable.
+type clients struct {
+	own    localityID
+	table  bart.Table[localityID]
+	v4, v6 edges
+}
+
+// edges are the addresses of one family at which the placing can change: the
+// first of every prefix, and the first behind it, in order.
+type edges []netip.Addr
+
+func newClients(own localityID, prefixes map[netip.Prefix]catalog.Locality, ids *localities) *clients {
+	c := &clients{own: own}
+	for p, at := range prefixes {
+		p = p.Masked()
+		if !p.IsValid() {
+			continue
+		}
+		c.table.Insert(p, ids.id(at))
+		e := &c.v6
+		if p.Addr().Is4() {
+			e = &c.v4
+		}
+		*e = append(*e, p.Addr())
+		if after := lastOf(p).Next(); after.IsValid() {
+			*e = append(*e, after)
+		}
+	}
+	for _, e := range []*edges{&c.v4, &c.v6} {
+		slices.SortFunc(*e, netip.Addr.Compare)
+		*e = slices.Compact(*e)
+	}
+	return c
+}
+
+// lastOf returns the highest address of a prefix.
+func lastOf(p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for i := p.Bits(); i < len(b)*8; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}
+
+// placing says who a client is taken for.
+type placing struct {
+	at     localityID
+	shared bool // may be a resolver that many clients share
+	scope  int  // of the client subnet (RFC 7871): the bits that the answer depends on
+	key    uint64
+}
+
+// place places a sender by its client subnet if that counts, else by its address.
+func (c *clients) place(ecs netip.Prefix, from netip.Addr, resolver bool) placing {
+	if ecs.IsValid() && ecs.Bits() > 0 {
+		at, ok := c.table.LookupPrefix(ecs)
+		if !ok {
+			at = c.own
+		}
+		return placing{at: at, shared: !ok, scope: c.scope(ecs.Addr()), key: hashAddr(ecs.Addr())}
+	}
+	at, ok := c.table.Lookup(from)
+	if !ok {
+		at = c.own
+	}
+	return placing{at: at, shared: !ok || resolver, key: hashAddr(from)}
+}
+
+// scope returns how many leading bits of an address decide its place: every
+// address that shares them is placed alike.
+func (c *clients) scope(a netip.Addr) int {
+	e := c.v6
+	if a.Is4() {
+		e = c.v4
+	}
+	i, found := slices.BinarySearchFunc(e, a, netip.Addr.Compare)
+	if found {
+		i++
+	}
+	scope := 0
+	if i > 0 && e[i-1].Prev().IsValid() {
+		scope = commonBits(a, e[i-1].Prev()) + 1
+	}
+	if i < len(e) {
+		scope = max(scope, commonBits(a, e[i])+1)
+	}
+	return scope
+}
+
+// commonBits counts the leading bits that two addresses of a family share.
+func commonBits(a, b netip.Addr) int {
+	x, y := a.As16(), b.As16()
+	n := 0
+	for n < 128 && (x[n/8]^y[n/8])&(0x80>>(n%8)) == 0 {
+		n++
+	}
+	if a.Is4() {
+		n -= 96
+	}
+	return n
+}
+
+// senders is a set of networks.
+type senders struct{ set *bart.Lite }
+
+func newSenders(prefixes ...netip.Prefix) senders {
+	s := senders{new(bart.Lite)}
+	for _, p := range prefixes {
+		if p.IsValid() {
+			s.set.Insert(p.Masked())
+		}
+	}
+	return s
+}
+
+func (s senders) has(a netip.Addr) bool { return s.set.Lookup(a) }
