@@ -46,7 +46,7 @@ type Config struct {
 	// not block.
 	ApplyHealth func(catalog.HealthDelta) []catalog.HealthChange
 	Pending     func(cluster string) []catalog.HealthChange
-	Digest      func() []ClusterDigest
+	Digest      func() []catalog.HealthDigest
 
 	// OnReach is told every new verdict, OnRTT every round-trip time that moved by
 	// more than a fifth, both from one goroutine; optional.

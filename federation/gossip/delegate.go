@@ -5,6 +5,8 @@ import (
 	"net/netip"
 
 	"github.com/hashicorp/memberlist"
+
+	"github.com/federator/federator/federation/catalog"
 )
 
 // delegate is what memberlist calls back. memberlist holds locks meanwhile, so
@@ -61,15 +63,21 @@ func (d delegate) MergeRemoteState(b []byte, _ bool) {
 		return
 	}
 	d.g.metrics.message("in", "digests")
-	own := map[string]ClusterDigest{}
+	own := map[string]catalog.HealthDigest{}
 	for _, digest := range d.g.cfg.Digest() {
 		own[digest.Cluster] = digest
 	}
 	for _, digest := range theirs {
-		if own[digest.Cluster].Hash != digest.Hash {
+		if differs(own[digest.Cluster], digest) {
 			d.g.puller.want(from, digest.Cluster)
 		}
 	}
+}
+
+// differs reports whether a peer may hold changes that we need: other pending
+// ones, and not all of them confirmed here already.
+func differs(own, theirs catalog.HealthDigest) bool {
+	return own.Hash != theirs.Hash && theirs.Highest.Compare(own.Confirmed) > 0
 }
 
 // NotifyAlive implements memberlist.AliveDelegate: it refuses nodes that are no

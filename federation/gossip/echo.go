@@ -24,7 +24,7 @@ const (
 	maxEcho = 1300
 	// maxSummaries bounds the regions in one reply.
 	maxSummaries = 64
-	minSummary   = 2 + 4 + 3*2
+	minSummary   = 2 + 4 + 2*2
 )
 
 type echoRequest struct {
@@ -52,9 +52,8 @@ type summary struct {
 	// Age is how long ago the region last gave the replica itself evidence, to
 	// the millisecond; neverAge if it never did.
 	Age time.Duration
-	// Sent counts its echoes within the silence window, the others within the
-	// back window; see package verdict.
-	Sent, BackSent, BackAnswered uint16
+	// Sent and Answered count its echoes within the verdict.Rules.Back window.
+	Sent, Answered uint16
 }
 
 const neverAge = time.Duration(math.MaxUint32) * time.Millisecond
@@ -136,24 +135,21 @@ func decodeReply(b []byte) (echoReply, error) {
 	return p, r.done()
 }
 
-func summarySize(s summary) int { return 1 + len(s.Region) + 4 + 3*2 }
+func summarySize(s summary) int { return 1 + len(s.Region) + 4 + 2*2 }
 
 func appendSummary(b []byte, s summary) []byte {
 	age := min(max(s.Age, 0), neverAge) / time.Millisecond
 	b = appendText(b, s.Region)
 	b = binary.BigEndian.AppendUint32(b, uint32(age))
 	b = binary.BigEndian.AppendUint16(b, s.Sent)
-	b = binary.BigEndian.AppendUint16(b, s.BackSent)
-	return binary.BigEndian.AppendUint16(b, s.BackAnswered)
+	return binary.BigEndian.AppendUint16(b, s.Answered)
 }
 
 func (r *reader) summary() summary {
-	s := summary{
-		Region:       r.region(),
-		Age:          time.Duration(r.uint32()) * time.Millisecond,
-		Sent:         r.uint16(),
-		BackSent:     r.uint16(),
-		BackAnswered: r.uint16(),
+	return summary{
+		Region:   r.region(),
+		Age:      time.Duration(r.uint32()) * time.Millisecond,
+		Sent:     r.uint16(),
+		Answered: r.uint16(),
 	}
-	return s
 }

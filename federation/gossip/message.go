@@ -30,16 +30,6 @@ const (
 	maxDigestBytes = 1 << 20
 )
 
-// ClusterDigest sums up the pending health changes of one cluster.
-type ClusterDigest struct {
-	Cluster string
-	// Version is the highest version among the pending changes, or the version up
-	// to which all are confirmed, whichever is higher.
-	Version catalog.HealthVersion
-	// Hash is over the pending changes, in any order; equal sets have equal hashes.
-	Hash uint64
-}
-
 // resync says that a cluster has more pending changes than gossip carries.
 type resync struct {
 	Cluster string
@@ -169,8 +159,10 @@ func decodeResync(b []byte) (resync, error) {
 	return m, r.done()
 }
 
+const minDigest = 2 + 3 + 3 + 8
+
 // encodeDigests encodes what push/pull carries: whose it is, and the digests.
-func encodeDigests(from NodeName, digests []ClusterDigest) []byte {
+func encodeDigests(from NodeName, digests []catalog.HealthDigest) []byte {
 	if len(digests) > maxDigests {
 		digests = digests[:maxDigests]
 	}
@@ -178,23 +170,26 @@ func encodeDigests(from NodeName, digests []ClusterDigest) []byte {
 	b = binary.AppendUvarint(b, uint64(len(digests)))
 	for _, d := range digests {
 		b = appendText(b, d.Cluster)
-		b = appendHealthVersion(b, d.Version)
+		b = appendHealthVersion(b, d.Confirmed)
+		b = appendHealthVersion(b, d.Highest)
 		b = binary.BigEndian.AppendUint64(b, d.Hash)
 	}
 	return b
 }
 
-func decodeDigests(b []byte) (NodeName, []ClusterDigest, error) {
+func decodeDigests(b []byte) (NodeName, []catalog.HealthDigest, error) {
 	if len(b) > maxDigestBytes {
 		return NodeName{}, nil, errUndecodable
 	}
 	r := reader{rest: b}
 	r.header(kindDigests)
 	from := r.nodeName()
-	n := r.count(maxDigests, 2+3+8)
-	digests := make([]ClusterDigest, 0, n)
+	n := r.count(maxDigests, minDigest)
+	digests := make([]catalog.HealthDigest, 0, n)
 	for range n {
-		digests = append(digests, ClusterDigest{Cluster: r.cluster(), Version: r.healthVersion(), Hash: r.uint64()})
+		digests = append(digests, catalog.HealthDigest{
+			Cluster: r.cluster(), Confirmed: r.healthVersion(), Highest: r.healthVersion(), Hash: r.uint64(),
+		})
 	}
 	return from, digests, r.done()
 }

@@ -233,12 +233,8 @@ func (o *observer) summaries(now time.Duration) []summary {
 	list := make([]summary, 0, len(o.regions))
 	for _, name := range slices.Sorted(maps.Keys(o.regions)) {
 		r := o.regions[name]
-		sent, _ := r.window.Sum(now, o.rules.Silence)
-		backSent, backAnswered := r.window.Sum(now, o.rules.Back)
-		list = append(list, summary{
-			Region: name, Age: now - r.evidence,
-			Sent: uint16(sent), BackSent: uint16(backSent), BackAnswered: uint16(backAnswered),
-		})
+		sent, answered := r.window.Sum(now, o.rules.Back)
+		list = append(list, summary{Region: name, Age: now - r.evidence, Sent: uint16(sent), Answered: uint16(answered)})
 	}
 	return list
 }
@@ -319,16 +315,16 @@ func (o *observer) view(now time.Duration) verdict.Observer {
 // link puts the region's evidence together: own, and of siblings that live.
 func (o *observer) link(now time.Duration, r *region) verdict.Link {
 	l := verdict.Link{Evidence: max(r.evidence, r.known)}
-	l.Sent, _ = r.window.Sum(now, o.rules.Silence)
+	for _, s := range o.siblings {
+		if seen, ok := s.summaries[r.name]; ok {
+			l.Evidence = max(l.Evidence, seen.evidence)
+		}
+	}
+	l.Sent = o.rules.SentSince(&r.window, now, l.Evidence)
 	l.BackSent, l.BackAnswered = r.window.Sum(now, o.rules.Back)
 	for _, s := range o.siblings {
-		seen, ok := s.summaries[r.name]
-		if !ok {
-			continue
-		}
-		l.Evidence = max(l.Evidence, seen.evidence)
-		if now-s.summarised < siblingDead {
-			l.Sent += seen.sent
+		if seen, ok := s.summaries[r.name]; ok && now-s.summarised < siblingDead {
+			l.Sent += o.rules.ShareSince(seen.backSent, now, l.Evidence)
 			l.BackSent += seen.backSent
 			l.BackAnswered += seen.backAnswered
 		}

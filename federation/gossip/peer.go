@@ -51,8 +51,8 @@ type sentEcho struct {
 
 // seenRegion is a summary on this replica's clock.
 type seenRegion struct {
-	evidence                     time.Duration
-	sent, backSent, backAnswered int
+	evidence               time.Duration
+	backSent, backAnswered int
 }
 
 func newPeer(t target) *peer {
@@ -93,9 +93,8 @@ func (p *peer) summarise(now time.Duration, list []summary) {
 	for _, s := range list {
 		seen := seenRegion{
 			evidence:     verdict.Never,
-			sent:         int(s.Sent),
-			backSent:     int(s.BackSent),
-			backAnswered: int(s.BackAnswered),
+			backSent:     int(s.Sent),
+			backAnswered: int(s.Answered),
 		}
 		if s.Age < neverAge {
 			seen.evidence = now - s.Age

@@ -52,7 +52,8 @@ type Link struct {
 	// Evidence is when the region last gave any, or when the observer first heard
 	// that the region exists.
 	Evidence time.Duration
-	// Sent counts the echoes sent to it within the last [Rules.Silence].
+	// Sent counts the echoes sent to it since then, or within the last
+	// [Rules.Back] if that is less.
 	Sent int
 	// BackSent and BackAnswered count within the last [Rules.Back].
 	BackSent, BackAnswered int

@@ -53,3 +53,16 @@ func (w *Window) advance(now time.Duration) {
 }
 
 func bucketOf(at time.Duration) int64 { return int64(max(at, 0) / bucketSpan) }
+
+// SentSince counts what was sent to a region since its last evidence, or within
+// the last [Rules.Back] if that is less.
+func (r Rules) SentSince(w *Window, now, evidence time.Duration) int {
+	sent, _ := w.Sum(now, min(now-evidence, r.Back))
+	return sent
+}
+
+// ShareSince is [Rules.SentSince] for a sibling, of which only the count within
+// the last [Rules.Back] is known: it sends at an even pace.
+func (r Rules) ShareSince(backSent int, now, evidence time.Duration) int {
+	return backSent * int(min(max(now-evidence, 0), r.Back)/time.Millisecond) / int(r.Back/time.Millisecond)
+}
