@@ -1,0 +1,31 @@
+package identity
+
+import (
+	"crypto/x509"
+	"time"
+)
+
+// dueTime remembers when a certificate is to be renewed, so that its jitter is
+// drawn once for each.
+type dueTime struct {
+	leaf *x509.Certificate
+	at   time.Time
+}
+
+func (d *dueTime) of(leaf *x509.Certificate, jitter func() float64) time.Time {
+	if d.leaf != leaf {
+		d.leaf, d.at = leaf, renewAt(leaf, jitter())
+	}
+	return d.at
+}
+
+// renewAt is half-way through the life that a certificate had when it was
+// issued, or up to a tenth of that life earlier, so that replicas that started
+// together do not renew together. jitter is in [0, 1).
+func renewAt(leaf *x509.Certificate, jitter float64) time.Time {
+	life := leaf.NotAfter.Sub(leaf.NotBefore.Add(Backdate))
+	if life <= 0 {
+		life = leaf.NotAfter.Sub(leaf.NotBefore)
+	}
+	return leaf.NotAfter.Add(-life/2 - time.Duration(float64(life)/10*jitter))
+}
