@@ -212,4 +212,4 @@ func RegionToPB(r *catalog.Region) *pb.Region {
 }
 
 // sortedKeys makes what depends on the order of a map repeatable.
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+func sortedKeys[K ~string, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
