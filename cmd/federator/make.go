@@ -1,0 +1,8 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// makeCommands are those that make and run replicas.
+func (a *app) makeCommands() []*cobra.Command {
+	return []*cobra.Command{a.devCmd()}
+}
