@@ -2,7 +2,6 @@ package state
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,7 +48,7 @@ func (m *metrics) register(to prometheus.Registerer) error {
 	for _, c := range m.all {
 		if err := to.Register(c); err != nil {
 			m.unregister(to)
-			return fmt.Errorf("register metrics: %w", errors.Join(err))
+			return fmt.Errorf("register metrics: %w", err)
 		}
 		m.ours = append(m.ours, c)
 	}

@@ -101,10 +101,12 @@ func (n *Node) enqueueTimeout(ctx context.Context) time.Duration {
 // wait waits for Raft, or for the context: then the outcome is uncertain.
 func (n *Node) wait(ctx context.Context, future raft.Future) error {
 	done := make(chan error, 1)
-	n.wg.Go(func() { done <- future.Error() })
+	go func() { done <- future.Error() }() // ends with Raft at the latest
 	select {
 	case err := <-done:
 		return n.translate(err)
+	case <-n.closing:
+		return ErrShutdown
 	case <-ctx.Done():
 		return ErrUncertain.withf("gave up waiting for Raft (%v); retry with the same command id", context.Cause(ctx))
 	}
