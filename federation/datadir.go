@@ -36,13 +36,15 @@ type dataDir string
 func (d dataDir) path(elem ...string) string {
 	return filepath.Join(append([]string{string(d)}, elem...)...)
 }
-func (d dataDir) card() string     { return d.path("replica.json") }
-func (d dataDir) identity() string { return d.path("identity") }
-func (d dataDir) sealKey() string  { return d.path("identity", "seal.key") }
-func (d dataDir) founding() string { return d.path("founding.json") }
-func (d dataDir) raft() string     { return d.path("raft") }
-func (d dataDir) imports() string  { return d.path("imports.db") }
-func (d dataDir) restored() string { return d.path("restored.json") }
+func (d dataDir) card() string       { return d.path("replica.json") }
+func (d dataDir) identity() string   { return d.path("identity") }
+func (d dataDir) sealKey() string    { return d.path("identity", "seal.key") }
+func (d dataDir) founding() string   { return d.path("founding.json") }
+func (d dataDir) raft() string       { return d.path("raft") }
+func (d dataDir) imports() string    { return d.path("imports.db") }
+func (d dataDir) trust() string      { return d.path("identity", "trust.list") }
+func (d dataDir) sealedCA() string   { return d.path("identity", "intermediate.sealed") }
+func (d dataDir) sealedRing() string { return d.path("identity", "keyring.sealed") }
 
 // claim makes the directory if need be and checks that it holds no replica yet.
 func (d dataDir) claim() error {

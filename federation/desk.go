@@ -1,0 +1,307 @@
+package federation
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/source"
+	"github.com/federator/federator/source/probe"
+)
+
+const (
+	// foldEvery is how often pending health changes are folded into Raft.
+	foldEvery = 2 * time.Second
+	// reemitEvery is how often pending changes are gossiped anew while they cannot
+	// be folded, so that they do not lapse at the readers.
+	reemitEvery = 10 * time.Second
+	// maxPending is how many pending changes gossip carries; above it readers are
+	// told to wait for the stream.
+	maxPending = 500
+	// deskTick is how often ownership is looked at.
+	deskTick = 200 * time.Millisecond
+)
+
+// ledger is where the desk writes what is to be durable: the region's Raft.
+type ledger interface {
+	// PutSets replaces sets of the cluster that came from a source, as its owner
+	// in the given term.
+	PutSets(ctx context.Context, cluster, origin string, term uint64, c source.Changes) error
+	// FoldHealth makes health changes up to a version durable.
+	FoldHealth(ctx context.Context, cluster string, upTo catalog.HealthVersion, changes []catalog.HealthChange) error
+	// DescribeCluster records the client networks and the state of the source.
+	DescribeCluster(ctx context.Context, cluster string, term uint64, prefixes []catalog.ClientPrefix, sourceError string, staleSince time.Time) error
+}
+
+// herald spreads health by gossip.
+type herald interface {
+	BroadcastHealth(catalog.HealthDelta)
+	BroadcastResync(cluster string, upTo catalog.HealthVersion)
+}
+
+// desk looks after the replica's cluster while this replica owns it: it brings
+// what the source says into Raft, probes the endpoints, and spreads every flip.
+type desk struct {
+	deskConfig
+	prober *probe.Prober
+	wake   chan struct{}
+
+	mu      sync.Mutex
+	owned   ownership
+	owns    bool
+	epoch   uint64
+	seq     uint64
+	latest  *source.Update
+	emitted time.Time
+	probing []*catalog.EndpointSet // what the prober was last given
+}
+
+// deskConfig is what a desk works with.
+type deskConfig struct {
+	self    catalog.Replica
+	catalog *catalog.Catalog
+	ledger  ledger
+	herald  herald
+	source  source.Source // nil without one
+	origin  string        // what the source is called in the sets
+	// alive tells living siblings, haveLeader whether Raft can move the lease.
+	alive      func(name string) bool
+	haveLeader func() bool
+	log        *slog.Logger
+}
+
+func newDesk(c deskConfig, once func(context.Context, probe.Target) error, metrics prometheus.Registerer) *desk {
+	d := &desk{deskConfig: c, wake: make(chan struct{}, 1)}
+	d.prober = probe.New(probe.Options{
+		Once: once, Flip: d.flip, Log: d.log, Metrics: metrics,
+		Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+	})
+	return d
+}
+
+// run works until ctx ends.
+func (d *desk) run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	if d.source != nil {
+		wg.Go(func() {
+			if err := d.source.Run(ctx, d.take); err != nil {
+				d.log.Error("the services file can never be read", "cluster", d.self.Cluster, "error", err)
+			}
+		})
+	}
+	wg.Go(func() { _ = d.prober.Run(ctx) })
+	watch := d.catalog.Watch()
+	defer watch.Close()
+	tick := time.NewTicker(deskTick)
+	defer tick.Stop()
+	fold := time.NewTicker(foldEvery)
+	defer fold.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-watch.Changed():
+			watch.Take()
+			d.retarget()
+			d.reconcile(ctx)
+		case <-d.wake:
+			d.reconcile(ctx)
+		case <-tick.C:
+			if d.claim() {
+				d.retarget()
+				d.reconcile(ctx)
+			}
+		case <-fold.C:
+			d.reconcile(ctx)
+			d.fold(ctx)
+		}
+	}
+}
+
+// take keeps the newest word of the source; reconcile acts on it.
+func (d *desk) take(u source.Update) {
+	d.mu.Lock()
+	d.latest = &u
+	d.mu.Unlock()
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// claim finds out who owns the cluster now, and reports whether that changed.
+func (d *desk) claim() bool {
+	cluster, replicas := d.lease()
+	now := owns(cluster, replicas, d.alive, d.haveLeader())
+	epoch := d.catalog.Version(d.self.Region).Epoch
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if now == d.owned && epoch == d.epoch {
+		return false
+	}
+	d.owned, d.epoch, d.seq = now, epoch, 0
+	d.owns = now.owner == d.self.Name
+	if d.owns {
+		d.log.Info("this replica speaks for the health of its cluster now", "cluster", d.self.Cluster, "term", now.term)
+	}
+	return true
+}
+
+// lease returns the cluster's record and the region's replicas.
+func (d *desk) lease() (catalog.Cluster, []catalog.Replica) {
+	cluster := catalog.Cluster{Name: d.self.Cluster}
+	d.catalog.Records(d.self.Region, catalog.RecordCluster, func(r *catalog.Record) bool {
+		if r.Cluster.Name == d.self.Cluster {
+			cluster = *r.Cluster
+		}
+		return true
+	})
+	var replicas []catalog.Replica
+	d.catalog.Records(d.self.Region, catalog.RecordReplica, func(r *catalog.Record) bool {
+		replicas = append(replicas, *r.Replica)
+		return true
+	})
+	return cluster, replicas
+}
+
+func (d *desk) office() (ownership, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.owned, d.owns
+}
+
+// own returns the cluster's sets and their effective health as the catalog has them.
+func (d *desk) own() []catalog.Backend {
+	var out []catalog.Backend
+	for _, s := range d.catalog.Services() {
+		for _, b := range s.Backends {
+			if b.Set.Cluster == d.self.Cluster && b.Region == d.self.Region {
+				out = append(out, b)
+			}
+		}
+	}
+	return out
+}
+
+// retarget gives the prober the endpoints to probe: all of the cluster's while
+// this replica owns it, else none.
+func (d *desk) retarget() {
+	var targets []probe.Target
+	var sets []*catalog.EndpointSet
+	known := map[probe.Key]catalog.Health{}
+	if _, owner := d.office(); owner {
+		for _, b := range d.own() {
+			sets = append(sets, b.Set)
+			targets = append(targets, probe.Targets(b.Set)...)
+			for i := range b.Set.Endpoints {
+				known[probe.Key{Set: b.Set.SetKey, Endpoint: b.Set.Endpoints[i].ID}] = b.Health[i]
+			}
+		}
+	}
+	d.mu.Lock()
+	same := slices.Equal(sets, d.probing)
+	d.probing = sets
+	d.mu.Unlock()
+	if !same {
+		d.prober.Replace(targets, func(k probe.Key) catalog.Health { return known[k] })
+	}
+}
+
+// reconcile brings what the source says into Raft.
+func (d *desk) reconcile(ctx context.Context) {
+	d.mu.Lock()
+	latest, office, owner := d.latest, d.owned, d.owns
+	d.mu.Unlock()
+	if !owner || latest == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	cluster, _ := d.lease()
+	prefixes, sourceError, since := latest.Prefixes, "", time.Time{}
+	if latest.Err != nil {
+		prefixes, sourceError, since = cluster.Prefixes, latest.Err.Error(), latest.StaleSince
+	}
+	if cluster.SourceError != sourceError || !slices.Equal(cluster.Prefixes, prefixes) {
+		if err := d.ledger.DescribeCluster(ctx, d.self.Cluster, office.term, prefixes, sourceError, since); err != nil {
+			d.log.Warn("could not record the state of the source; trying again", "cluster", d.self.Cluster, "error", err)
+			return
+		}
+	}
+	if latest.Err != nil {
+		return
+	}
+	var published []catalog.EndpointSet
+	for _, b := range d.own() {
+		if b.Set.Source == d.origin {
+			published = append(published, *b.Set)
+		}
+	}
+	changes := source.Diff(published, latest.Sets, time.Now().UTC())
+	if changes.Empty() {
+		return
+	}
+	if err := d.ledger.PutSets(ctx, d.self.Cluster, d.origin, office.term, changes); err != nil {
+		d.log.Warn("could not publish the services; trying again", "cluster", d.self.Cluster, "error", err)
+	}
+}
+
+// flip is told by the prober of every change.
+func (d *desk) flip(f probe.Flip) {
+	d.emit([]catalog.HealthChange{{Service: f.Set.Service, Endpoint: f.Endpoint, Health: f.Health}})
+}
+
+// emit gives changes their versions and spreads them: to the own catalog first,
+// then to everybody.
+func (d *desk) emit(changes []catalog.HealthChange) {
+	d.mu.Lock()
+	if !d.owns || len(changes) == 0 {
+		d.mu.Unlock()
+		return
+	}
+	for i := range changes {
+		d.seq++
+		changes[i].Version = catalog.HealthVersion{Epoch: d.epoch, Term: d.owned.term, Seq: d.seq}
+	}
+	d.emitted = time.Now()
+	d.mu.Unlock()
+	delta := catalog.HealthDelta{Cluster: d.self.Cluster, Changes: changes}
+	d.catalog.ApplyHealth(delta, time.Now())
+	if len(d.catalog.PendingHealth(d.self.Cluster)) > maxPending {
+		d.herald.BroadcastResync(d.self.Cluster, changes[len(changes)-1].Version)
+		return
+	}
+	d.herald.BroadcastHealth(delta)
+}
+
+// fold makes what is pending durable; while that fails it is gossiped anew.
+func (d *desk) fold(ctx context.Context) {
+	office, owner := d.office()
+	pending := d.catalog.PendingHealth(d.self.Cluster)
+	if !owner || len(pending) == 0 {
+		return
+	}
+	d.mu.Lock()
+	upTo := catalog.HealthVersion{Epoch: d.epoch, Term: office.term, Seq: d.seq}
+	d.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	err := d.ledger.FoldHealth(ctx, d.self.Cluster, upTo, pending)
+	if err == nil {
+		return
+	}
+	d.log.Debug("could not fold health into Raft", "cluster", d.self.Cluster, "error", err)
+	d.mu.Lock()
+	due := time.Since(d.emitted) >= reemitEvery
+	d.mu.Unlock()
+	if due {
+		d.emit(pending)
+	}
+}

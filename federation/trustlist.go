@@ -1,0 +1,63 @@
+package federation
+
+import (
+	"bytes"
+	"crypto/x509"
+	"slices"
+	"time"
+
+	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/identity"
+)
+
+// desiredList is the trust list that the registry calls for: the intermediates
+// of all regions that are members, and the removed regions revoked for good.
+// What else was revoked before stays revoked. The sequence is one above the
+// previous list's.
+func desiredList(trustDomain string, previous identity.List, regions []*catalog.Region, now time.Time) identity.List {
+	next := identity.List{
+		TrustDomain: trustDomain,
+		Sequence:    previous.Sequence + 1,
+		Roots:       previous.Roots,
+		Revoked:     slices.Clone(previous.Revoked),
+		IssuedAt:    now.UTC(),
+	}
+	for _, r := range regions {
+		cert, err := identity.ParseCertificate(r.Intermediate)
+		if err != nil {
+			continue // not certified yet
+		}
+		id := identity.CertKeyID(cert)
+		if !r.Removed {
+			next.Intermediates = append(next.Intermediates, identity.ListedIntermediate{Region: r.Name, Epoch: r.Epoch, KeyID: id})
+			continue
+		}
+		gone := identity.Revocation{KeyID: id, Reason: "region " + r.Name + " was removed", At: now.UTC()}
+		if !slices.ContainsFunc(next.Revoked, func(old identity.Revocation) bool { return old.KeyID == id }) {
+			next.Revoked = append(next.Revoked, gone)
+		}
+	}
+	return next
+}
+
+// sameTrust reports whether two lists say the same, whenever they were issued.
+func sameTrust(a, b identity.List) bool {
+	byRegion := func(x, y identity.ListedIntermediate) int { return bytes.Compare(x.KeyID[:], y.KeyID[:]) }
+	sorted := func(l []identity.ListedIntermediate) []identity.ListedIntermediate {
+		return slices.SortedFunc(slices.Values(l), byRegion)
+	}
+	return slices.Equal(sorted(a.Intermediates), sorted(b.Intermediates)) &&
+		len(a.Revoked) == len(b.Revoked) && slices.EqualFunc(a.Roots, b.Roots, bytes.Equal)
+}
+
+func parseCertificates(ders [][]byte) ([]*x509.Certificate, error) {
+	out := make([]*x509.Certificate, 0, len(ders))
+	for _, der := range ders {
+		c, err := identity.ParseCertificate(der)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
