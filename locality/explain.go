@@ -47,7 +47,7 @@ func Explain(res Resolution) []Step {
 		e.priority(i)
 	}
 	for _, o := range res.Omitted {
-		e.say(StepOmitted, o.String(), "%s left out: %s", o, e.cause(o))
+		e.say(StepOmitted, o.String(), "%s omitted: %s", o, e.cause(o))
 	}
 	e.outcome()
 	return e.steps
@@ -136,16 +136,16 @@ func (e *explainer) priority(i int) {
 		degraded += p.Localities[j].Degraded
 		total += p.Localities[j].Total
 	}
-	text := fmt.Sprintf("priority %d gets %d %% of traffic: %d of %d endpoints healthy", i, p.Load, healthy, total)
+	text := fmt.Sprintf("priority %d gets %s: %d of %d endpoints healthy", i, traffic(p.Load*(Unit/100)), healthy, total)
 	if degraded > 0 {
 		text += fmt.Sprintf(", %d degraded", degraded)
 	}
-	text += fmt.Sprintf(", good for %d %%", p.Health)
+	text += fmt.Sprintf(", enough for %d %%", p.Health)
 	if p.DegradedLoad > 0 {
 		text += fmt.Sprintf("; %d %% goes to degraded endpoints", p.DegradedLoad)
 	}
 	if p.Weighted {
-		text += fmt.Sprintf("; shared by weights from policy %s", e.res.Policy)
+		text += fmt.Sprintf("; shared by weights %s from policy %s", weightList(e.policy().Weights), e.res.Policy)
 	}
 	if p.Panic {
 		text += "; panic: too few are available here and in all priorities together, so health is ignored and all serve"
@@ -157,10 +157,15 @@ func (e *explainer) priority(i int) {
 }
 
 func (e *explainer) locality(p *Priority, l *Locality) {
-	text := fmt.Sprintf("%s gets %s of traffic: %s", l, percent(l.Weight), e.reason(l))
+	text := fmt.Sprintf("%s gets %s", l, traffic(l.Weight))
+	if p.Weighted {
+		text += ": weights from policy " + e.res.Policy
+	} else {
+		text += ": " + e.reason(l)
+	}
 	text += fmt.Sprintf("; %d of %d endpoints healthy", l.Healthy, l.Total)
 	if len(p.Localities) > 1 {
-		text += fmt.Sprintf("; configured for %s of its priority", percent(l.Configured))
+		text += fmt.Sprintf("; weighs %s of its priority", percent(l.Configured))
 	}
 	if l.Admitted < Unit {
 		text += fmt.Sprintf("; returning: %s of its healthy capacity is admitted so far", percent(l.Admitted))
@@ -239,7 +244,7 @@ func (e *explainer) cause(o Omission) string {
 	case NotAllowed:
 		return fmt.Sprintf("policy %s lets only %s serve", e.res.Policy, strings.Join(e.policy().FailoverRegions, ", "))
 	case RegionOut:
-		return "out: neither replicas nor endpoints answer"
+		return "out, for neither replicas nor endpoints answer"
 	case WeIsolated:
 		return "we are isolated and our own region serves"
 	case Evacuated:
@@ -267,6 +272,14 @@ func (e *explainer) outcome() {
 	if e.res.Stale {
 		e.say(StepOutcome, "", "the answer is marked stale")
 	}
+}
+
+// traffic writes a share of all traffic.
+func traffic(ppm uint32) string {
+	if ppm == 0 {
+		return "no traffic"
+	}
+	return percent(ppm) + " of traffic"
 }
 
 // percent writes parts per million as a percentage with up to two decimals.

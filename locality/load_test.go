@@ -111,7 +111,7 @@ func TestARampMovesLoadButNeverCausesPanic(t *testing.T) {
 	if got, want := loadsOf(levels), "20 80"; got != want { // 14 and 56 of 70
 		t.Errorf("loads %s, want %s", got, want)
 	}
-	levels = []level{{total: 200, healthy: 1, admitted: Unit / 10}}
+	levels = []level{{total: 200, healthy: 2, admitted: 2 * Unit / 10}}
 	spread(levels, DefaultOverprovisioning, 0)
 	if got, want := loadsOf(levels), "100"; got != want {
 		t.Errorf("loads %s, want %s", got, want)

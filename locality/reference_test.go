@@ -3,6 +3,7 @@ package locality
 import (
 	"maps"
 	"math/big"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -365,7 +366,9 @@ func checkInvariants(t *rapid.T, in Input, res Resolution) {
 	if len(in.Service.Backends) > 0 && len(policy.FailoverRegions) == 0 && !panicOff && res.Empty() {
 		t.Error("empty by mistake")
 	}
-	Explain(res)
+	if again := Resolve(in); !reflect.DeepEqual(res, again) || !reflect.DeepEqual(Explain(res), Explain(again)) {
+		t.Errorf("resolved again: %s, was %s", ladder(again), ladder(res))
+	}
 }
 
 var testRegions = []string{"af-south", "asia-east", "eu-central", "us-west"}
