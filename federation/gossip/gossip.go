@@ -64,7 +64,8 @@ func New(cfg Config) (*Gossip, error) {
 }
 
 // Run gossips until ctx is done. It closes the Conn and the Listener of the
-// Config before it returns, and must be called once.
+// Config before it returns, and must be called once. memberlist's prober does
+// nothing more by then, but may wait up to two seconds for its last timeout.
 func (g *Gossip) Run(ctx context.Context) error {
 	g.transport.start()
 	list, err := memberlist.Create(g.memberlistConfig())
@@ -121,7 +122,8 @@ func (g *Gossip) memberlistConfig() *memberlist.Config {
 	c.GossipInterval = 100 * time.Millisecond
 	c.GossipNodes = 4
 	c.ProbeInterval = time.Second
-	c.ProbeTimeout = 800 * time.Millisecond
+	c.ProbeTimeout = 600 * time.Millisecond
+	c.AwarenessMaxMultiplier = 2
 	c.DisableTcpPings = true
 	c.PushPullInterval = 10 * time.Second
 	c.DeadNodeReclaimTime = time.Second
