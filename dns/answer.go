@@ -227,7 +227,7 @@ func (w *worker) srv(world *world, d node, t *table) {
 		}
 		at := len(w.out)
 		w.out = append(w.out, im.records...)
-		w.an = len(im.targets)
+		w.an = im.count
 		for _, target := range im.targets {
 			owner := at - w.base + target.offset
 			if owner > 0x3fff || len(w.out)+len(target.record) > w.limit {

@@ -35,7 +35,7 @@ type fixture struct {
 }
 
 func newFixture(t testing.TB) *fixture {
-	f := &fixture{t: t, cat: catalog.New("us-west", "us-west"), seq: map[string]uint64{}}
+	f := &fixture{t: t, cat: catalog.New("us-west", "elsewhere"), seq: map[string]uint64{}}
 	f.region("us-west", f.cluster("us-west-1", "10.1.0.0/16", "a"), f.cluster("us-west.two", "fd01::/32", "b"),
 		set("us-west-1", shop, false, ep("10.1.0.1", "a"), ep("10.1.0.2", "a"), ep("10.1.0.3", "b"), ep("fd01::1", "a"), ep("fd01::2", "b")),
 		set("us-west-1", peers, true, host("db-0", "10.1.1.1", "a"), host("db-0", "fd01::11", "a"), host("", "10.1.1.2", "b")),

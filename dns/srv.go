@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/federator/federator/federation/catalog"
@@ -26,15 +27,16 @@ type srvSet struct {
 }
 
 // srvImage is one SRV answer: whole records owned by the question's name, and
-// for each the target whose address goes to the additional section.
+// the addresses of their targets for the additional section.
 type srvImage struct {
 	port    catalog.Port
 	records []byte
+	count   int
 	targets []srvTarget
 }
 
-// srvTarget is a target's name, as an offset into the records, and its address
-// record.
+// srvTarget is a target's name, as an offset into the records, and one address
+// record of it.
 type srvTarget struct {
 	offset int
 	record []byte
@@ -127,32 +129,62 @@ func (b *srvBuilder) add(list []candidate, priority uint16, l *locality.Locality
 // image makes the answer for one port from the endpoints that expose it.
 func (b *srvBuilder) image(port catalog.Port, list []candidate) srvImage {
 	im := srvImage{port: port}
-	list = slices.DeleteFunc(slices.Clone(list), func(c candidate) bool {
-		_, ok := b.portOf(port, c)
-		return !ok
-	})
+	records := b.merge(port, list)
 	sums := map[uint16]uint64{}
-	for _, c := range list {
-		sums[c.priority] += c.share
+	for _, r := range records {
+		sums[r.priority] += r.share
 	}
-	seen := map[string]bool{}
-	for _, c := range list {
-		number, _ := b.portOf(port, c)
-		weight := max(1, c.share/max(1, sums[c.priority]/priorityWeight))
-		name := b.target(c)
-		id := string(put16(slices.Clone(name), int(number)))
-		if seen[id] || len(im.records) > maxSRVBytes {
-			continue
+	for _, r := range records {
+		if len(im.records) > maxSRVBytes {
+			break
 		}
-		seen[id] = true
-		im.records = head(put16(im.records, ownerAtQ), typeSRV, b.ttl, 6+len(name))
-		im.records = put16(put16(put16(im.records, int(c.priority)), int(min(weight, 65535))), int(number))
-		t := srvTarget{offset: len(im.records)}
-		t.record = appendAddress(put16(nil, ownerAtQ), c.endpoint.Address.Unmap().WithZone(""), b.ttl)
-		im.records = append(im.records, name...)
-		im.targets = append(im.targets, t)
+		weight := max(1, r.share/max(1, sums[r.priority]/priorityWeight))
+		im.records = head(put16(im.records, ownerAtQ), typeSRV, b.ttl, 6+len(r.name))
+		im.records = put16(put16(put16(im.records, int(r.priority)), int(min(weight, 65535))), int(r.number))
+		im.count++
+		for _, a := range r.addresses {
+			im.targets = append(im.targets, srvTarget{len(im.records), appendAddress(put16(nil, ownerAtQ), a, b.ttl)})
+		}
+		im.records = append(im.records, r.name...)
 	}
 	return im
+}
+
+// srvRecord is one SRV record in the making.
+type srvRecord struct {
+	name      []byte
+	number    uint16
+	priority  uint16
+	share     uint64
+	addresses []netip.Addr
+}
+
+// merge makes one record of the endpoints that share a name and a port: the two
+// addresses of one hostname, or one address in two clusters.
+func (b *srvBuilder) merge(port catalog.Port, list []candidate) []*srvRecord {
+	var out []*srvRecord
+	at := map[string]*srvRecord{}
+	for _, c := range list {
+		number, ok := b.portOf(port, c)
+		if !ok {
+			continue
+		}
+		name := b.target(c)
+		id := string(put16(slices.Clone(name), int(number)))
+		r := at[id]
+		if r == nil {
+			r = &srvRecord{name: name, number: number, priority: c.priority}
+			at[id] = r
+			out = append(out, r)
+		}
+		if r.priority == c.priority {
+			r.share += c.share
+		}
+		if a := c.endpoint.Address.Unmap().WithZone(""); !slices.Contains(r.addresses, a) {
+			r.addresses = append(r.addresses, a)
+		}
+	}
+	return out
 }
 
 // portOf returns the number of a service port at an endpoint, if the endpoint's
@@ -189,24 +221,6 @@ func endpointLabel(s *catalog.Service, e *catalog.Endpoint) string {
 	}
 	return addressLabel(e.Address.Unmap().WithZone(""))
 }
-
-// appendSRV appends the answer records, and returns the additional ones' count
-// after appending them where room is left. at is where the answer begins.
-func (im *srvImage) appendTo(b []byte, limit int) (out []byte, additional int) {
-	at := len(b)
-	b = append(b, im.records...)
-	for _, t := range im.targets {
-		if at+t.offset > 0x3fff || len(b)+len(t.record) > limit {
-			break
-		}
-		b = retarget(b, t.record, at+t.offset)
-		additional++
-	}
-	return b, additional
-}
-
-// count is the number of answer records.
-func (im *srvImage) count() int { return len(im.targets) }
 
 // matches reports whether "_PORT" and "_PROTO" labels, without their length
 // bytes, name the port.
