@@ -19,7 +19,9 @@ import (
 	"github.com/federator/federator/peering/pb"
 )
 
-func genLabel() *rapid.Generator[string] { return rapid.StringMatching(`[a-z]([a-z0-9-]{0,6}[a-z0-9])?`) }
+func genLabel() *rapid.Generator[string] {
+	return rapid.StringMatching(`[a-z]([a-z0-9-]{0,6}[a-z0-9])?`)
+}
 
 func genText() *rapid.Generator[string] { return rapid.StringMatching(`[ -~äß]{0,12}`) }
 
