@@ -85,8 +85,8 @@ type Locality struct {
 	Configured uint32 `json:"configured"`
 	// Weight is the effective share of all traffic, in parts per million.
 	Weight uint32 `json:"weight"`
-	// Serving tells which endpoints serve; two resolutions of one service with the
-	// same (region, zone) and the same pure Serving have the same endpoints in use.
+	// Serving tells which endpoints serve: resolutions of the same Service value have
+	// the same endpoints in use at a (region, zone) if they have the same Serving.
 	Serving Serving `json:"serving"`
 	// Total, Healthy and Degraded count endpoints.
 	Total    int `json:"total"`

@@ -61,7 +61,9 @@ func newPlan(in Input) plan {
 	if p.client.Region == "" {
 		p.client = catalog.Locality{Region: p.in.Conditions.Region}
 	}
-	p.policy, p.name = p.in.Conditions.Policy(p.in.Service.Name)
+	if len(p.in.Conditions.Policies) > 0 {
+		p.policy, p.name = p.in.Conditions.Policy(p.in.Service.Name)
+	}
 	return p
 }
 
@@ -83,6 +85,8 @@ func (p *plan) panicThreshold() uint64 {
 
 // gather counts the endpoints of every cluster per region and zone.
 func (p *plan) gather() {
+	n := len(p.in.Service.Backends)
+	p.regions, p.places = make([]region, 0, n), make([]place, 0, 2*n)
 	for i := range p.in.Service.Backends {
 		b := &p.in.Service.Backends[i]
 		if b.Set == nil || len(b.Set.Endpoints) == 0 {

@@ -3,27 +3,21 @@ package locality
 import (
 	"maps"
 	"math/big"
-	"reflect"
 	"slices"
 	"strings"
-	"testing"
-	"time"
-
-	"pgregory.net/rapid"
 
 	"github.com/federator/federator/federation/catalog"
 )
 
-// This file resolves a second time, slowly and in fractions, straight from the
+// This file resolves a second time (agree_test.go compares), slowly and in fractions, straight from the
 // words of the documentation, and checks Resolve against it.
 
 type refPlace struct {
-	at                               catalog.Locality
-	total, healthy, degraded, alive  int64
-	sum                              int64 // of endpoint weights
-	factor, share                    *big.Rat
-	level                            int
-	configuredRegion, configuredZone *big.Rat
+	at                              catalog.Locality
+	total, healthy, degraded, alive int64
+	sum                             int64 // of endpoint weights
+	factor, share                   *big.Rat
+	taken                           bool // is in a weighted level
 }
 
 func rat(a, b int64) *big.Rat { return big.NewRat(a, b) }
@@ -169,9 +163,9 @@ func refLadder(in Input, policy catalog.Policy, places []*refPlace) [][]*refPlac
 	for _, r := range refRank(in, policy, regions) {
 		switch {
 		case weighted(r):
-			out = append(out, of(func(p *refPlace) bool { return weighted(p.at.Region) && p.level == 0 }))
+			out = append(out, of(func(p *refPlace) bool { return weighted(p.at.Region) && !p.taken }))
 			for _, p := range out[len(out)-1] {
-				p.level = -1 // once only
+				p.taken = true
 			}
 		case r == in.Client.Region && in.Client.Zone != "":
 			out = append(out, of(func(p *refPlace) bool { return p.at == in.Client }))
@@ -208,14 +202,22 @@ func refConfigured(policy catalog.Policy, level []*refPlace, p *refPlace) *big.R
 	return rat(int64(w)*zone(p), all)
 }
 
-// refResolve returns the loads of the ladder and sets the share of every place.
-func refResolve(in Input) (ladder [][]*refPlace, loads []int64) {
+// refLevel is what the load of one level of the ladder is computed from.
+type refLevel struct {
+	places                  []*refPlace
+	total, health, sick     int64 // endpoints, and percent available
+	real                    int64 // percent available, without ramp
+	panic                   bool
+	healthyLoad, sickLoad   int64
+	healthyHosts, sickHosts int64
+}
+
+// refResolve returns the ladder with loads, and sets the share of every place.
+// It reports false for the corner that is tested by hand: panic turned off with
+// next to nothing available.
+func refResolve(in Input) ([]*refLevel, bool) {
 	policy, _ := in.Conditions.Policy(in.Service.Name)
 	places := refChoose(in, &policy, refGather(in))
-	ladder = refLadder(in, policy, places)
-	if len(ladder) == 0 {
-		return nil, nil
-	}
 	op, threshold := int64(140), int64(50)
 	if policy.OverprovisioningPercent > 0 {
 		op = int64(policy.OverprovisioningPercent)
@@ -223,72 +225,78 @@ func refResolve(in Input) (ladder [][]*refPlace, loads []int64) {
 	if policy.PanicThresholdPercent != nil {
 		threshold = int64(*policy.PanicThresholdPercent)
 	}
-	var real, ramped int64
-	var totals, healths, degradeds []int64
-	var panics []bool
-	var hosts, allPanic = int64(0), true
-	for _, level := range ladder {
-		var t, h, d int64
-		admitted := new(big.Rat)
-		for _, p := range level {
-			t, h, d = t+p.total, h+p.healthy, d+p.degraded
-			admitted.Add(admitted, mulRat(rat(p.healthy, 1), p.factor))
-		}
-		rampedHealth := min(100, floorRat(mulRat(rat(op, t), admitted)))
-		real += min(100, op*h/t) + min(100, op*d/t)
-		ramped += rampedHealth + min(100, op*d/t)
-		totals, healths, degradeds = append(totals, t), append(healths, rampedHealth), append(degradeds, min(100, op*d/t))
-		panics = append(panics, rat(100*(h+d), t).Cmp(rat(threshold, 1)) < 0)
-		hosts += t
+	var levels []*refLevel
+	for _, places := range refLadder(in, policy, places) {
+		levels = append(levels, refHealth(places, op))
 	}
-	for i := range panics {
-		panics[i] = panics[i] && real < 100
-		allPanic = allPanic && panics[i]
+	if !refLoads(levels, threshold) {
+		return nil, false
 	}
-	healthyLoads, sickLoads := make([]int64, len(ladder)), make([]int64, len(ladder))
-	left := int64(100)
-	switch {
-	case allPanic:
-		for i := range ladder {
-			healthyLoads[i] = 100 * totals[i] / hosts
-			left -= healthyLoads[i]
-		}
-		healthyLoads[0] += left
-	case ramped == 0:
-		return nil, nil // the corner is tested by hand
-	default:
-		first := -1
-		for k := range 2 * len(ladder) {
-			i, to, by := k%len(ladder), healthyLoads, healths
-			if k >= len(ladder) {
-				to, by = sickLoads, degradeds
-			}
-			to[i] = min(left, by[i]*100/min(100, ramped))
-			left -= to[i]
-			if first < 0 && by[i] > 0 {
-				first = k
-			}
-		}
-		if first < len(ladder) {
-			healthyLoads[first] += left
-		} else {
-			sickLoads[first-len(ladder)] += left
-		}
-	}
-	for i, level := range ladder {
-		loads = append(loads, healthyLoads[i]+sickLoads[i])
-		one := rat(1, 1)
-		if panics[i] {
-			refShare(level, loads[i], func(p *refPlace) *big.Rat { return rat(p.sum, 1) })
+	for _, l := range levels {
+		if l.panic {
+			refShare(l.places, l.healthyLoad+l.sickLoad, func(p *refPlace) *big.Rat { return rat(p.sum, 1) })
 			continue
 		}
 		scaled := func(p *refPlace, part *big.Rat) *big.Rat {
-			return mulRat(refConfigured(policy, level, p), minRat(one, mulRat(rat(op, 100*p.total), part)))
+			return mulRat(refConfigured(policy, l.places, p), minRat(rat(1, 1), mulRat(rat(op, 100*p.total), part)))
 		}
-		refShare(level, healthyLoads[i], func(p *refPlace) *big.Rat { return scaled(p, mulRat(rat(p.healthy, 1), p.factor)) })
-		refShare(level, sickLoads[i], func(p *refPlace) *big.Rat { return scaled(p, rat(p.degraded, 1)) })
+		refShare(l.places, l.healthyLoad, func(p *refPlace) *big.Rat { return scaled(p, mulRat(rat(p.healthy, 1), p.factor)) })
+		refShare(l.places, l.sickLoad, func(p *refPlace) *big.Rat { return scaled(p, rat(p.degraded, 1)) })
 	}
-	return ladder, loads
+	return levels, true
+}
+
+func refHealth(places []*refPlace, op int64) *refLevel {
+	l := &refLevel{places: places}
+	admitted := new(big.Rat)
+	for _, p := range places {
+		l.total, l.healthyHosts, l.sickHosts = l.total+p.total, l.healthyHosts+p.healthy, l.sickHosts+p.degraded
+		admitted.Add(admitted, mulRat(rat(p.healthy, 1), p.factor))
+	}
+	l.health = min(100, floorRat(mulRat(rat(op, l.total), admitted)))
+	l.sick = min(100, op*l.sickHosts/l.total)
+	l.real = min(100, op*l.healthyHosts/l.total) + l.sick
+	return l
+}
+
+func refLoads(levels []*refLevel, threshold int64) bool {
+	var real, ramped, hosts int64
+	for _, l := range levels {
+		real, ramped, hosts = real+l.real, ramped+l.health+l.sick, hosts+l.total
+	}
+	all := true
+	for _, l := range levels {
+		l.panic = real < 100 && rat(100*(l.healthyHosts+l.sickHosts), l.total).Cmp(rat(threshold, 1)) < 0
+		all = all && l.panic
+	}
+	left := int64(100)
+	var first *int64
+	give := func(to *int64, load int64, candidate bool) {
+		*to = min(left, load)
+		left -= *to
+		if first == nil && candidate {
+			first = to
+		}
+	}
+	switch {
+	case len(levels) == 0:
+		return true
+	case all:
+		for _, l := range levels {
+			give(&l.healthyLoad, 100*l.total/hosts, true)
+		}
+	case ramped == 0:
+		return false
+	default:
+		for _, l := range levels {
+			give(&l.healthyLoad, l.health*100/min(100, ramped), l.health > 0)
+		}
+		for _, l := range levels {
+			give(&l.sickLoad, l.sick*100/min(100, ramped), l.sick > 0)
+		}
+	}
+	*first += left
+	return true
 }
 
 func refShare(level []*refPlace, load int64, weight func(*refPlace) *big.Rat) {
@@ -302,133 +310,4 @@ func refShare(level []*refPlace, load int64, weight func(*refPlace) *big.Rat) {
 	for _, p := range level {
 		p.share.Add(p.share, mulRat(rat(load, 100), weight(p), new(big.Rat).Inv(sum)))
 	}
-}
-
-func TestResolveAgreesWithTheDumbReference(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		in := drawInput(t)
-		want, loads := refResolve(in)
-		res := Resolve(in)
-		checkInvariants(t, in, res)
-		if loads == nil {
-			return
-		}
-		if len(res.Priorities) != len(want) {
-			t.Fatalf("got %s, want %d priorities", ladder(res), len(want))
-		}
-		for i, p := range res.Priorities {
-			if int64(p.Load) != loads[i] {
-				t.Errorf("priority %d of %s: want load %d", i, ladder(res), loads[i])
-			}
-			for _, l := range p.Localities {
-				k := slices.IndexFunc(want[i], func(p *refPlace) bool { return p.at == l.Locality })
-				if k < 0 {
-					t.Fatalf("%s is in priority %d of %s", l, i, ladder(res))
-				}
-				share, _ := want[i][k].share.Float64()
-				if got := float64(l.Weight) / Unit; got-share > 5e-4 || share-got > 5e-4 {
-					t.Errorf("%s gets %f in %s, want %f", l, got, ladder(res), share)
-				}
-			}
-		}
-	})
-}
-
-// checkInvariants checks what holds for every resolution.
-func checkInvariants(t *rapid.T, in Input, res Resolution) {
-	var load, share uint32
-	seen := map[catalog.Locality]bool{}
-	for _, p := range res.Priorities {
-		load += p.Load
-		if len(p.Localities) == 0 {
-			t.Errorf("a priority is empty: %s", ladder(res))
-		}
-		for _, l := range p.Localities {
-			share += l.Weight
-			if seen[l.Locality] || len(l.Endpoints) != l.Total {
-				t.Errorf("%s twice, or not with %d endpoints", l, l.Total)
-			}
-			seen[l.Locality] = true
-			serving := slices.ContainsFunc(l.Endpoints, func(e Endpoint) bool { return e.Weight > 0 })
-			if l.Weight > 0 && !serving {
-				t.Errorf("%s has traffic and nobody to take it", l)
-			}
-		}
-	}
-	if len(res.Priorities) > 0 && load != 100 {
-		t.Errorf("loads sum to %d: %s", load, ladder(res))
-	}
-	policy, _ := in.Conditions.Policy(in.Service.Name)
-	panicOff := policy.PanicThresholdPercent != nil && *policy.PanicThresholdPercent == 0
-	if share != Unit && (share != 0 || len(res.Priorities) > 0 && !panicOff) {
-		t.Errorf("shares sum to %d: %s", share, ladder(res))
-	}
-	if len(in.Service.Backends) > 0 && len(policy.FailoverRegions) == 0 && !panicOff && res.Empty() {
-		t.Error("empty by mistake")
-	}
-	if again := Resolve(in); !reflect.DeepEqual(res, again) || !reflect.DeepEqual(Explain(res), Explain(again)) {
-		t.Errorf("resolved again: %s, was %s", ladder(again), ladder(res))
-	}
-}
-
-var testRegions = []string{"af-south", "asia-east", "eu-central", "us-west"}
-
-func drawInput(t *rapid.T) Input {
-	var clusters []string
-	for _, r := range testRegions {
-		if rapid.Bool().Draw(t, r) {
-			spec := r
-			for _, zone := range []string{"a", "b"} {
-				if s := rapid.StringMatching(`[hhhdux?]{0,6}`).Draw(t, r+"/"+zone); s != "" {
-					spec = strings.TrimPrefix(spec+" /"+zone+" "+s, r+" ")
-				}
-			}
-			if spec != r {
-				clusters = append(clusters, r+spec)
-			}
-		}
-	}
-	in := world(clusters...).policy(drawPolicy(t)).from(rapid.SampledFrom([]string{"us-west/a", "us-west", "asia-east/b", "sa-east"}).Draw(t, "client"))
-	for _, b := range in.Service.Backends {
-		for i := range b.Set.Endpoints {
-			b.Set.Endpoints[i].Weight = rapid.Uint32Range(1, 3).Draw(t, "weight")
-		}
-	}
-	for _, r := range testRegions {
-		if rapid.IntRange(0, 4).Draw(t, "reach") == 0 {
-			in.reach(r, rapid.SampledFrom([]catalog.Reach{catalog.Silent, catalog.ControlPlaneLost, catalog.Out}).Draw(t, r))
-		}
-		if rapid.IntRange(0, 4).Draw(t, "evacuate") == 0 {
-			in.evacuate(r, time.Duration(rapid.IntRange(0, 2).Draw(t, "after")))
-		}
-		if rapid.IntRange(0, 3).Draw(t, "ramp") == 0 {
-			if in.Ramp == nil {
-				in.Ramp = Factors{}
-			}
-			in.Ramp[catalog.Locality{Region: r, Zone: "a"}] = rapid.Uint32Range(Unit/10, Unit).Draw(t, "factor")
-		}
-	}
-	in.Conditions.Isolated = rapid.IntRange(0, 5).Draw(t, "isolated") == 0
-	return in
-}
-
-func drawPolicy(t *rapid.T) catalog.Policy {
-	var p catalog.Policy
-	regions := rapid.SliceOfNDistinct(rapid.SampledFrom(testRegions), 0, 4, rapid.ID[string])
-	if rapid.Bool().Draw(t, "ordered") {
-		p.RegionOrder = regions.Draw(t, "order")
-		p.RegionOrderFrom = map[string][]string{"asia-east": regions.Draw(t, "order from asia-east")}
-	}
-	if rapid.IntRange(0, 3).Draw(t, "limited") == 0 {
-		p.FailoverRegions = regions.Draw(t, "failover")
-	}
-	if rapid.Bool().Draw(t, "weighted") {
-		p.Weights = rapid.MapOfN(rapid.SampledFrom([]string{"us-west", "us-west/a", "us-west/b", "eu-central", "asia-east/a"}),
-			rapid.SampledFrom([]uint32{0, 1, 2, 10, 50, 90, 100}), 0, 4).Draw(t, "weights")
-	}
-	if rapid.Bool().Draw(t, "tuned") {
-		p.OverprovisioningPercent = rapid.Uint32Range(100, 300).Draw(t, "overprovisioning")
-		p.PanicThresholdPercent = ptr(rapid.Uint32Range(0, 100).Draw(t, "panic"))
-	}
-	return p
 }

@@ -7,9 +7,6 @@ import "github.com/federator/federator/federation/catalog"
 // The result points into in.Service and keeps in for [Explain].
 func Resolve(in Input) Resolution {
 	p := newPlan(in)
-	var regions [8]region
-	var places [24]place
-	p.regions, p.places = regions[:0], places[:0]
 	p.gather()
 	p.choose()
 	levels := p.rank()
@@ -27,10 +24,8 @@ func (p *plan) load(res *Resolution, n int) {
 	if n == 0 {
 		return
 	}
-	var room [16]level
-	levels := append(room[:0], make([]level, n)...)
-	skip := p.ranked()
-	places := p.places[skip:]
+	levels := make([]level, n)
+	places := p.places[p.ranked():]
 	for i := range places {
 		at := &places[i]
 		l := &levels[at.level]
