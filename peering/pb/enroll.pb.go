@@ -259,27 +259,25 @@ type EnrollResponse struct {
 	// DER, leaf first, intermediates after it. Empty when founding: the founder
 	// signs its own leaf with its new intermediate.
 	SvidChain [][]byte `protobuf:"bytes,1,rep,name=svid_chain,json=svidChain,proto3" json:"svid_chain,omitempty"`
-	// DER of the trust domain's roots.
-	Roots [][]byte `protobuf:"bytes,2,rep,name=roots,proto3" json:"roots,omitempty"`
-	// The signed trust list of package identity.
-	TrustList   []byte `protobuf:"bytes,3,opt,name=trust_list,json=trustList,proto3" json:"trust_list,omitempty"`
-	TrustDomain string `protobuf:"bytes,4,opt,name=trust_domain,json=trustDomain,proto3" json:"trust_domain,omitempty"`
-	Region      string `protobuf:"bytes,5,opt,name=region,proto3" json:"region,omitempty"`
-	Epoch       uint64 `protobuf:"varint,6,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The signed trust list of package identity, which names the roots too.
+	TrustList   []byte `protobuf:"bytes,2,opt,name=trust_list,json=trustList,proto3" json:"trust_list,omitempty"`
+	TrustDomain string `protobuf:"bytes,3,opt,name=trust_domain,json=trustDomain,proto3" json:"trust_domain,omitempty"`
+	Region      string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
+	Epoch       uint64 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// Set if the replica is to found its region.
-	Founding bool `protobuf:"varint,7,opt,name=founding,proto3" json:"founding,omitempty"`
+	Founding bool `protobuf:"varint,6,opt,name=founding,proto3" json:"founding,omitempty"`
 	// DER of the region's CA certificate, when founding.
-	Intermediate []byte `protobuf:"bytes,8,opt,name=intermediate,proto3" json:"intermediate,omitempty"`
+	Intermediate []byte `protobuf:"bytes,7,opt,name=intermediate,proto3" json:"intermediate,omitempty"`
 	// Every replica that the issuer knows, of all regions, to start from.
-	Directory []*Replica `protobuf:"bytes,9,rep,name=directory,proto3" json:"directory,omitempty"`
+	Directory []*Replica `protobuf:"bytes,8,rep,name=directory,proto3" json:"directory,omitempty"`
 	// The gossip keyring, sealed to the replica's recipient (age).
-	SealedKeyring   []byte                 `protobuf:"bytes,10,opt,name=sealed_keyring,json=sealedKeyring,proto3" json:"sealed_keyring,omitempty"`
-	AuthorityRegion string                 `protobuf:"bytes,11,opt,name=authority_region,json=authorityRegion,proto3" json:"authority_region,omitempty"`
-	Time            *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=time,proto3" json:"time,omitempty"`
+	SealedKeyring   []byte                 `protobuf:"bytes,9,opt,name=sealed_keyring,json=sealedKeyring,proto3" json:"sealed_keyring,omitempty"`
+	AuthorityRegion string                 `protobuf:"bytes,10,opt,name=authority_region,json=authorityRegion,proto3" json:"authority_region,omitempty"`
+	Time            *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=time,proto3" json:"time,omitempty"`
 	// Each says what to do, for the operator's eyes.
-	Warnings []string `protobuf:"bytes,13,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	Warnings []string `protobuf:"bytes,12,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	// The state-machine version that the region runs at.
-	Protocol      uint32 `protobuf:"varint,14,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	Protocol      uint32 `protobuf:"varint,13,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -317,13 +315,6 @@ func (*EnrollResponse) Descriptor() ([]byte, []int) {
 func (x *EnrollResponse) GetSvidChain() [][]byte {
 	if x != nil {
 		return x.SvidChain
-	}
-	return nil
-}
-
-func (x *EnrollResponse) GetRoots() [][]byte {
-	if x != nil {
-		return x.Roots
 	}
 	return nil
 }
@@ -479,9 +470,8 @@ func (x *RenewRequest) GetCsr() []byte {
 type RenewResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	SvidChain     [][]byte               `protobuf:"bytes,1,rep,name=svid_chain,json=svidChain,proto3" json:"svid_chain,omitempty"`
-	Roots         [][]byte               `protobuf:"bytes,2,rep,name=roots,proto3" json:"roots,omitempty"`
-	TrustList     []byte                 `protobuf:"bytes,3,opt,name=trust_list,json=trustList,proto3" json:"trust_list,omitempty"`
-	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	TrustList     []byte                 `protobuf:"bytes,2,opt,name=trust_list,json=trustList,proto3" json:"trust_list,omitempty"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -523,13 +513,6 @@ func (x *RenewResponse) GetSvidChain() [][]byte {
 	return nil
 }
 
-func (x *RenewResponse) GetRoots() [][]byte {
-	if x != nil {
-		return x.Roots
-	}
-	return nil
-}
-
 func (x *RenewResponse) GetTrustList() []byte {
 	if x != nil {
 		return x.TrustList
@@ -565,36 +548,34 @@ const file_federator_v1_enroll_proto_rawDesc = "" +
 	"\x06secret\x18\x02 \x01(\fR\x06secret\x12\x10\n" +
 	"\x03csr\x18\x03 \x01(\fR\x03csr\x12/\n" +
 	"\areplica\x18\x04 \x01(\v2\x15.federator.v1.ReplicaR\areplica\x12)\n" +
-	"\x10intermediate_csr\x18\x05 \x01(\fR\x0fintermediateCsr\"\xe4\x03\n" +
+	"\x10intermediate_csr\x18\x05 \x01(\fR\x0fintermediateCsr\"\xce\x03\n" +
 	"\x0eEnrollResponse\x12\x1d\n" +
 	"\n" +
-	"svid_chain\x18\x01 \x03(\fR\tsvidChain\x12\x14\n" +
-	"\x05roots\x18\x02 \x03(\fR\x05roots\x12\x1d\n" +
+	"svid_chain\x18\x01 \x03(\fR\tsvidChain\x12\x1d\n" +
 	"\n" +
-	"trust_list\x18\x03 \x01(\fR\ttrustList\x12!\n" +
-	"\ftrust_domain\x18\x04 \x01(\tR\vtrustDomain\x12\x16\n" +
-	"\x06region\x18\x05 \x01(\tR\x06region\x12\x14\n" +
-	"\x05epoch\x18\x06 \x01(\x04R\x05epoch\x12\x1a\n" +
-	"\bfounding\x18\a \x01(\bR\bfounding\x12\"\n" +
-	"\fintermediate\x18\b \x01(\fR\fintermediate\x123\n" +
-	"\tdirectory\x18\t \x03(\v2\x15.federator.v1.ReplicaR\tdirectory\x12%\n" +
-	"\x0esealed_keyring\x18\n" +
-	" \x01(\fR\rsealedKeyring\x12)\n" +
-	"\x10authority_region\x18\v \x01(\tR\x0fauthorityRegion\x12.\n" +
-	"\x04time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1a\n" +
-	"\bwarnings\x18\r \x03(\tR\bwarnings\x12\x1a\n" +
-	"\bprotocol\x18\x0e \x01(\rR\bprotocol\"L\n" +
+	"trust_list\x18\x02 \x01(\fR\ttrustList\x12!\n" +
+	"\ftrust_domain\x18\x03 \x01(\tR\vtrustDomain\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\x12\x14\n" +
+	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\x12\x1a\n" +
+	"\bfounding\x18\x06 \x01(\bR\bfounding\x12\"\n" +
+	"\fintermediate\x18\a \x01(\fR\fintermediate\x123\n" +
+	"\tdirectory\x18\b \x03(\v2\x15.federator.v1.ReplicaR\tdirectory\x12%\n" +
+	"\x0esealed_keyring\x18\t \x01(\fR\rsealedKeyring\x12)\n" +
+	"\x10authority_region\x18\n" +
+	" \x01(\tR\x0fauthorityRegion\x12.\n" +
+	"\x04time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1a\n" +
+	"\bwarnings\x18\f \x03(\tR\bwarnings\x12\x1a\n" +
+	"\bprotocol\x18\r \x01(\rR\bprotocol\"L\n" +
 	"\fRenewRequest\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
-	"\x03csr\x18\x03 \x01(\fR\x03csr\"\x93\x01\n" +
+	"\x03csr\x18\x03 \x01(\fR\x03csr\"}\n" +
 	"\rRenewResponse\x12\x1d\n" +
 	"\n" +
-	"svid_chain\x18\x01 \x03(\fR\tsvidChain\x12\x14\n" +
-	"\x05roots\x18\x02 \x03(\fR\x05roots\x12\x1d\n" +
+	"svid_chain\x18\x01 \x03(\fR\tsvidChain\x12\x1d\n" +
 	"\n" +
-	"trust_list\x18\x03 \x01(\fR\ttrustList\x12.\n" +
-	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xd5\x01\n" +
+	"trust_list\x18\x02 \x01(\fR\ttrustList\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xd5\x01\n" +
 	"\n" +
 	"Enrollment\x12@\n" +
 	"\x05Hello\x12\x1a.federator.v1.HelloRequest\x1a\x1b.federator.v1.HelloResponse\x12C\n" +

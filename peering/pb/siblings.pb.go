@@ -82,7 +82,7 @@ type ProposeResponse struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Result []byte                 `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
 	// Empty when the command succeeded; else the name of a state error, such as
-	// "name_taken", that the caller turns back into its sentinel.
+	// "name-taken", that the caller turns back into its sentinel.
 	Code    string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
 	// The index the command was applied at, to read one's own write.

@@ -2,8 +2,6 @@ package port
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"fmt"
 	"net"
 	"sync"
 
@@ -23,33 +21,32 @@ type Conn struct {
 	net.Conn
 	protocol string
 	peer     identity.ID
-	chain    []*x509.Certificate
 	close    func() error
 }
 
-// newConn wraps a handshaken connection; onClose runs once, when it is closed.
-func newConn(c *tls.Conn, onClose func(*Conn)) (*Conn, error) {
+// newConn wraps a connection after a handshake with a configuration of package
+// identity, and has it watched. onClose runs once, when it is closed. Without an
+// error the connection is the Conn's to close, else it is still the caller's.
+func newConn(c *tls.Conn, guard *identity.Guard, onClose func()) (*Conn, error) {
 	state := c.ConnectionState()
-	conn := &Conn{Conn: c, protocol: state.NegotiatedProtocol, chain: state.PeerCertificates}
-	if len(conn.chain) > 0 {
-		id, err := leafID(conn.chain[0])
+	conn := &Conn{Conn: c, protocol: state.NegotiatedProtocol}
+	release := func() {}
+	if conn.protocol != Enroll {
+		id, err := identity.PeerID(state)
 		if err != nil {
 			return nil, err
 		}
 		conn.peer = id
+		// The guard closes what is below TLS: that never blocks, and the owner of
+		// the Conn notices and closes it.
+		release = guard.Track(c.NetConn(), state)
 	}
 	conn.close = sync.OnceValue(func() error {
-		onClose(conn)
+		release()
+		onClose()
 		return c.Close()
 	})
 	return conn, nil
-}
-
-func leafID(leaf *x509.Certificate) (identity.ID, error) {
-	if len(leaf.URIs) != 1 {
-		return identity.ID{}, fmt.Errorf("peer certificate: expected one SPIFFE ID, found %d", len(leaf.URIs))
-	}
-	return identity.ParseID(leaf.URIs[0])
 }
 
 // Protocol is the ALPN protocol of the connection.

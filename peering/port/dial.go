@@ -15,10 +15,10 @@ import (
 
 // Dialer opens connections to the ports of other replicas.
 type Dialer struct {
-	// TLS makes the client's configuration for peers that authorise admits.
-	TLS func(authorise identity.Authoriser) *tls.Config
-	// Guard watches the connections; required.
-	Guard *Guard
+	// TLS proves both ends.
+	TLS identity.TLS
+	// Guard closes connections whose peer loses its trust; required.
+	Guard *identity.Guard
 	// Timeout bounds connecting and the handshake together; 0 means 5 s.
 	Timeout time.Duration
 }
@@ -26,50 +26,57 @@ type Dialer struct {
 // ErrUnreachable is wrapped by errors of connecting, before any handshake.
 var ErrUnreachable = errors.New("unreachable")
 
+// DialError says which address could not be connected to, and why.
+type DialError struct {
+	Address string
+	Err     error
+}
+
+func (e *DialError) Error() string { return "connect to " + e.Address + ": " + e.Err.Error() }
+func (e *DialError) Unwrap() error { return e.Err }
+
 // Dial connects to the port at address (host:port) and speaks the protocol to a
 // peer that authorise admits. That the peer in turn refuses our certificate shows
 // only at the first read (TLS 1.3).
 func (d *Dialer) Dial(ctx context.Context, protocol, address string, authorise identity.Authoriser) (*Conn, error) {
-	generation := d.Guard.generation()
-	t, err := DialTLS(ctx, protocol, address, d.TLS(authorise), d.Timeout)
+	t, err := DialTLS(ctx, address, d.TLS.Client(protocol, authorise), d.Timeout)
 	if err != nil {
 		return nil, err
 	}
-	c, err := newConn(t, d.Guard.remove)
+	c, err := newConn(t, d.Guard, func() {})
 	if err != nil {
 		_ = t.Close()
-		return nil, fmt.Errorf("connect to %s: %w", address, err)
-	}
-	if err := d.Guard.add(c, generation); err != nil {
-		_ = c.Close()
-		return nil, fmt.Errorf("connect to %s: %w", address, err)
+		return nil, &DialError{address, err}
 	}
 	return c, nil
 }
 
 // DialTLS connects to a port with a configuration of the caller's own, as a
-// joiner does, who has no certificate. The configuration must verify the server.
-func DialTLS(ctx context.Context, protocol, address string, config *tls.Config, timeout time.Duration) (*tls.Conn, error) {
+// joiner does, who has no certificate. The configuration must verify the server
+// and name one protocol, as those of package identity do.
+// Errors are of type [*DialError].
+func DialTLS(ctx context.Context, address string, config *tls.Config, timeout time.Duration) (*tls.Conn, error) {
 	if timeout == 0 {
 		timeout = 5 * time.Second
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	t, err := dialTLS(ctx, address, config)
+	if err != nil {
+		return nil, &DialError{address, err}
+	}
+	return t, nil
+}
+
+func dialTLS(ctx context.Context, address string, config *tls.Config) (*tls.Conn, error) {
 	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w: %s", address, ErrUnreachable, explain(err))
+		return nil, fmt.Errorf("%w: %s", ErrUnreachable, explain(err))
 	}
-	config = config.Clone()
-	config.NextProtos = []string{protocol}
-	config.MinVersion = tls.VersionTLS13
 	t := tls.Client(raw, config)
 	if err := t.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
-		return nil, fmt.Errorf("connect to %s: %s handshake: %w", address, protocol, err)
-	}
-	if got := t.ConnectionState().NegotiatedProtocol; got != protocol {
-		_ = raw.Close()
-		return nil, fmt.Errorf("connect to %s: expected protocol %s, found %q; is this a federator port?", address, protocol, got)
+		return nil, fmt.Errorf("%v handshake: %w", config.NextProtos, err)
 	}
 	return t, nil
 }

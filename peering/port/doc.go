@@ -9,9 +9,9 @@
 // A [Port] accepts and handshakes, and hands each connection to the listener of
 // its protocol. A client has to name exactly one protocol that is served here;
 // its certificate is then judged by the rules of that protocol, before anything
-// behind the port sees the connection. A [Dialer] is the other end. Both register what
-// they open with a [Guard], which closes connections whose peer lost its right
-// to them, because TLS never verifies an open connection again.
+// behind the port sees the connection. A [Dialer] is the other end. Both have
+// their connections watched by an identity.Guard, which closes those whose peer
+// lost its trust, because TLS never verifies an open connection again.
 //
 // What an unproven stranger can cost is bounded: connections, handshakes at a
 // time and per address, their duration, and the rate of enrolment.

@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+
+	"github.com/federator/federator/peering/throttle"
 )
 
 // limiter counts what is open, in all and per remote address.
@@ -39,16 +41,11 @@ func (l *limiter) give(a netip.Addr) {
 	}
 }
 
-// remote is the address that limits count by: of IPv6 the /64, of which one
-// host commonly has all.
+// remote is the address that limits count by.
 func remote(a net.Addr) netip.Addr {
 	ap, err := netip.ParseAddrPort(a.String())
 	if err != nil {
 		return netip.Addr{}
 	}
-	addr := ap.Addr().Unmap().WithZone("")
-	if addr.Is4() {
-		return addr
-	}
-	return netip.PrefixFrom(addr, 64).Masked().Addr()
+	return throttle.Key(ap.Addr())
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/federator/federator/identity"
 	"github.com/federator/federator/peering/throttle"
 )
 
@@ -21,11 +22,13 @@ import (
 type Options struct {
 	// Address is host:port to listen on.
 	Address string
-	// TLS has the server's configuration for each protocol served. NextProtos is
-	// set by the port; all else, client certificates above all, is the caller's.
-	TLS map[string]*tls.Config
-	// Guard watches the connections; required.
-	Guard *Guard
+	// TLS proves both ends.
+	TLS identity.TLS
+	// Protocols says who may speak each protocol that is served to proven peers.
+	// [Enroll] is served always, and to anyone.
+	Protocols map[string]identity.Authoriser
+	// Guard closes connections whose peer loses its trust; required.
+	Guard *identity.Guard
 	Log   *slog.Logger
 	// Metrics may be nil.
 	Metrics prometheus.Registerer
@@ -90,13 +93,12 @@ func Listen(opt Options) (*Port, error) {
 		enrolling:   newLimiter(opt.MaxConnections, opt.MaxEnroll),
 		enrolls:     throttle.New(opt.EnrollRate, opt.EnrollBurst, 4096, time.Now),
 	}
-	for name := range opt.TLS {
+	p.listeners[Enroll] = newListener(tcp.Addr())
+	for name := range opt.Protocols {
 		p.listeners[name] = newListener(tcp.Addr())
 	}
-	if p.tls, err = p.serverConfig(); err == nil {
-		p.metrics, err = newMetrics(opt.Metrics)
-	}
-	if err != nil {
+	p.tls = p.serverConfig()
+	if p.metrics, err = newMetrics(opt.Metrics); err != nil {
 		_ = tcp.Close()
 		return nil, fmt.Errorf("listen on %s: %w", opt.Address, err)
 	}
@@ -111,7 +113,7 @@ func (p *Port) Addr() net.Addr { return p.tcp.Addr() }
 func (p *Port) Listener(protocol string) net.Listener {
 	l, ok := p.listeners[protocol]
 	if !ok {
-		panic("port: no TLS configuration for protocol " + protocol)
+		panic("port: nobody may speak protocol " + protocol)
 	}
 	return l
 }
@@ -201,17 +203,16 @@ func (p *Port) serve(ctx context.Context, raw net.Conn, release func()) {
 func (p *Port) handshake(ctx context.Context, raw net.Conn, release func()) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.opt.HandshakeTimeout)
 	defer cancel()
-	generation := p.opt.Guard.generation()
 	t := tls.Server(raw, p.tls)
 	if err := t.HandshakeContext(ctx); err != nil {
 		return nil, err
 	}
-	return p.admit(t, generation, release)
+	return p.admit(t, release)
 }
 
 // admit makes the connection one of ours; from then on closing it undoes all
 // that was counted for it.
-func (p *Port) admit(t *tls.Conn, generation uint64, release func()) (*Conn, error) {
+func (p *Port) admit(t *tls.Conn, release func()) (*Conn, error) {
 	protocol := t.ConnectionState().NegotiatedProtocol
 	from := remote(t.RemoteAddr())
 	if protocol == Enroll && !p.enrolling.take(from) {
@@ -225,44 +226,27 @@ func (p *Port) admit(t *tls.Conn, generation uint64, release func()) (*Conn, err
 		}
 		release()
 	}
-	c, err := newConn(t, func(c *Conn) { p.opt.Guard.remove(c); done() })
+	c, err := newConn(t, p.opt.Guard, done)
 	if err != nil {
 		done()
-		return nil, err
 	}
-	if err := p.opt.Guard.add(c, generation); err != nil {
-		_ = c.Close()
-		return nil, err
-	}
-	return c, nil
+	return c, err
 }
 
-// serverConfig picks the configuration of the one protocol that a client names.
-func (p *Port) serverConfig() (*tls.Config, error) {
-	byProtocol := map[string]*tls.Config{}
-	for name, c := range p.opt.TLS {
-		if c == nil {
-			return nil, fmt.Errorf("protocol %s: no TLS configuration", name)
+// serverConfig adds to the rules of package identity that a client names exactly
+// one protocol, and that enrolment is rationed before it costs a signature.
+func (p *Port) serverConfig() *tls.Config {
+	config := p.opt.TLS.Server(p.opt.Protocols, Enroll)
+	pick := config.GetConfigForClient
+	known := slices.Sorted(maps.Keys(p.listeners))
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if len(hello.SupportedProtos) != 1 {
+			return nil, fmt.Errorf("%w: expected exactly one of %v, found %.100q", identity.ErrALPN, known, hello.SupportedProtos)
 		}
-		c = c.Clone()
-		c.NextProtos = []string{name}
-		c.MinVersion = tls.VersionTLS13
-		c.SessionTicketsDisabled = true
-		byProtocol[name] = c
+		if hello.SupportedProtos[0] == Enroll && !p.enrolls.Allow(remote(hello.Conn.RemoteAddr())) {
+			return nil, errors.New("too many enrolments from one address in a short time")
+		}
+		return pick(hello)
 	}
-	known := slices.Sorted(maps.Keys(byProtocol))
-	return &tls.Config{
-		MinVersion:             tls.VersionTLS13,
-		SessionTicketsDisabled: true,
-		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			if len(hello.SupportedProtos) != 1 || byProtocol[hello.SupportedProtos[0]] == nil {
-				return nil, fmt.Errorf("expected exactly one ALPN protocol of %v, found %.64q", known, hello.SupportedProtos)
-			}
-			name := hello.SupportedProtos[0]
-			if name == Enroll && !p.enrolls.Allow(remote(hello.Conn.RemoteAddr())) {
-				return nil, errors.New("too many enrolments from one address in a short time")
-			}
-			return byProtocol[name], nil
-		},
-	}, nil
+	return config
 }

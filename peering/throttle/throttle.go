@@ -54,3 +54,13 @@ func (t *Table) bucket(a netip.Addr) *rate.Limiter {
 	t.new[a] = b
 	return b
 }
+
+// Key is what to count an address by: an IPv4 address is itself, an IPv6 one is
+// its /64, of which one host commonly has all.
+func Key(a netip.Addr) netip.Addr {
+	a = a.Unmap().WithZone("")
+	if !a.Is6() {
+		return a
+	}
+	return netip.PrefixFrom(a, 64).Masked().Addr()
+}

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/federator/federator/identity"
 )
 
 // What can be wrong with the text of a token.
@@ -169,10 +171,10 @@ func decode(body []byte) (Token, error) {
 	}
 	copy(t.Secret[:], p.Secret)
 	for _, pin := range p.Pins {
-		if len(pin) != len(Pin{}) {
-			return Token{}, fmt.Errorf("%w: expected pins of %d bytes, found %d", ErrContent, len(Pin{}), len(pin))
+		if len(pin) != len(identity.KeyID{}) {
+			return Token{}, fmt.Errorf("%w: expected pins of %d bytes, found %d", ErrContent, len(identity.KeyID{}), len(pin))
 		}
-		t.Pins = append(t.Pins, Pin(pin))
+		t.Pins = append(t.Pins, identity.KeyID(pin))
 	}
 	if err := t.Validate(); err != nil {
 		return Token{}, fmt.Errorf("%w: %w", ErrContent, err)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/identity"
 )
 
 // Bounds of what a token holds.
@@ -31,17 +32,14 @@ const (
 // "redacted" however it is printed.
 type Secret [secretSize]byte
 
-// Pin is the SHA-256 of the SubjectPublicKeyInfo (DER) of a root certificate.
-type Pin [sha256.Size]byte
-
 // Token is a join token.
 type Token struct {
 	// ID names the token in lists and in the audit trail: 16 hex digits.
 	ID     string
 	Secret Secret
-	// TrustDomain, Region and Pins say what the server must prove to be.
+	// TrustDomain, Region and Pins (of root keys) say what the server must prove.
 	TrustDomain string
-	Pins        []Pin
+	Pins        []identity.KeyID
 	// Region issued the token, and alone redeems it.
 	Region string
 	// Addresses of replicas of the issuing region, host:port, tried in order.
@@ -73,8 +71,8 @@ func (t *Token) Validate() error {
 	if t.Secret == (Secret{}) {
 		errs = append(errs, errors.New("secret: missing"))
 	}
-	if t.TrustDomain == "" || len(t.TrustDomain) > maxString {
-		errs = append(errs, fmt.Errorf("trust domain: expected 1 to %d characters", maxString))
+	if err := identity.ValidateTrustDomain(t.TrustDomain); err != nil {
+		errs = append(errs, err)
 	}
 	if err := catalog.ValidateLabel("region", t.Region); err != nil {
 		errs = append(errs, err)
@@ -162,6 +160,3 @@ func (s Secret) Matches(hash []byte) bool {
 	h := s.Hash()
 	return subtle.ConstantTimeCompare(h[:], hash) == 1
 }
-
-// String returns the pin in hex.
-func (p Pin) String() string { return hex.EncodeToString(p[:]) }

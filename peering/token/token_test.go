@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/federator/federator/identity"
 	"github.com/federator/federator/peering/token"
 )
 
@@ -26,7 +27,7 @@ func sample(t testing.TB) token.Token {
 	random := strings.NewReader("id-bytes" + secretText)
 	tok, err := token.New(random, token.Token{
 		TrustDomain: "acme.example",
-		Pins:        []token.Pin{sha256.Sum256([]byte("root"))},
+		Pins:        []identity.KeyID{sha256.Sum256([]byte("root"))},
 		Region:      "us-west",
 		Addresses:   []string{"10.0.0.1:7443", "[fd00::1]:7443", "west.acme.example:7443"},
 		Expires:     time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
