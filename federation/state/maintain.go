@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/federator/federator/federation/catalog"
@@ -13,7 +14,8 @@ import (
 // VoterHooks tell the leader what Raft itself does not know. They are called
 // from one goroutine; Alive and Ready must answer at once.
 type VoterHooks struct {
-	// Alive reports whether the replica answers now.
+	// Alive reports whether the replica answers now. Of a Raft server that is not
+	// registered any more only Name and DiskID are known.
 	Alive func(catalog.Replica) bool
 	// Ready reports whether a replica that does not vote is fit to; nil means
 	// whenever it is alive.
@@ -168,8 +170,11 @@ func (l *voterLoop) candidates() ([]Candidate, map[string]catalog.Replica, uint6
 func (l *voterLoop) candidate(id string, replicas map[string]catalog.Replica) Candidate {
 	r, registered := replicas[id]
 	self := id == l.node.opts.RaftID
+	if !registered {
+		r.Name, r.DiskID, _ = strings.Cut(id, ".")
+	}
 	c := Candidate{ID: id, Name: r.Name, Cluster: r.Cluster, AddedAt: r.JoinedAt, Leader: self, Gone: !registered || l.hooks.Leaving(r)}
-	c.Alive = self || (registered && l.hooks.Alive(r))
+	c.Alive = self || l.hooks.Alive(r)
 	now := l.node.opts.Clock()
 	if c.Alive {
 		delete(l.dead, id)

@@ -86,10 +86,10 @@ func (o *Options) setDefaults() {
 func (o *Options) check() error {
 	var errs []error
 	if o.Dir == "" {
-		errs = append(errs, errors.New("Dir: expected the data directory"))
+		errs = append(errs, errors.New("expected Dir, the data directory"))
 	}
 	if o.RaftID == "" {
-		errs = append(errs, errors.New("RaftID: expected NAME.DISKID"))
+		errs = append(errs, errors.New("expected RaftID, which is NAME.DISKID"))
 	}
 	if o.Stream == nil || o.AddressOf == nil {
 		errs = append(errs, errors.New("expected Stream and AddressOf"))

@@ -185,15 +185,15 @@ func quorum(voters int) int { return voters/2 + 1 }
 
 // step returns the one change to make now.
 func (b *ballot) step(target []Candidate) (Action, string) {
-	if b.live < quorum(len(b.voters)) {
-		return ActNone, "" // nothing could be agreed on
-	}
-	if action, id := b.chore(); action != ActNone {
-		return action, id
-	}
 	wanted := map[string]bool{}
 	for _, c := range target {
 		wanted[c.ID] = true
+	}
+	if b.live < quorum(len(b.voters)) {
+		return b.shed(wanted) // nothing else could be agreed on
+	}
+	if action, id := b.chore(); action != ActNone {
+		return action, id
 	}
 	if len(b.voters) > len(target) {
 		if action, id := b.shed(wanted); action != ActNone {
