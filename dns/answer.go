@@ -92,12 +92,13 @@ func (w *worker) resolve(p peer) {
 
 // resolveNode answers a question about a name of the zone.
 func (w *worker) resolveNode(world *world, p peer, d node) {
-	ecs, from := netip.Prefix{}, w.s.trusted.has(p.from)
-	if from {
-		ecs = w.q.ecs.prefix
+	var ecs netip.Prefix
+	resolver := w.s.resolvers.has(p.from)
+	if w.s.trusted.has(p.from) {
+		ecs, resolver = w.q.ecs.prefix, true
 	}
-	who := world.clients.place(ecs, p.from, from || w.s.resolvers.has(p.from))
-	if !p.tcp && who.shared && !from && !w.admit(p) {
+	who := world.clients.place(ecs, p.from, resolver)
+	if !p.tcp && !resolver && who.shared && !w.admit(p) {
 		return
 	}
 	w.flags |= flagAA

@@ -100,7 +100,7 @@ func (s *Server) forget(name catalog.ServiceName, old *prepared) {
 	s.ramps.Drop(name)
 	delete(s.climb, name)
 	if old != nil {
-		old.sweep(true, s.tables)
+		old.retire(s.tables)
 	}
 }
 
@@ -115,7 +115,6 @@ func (s *Server) replace(old, next *prepared, w *world) {
 		for _, t := range *old.tables.Load() {
 			keys[t.key] = keys[t.key] || t.used.Load()
 		}
-		old.sweep(true, s.tables)
 	}
 	for key, wanted := range keys {
 		if wanted {
@@ -123,6 +122,9 @@ func (s *Server) replace(old, next *prepared, w *world) {
 		}
 	}
 	s.index.set(next.service.Name, next)
+	if old != nil {
+		old.retire(s.tables)
+	}
 }
 
 // step steps the ramp of a service and notes when to step it again.
@@ -150,6 +152,9 @@ func (s *Server) stepRamps(now time.Time) {
 // not wait for it, until there is something more urgent to do.
 func (s *Server) refresh(urgent <-chan struct{}) {
 	w := s.world.Load()
+	if s.fresh == w.generation {
+		return
+	}
 	for p := range s.index.all {
 		if len(urgent) > 0 {
 			return
@@ -160,11 +165,12 @@ func (s *Server) refresh(urgent <-chan struct{}) {
 			}
 		}
 	}
+	s.fresh = w.generation
 }
 
 func (s *Server) sweep() {
 	for p := range s.index.all {
-		p.sweep(false, s.tables)
+		p.sweep(s.tables)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ const (
 	DefaultZone = "clusterset.local"
 	// DefaultTTL is the time to live of every record and negative answer.
 	DefaultTTL = 5 * time.Second
-	// DefaultRate is how many UDP answers a second one unplaced client network gets.
+	// DefaultRate is how many UDP answers a second one unknown public network gets.
 	DefaultRate = 2000
 
 	maxTTL = 24 * time.Hour
@@ -35,7 +36,8 @@ type Config struct {
 	Zone string
 	// Own is where this replica is; unplaced clients count as being there.
 	Own catalog.Locality
-	// Listen has one host:port per address, UDP and TCP alike.
+	// Listen has one IP:PORT per address, UDP and TCP alike; ":PORT" means every
+	// address, port 0 any free one.
 	Listen []string
 	// TTL of every record, 1 s to 24 h in whole seconds; 0 means [DefaultTTL].
 	TTL time.Duration
@@ -46,9 +48,10 @@ type Config struct {
 	// CookieSecret keys the server cookies (RFC 9018): 16 bytes, the same on all
 	// replicas behind one address; empty means a random one.
 	CookieSecret []byte
-	// Rate bounds the UDP answers a second to one /24 or /56 that no prefix places
-	// and no cookie proves; past it answers are truncated to nothing, and the client
-	// asks again over TCP. 0 means [DefaultRate], a negative number no bound.
+	// Rate bounds the UDP answers a second to one public /24 or /56 that nothing
+	// above or in the catalog names, and no cookie proves; past it answers are
+	// truncated to nothing, and the client asks again over TCP. 0 means
+	// [DefaultRate], a negative number no bound.
 	Rate int
 	// Rand seeds the draws; nil means a random seed. It is used by one goroutine at
 	// a time.
@@ -68,6 +71,12 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.TTL == 0 {
 		c.TTL = DefaultTTL
+	}
+	c.Listen = slices.Clone(c.Listen)
+	for i, a := range c.Listen {
+		if strings.HasPrefix(a, ":") {
+			c.Listen[i] = "[::]" + a
+		}
 	}
 	if c.Rate == 0 {
 		c.Rate = DefaultRate

@@ -23,10 +23,10 @@ func newLimiter(rate int) *limiter {
 	return l
 }
 
-// allow counts one answer to a network (/24 or /56) in the given second and
-// reports whether it is within the bound. salt keeps collisions unpredictable.
+// allow counts one answer to a public network (/24 or /56) in the given second
+// and reports whether it is within the bound. salt keeps collisions unpredictable.
 func (l *limiter) allow(a netip.Addr, second uint32, salt uint64) bool {
-	if l.rate == 0 || a.IsLoopback() {
+	if l.rate == 0 || a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast() {
 		return true
 	}
 	bits := 56

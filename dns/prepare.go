@@ -63,6 +63,7 @@ type prepared struct {
 
 	tables atomic.Pointer[[]*table] // ordered by key, replaced as a whole
 	mu     sync.Mutex               // serialises building
+	gone   bool                     // replaced or forgotten: keeps no more tables
 	places []*place                 // shared images, pruned when all tables are outdated
 	placed uint64                   // the generation that places belongs to
 }
@@ -134,7 +135,7 @@ func (p *prepared) resolve(w *world, key tableKey) locality.Resolution {
 func (p *prepared) keep(t *table, b *budget) {
 	old := *p.tables.Load()
 	i, found := slices.BinarySearchFunc(old, t.key, compareKey)
-	if !found && !b.take() {
+	if p.gone || !found && !b.take() {
 		return
 	}
 	next := make([]*table, 0, len(old)+1)
@@ -147,19 +148,28 @@ func (p *prepared) keep(t *table, b *budget) {
 	p.tables.Store(&next)
 }
 
-// sweep drops the tables that nobody used since the last sweep, all if asked to.
-func (p *prepared) sweep(all bool, b *budget) {
+// sweep drops the tables that nobody used since the last sweep.
+func (p *prepared) sweep(b *budget) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	old := *p.tables.Load()
 	next := make([]*table, 0, len(old))
 	for _, t := range old {
-		if t.used.Swap(false) && !all {
+		if t.used.Swap(false) {
 			next = append(next, t)
 		}
 	}
 	b.give(len(old) - len(next))
 	p.tables.Store(&next)
+}
+
+// retire gives the tables' budget back. Questions that still hold the service
+// are answered, but leave nothing behind.
+func (p *prepared) retire(b *budget) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gone = true
+	b.give(len(*p.tables.Load()))
 }
 
 // share returns an equal outcome of the same generation if there is one.

@@ -52,6 +52,7 @@ type Server struct {
 	ids   localities
 	ramps locality.Ramps
 	climb map[catalog.ServiceName]time.Time // when to step a ramp next
+	fresh uint64                            // the generation that refresh completed
 
 	randMu sync.Mutex
 	rand   mathrand.Source

@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 	"strings"
@@ -112,7 +113,7 @@ func addressLabel(a netip.Addr) string {
 
 // labelAddress is the inverse of addressLabel.
 func labelAddress(label []byte) (netip.Addr, bool) {
-	if len(label) > 45 {
+	if len(label) > 45 || bytes.IndexByte(label, '-') < 0 {
 		return netip.Addr{}, false
 	}
 	a, err := netip.ParseAddr(strings.ReplaceAll(string(label), "-", "."))
