@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -91,13 +92,21 @@ func (r *reach) plain(err error) error {
 	}
 	switch s.Code() {
 	case codes.Unavailable:
-		return fmt.Errorf("%w on %s (%s); is \"federator agent\" running there? Give --socket, or --address and --identity, of one that is", errUnreachable, r, s.Message())
+		return fmt.Errorf("%w on %s (%s); is \"federator agent\" running there? Give --socket, or --address and --identity, of one that is", errUnreachable, r, dialed(s.Message()))
 	case codes.DeadlineExceeded:
 		return fmt.Errorf("no answer from %s in time (%s); see \"federator status\", or give a longer --timeout", r, s.Message())
 	case codes.Unimplemented:
 		return fmt.Errorf("the agent does not know this call (%s); it runs another version, see \"federator version --agent\"", s.Message())
 	}
 	return errors.New(s.Message())
+}
+
+// dialed shortens gRPC's account of a failed connection to what the system said.
+func dialed(text string) string {
+	if i := strings.LastIndex(text, "dial "); i >= 0 {
+		return strings.TrimSuffix(text[i:], `"`)
+	}
+	return text
 }
 
 // call opens a connection for one use.

@@ -42,7 +42,7 @@ evacuations in force are listed.`
 	cmd.Flags().DurationVar(&duration, "for", 0, "how long, 1s to 24h")
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the audit trail")
 	cmd.Flags().BoolVar(&end, "stop", false, "end it now")
-	cmd.MarkFlagsMutuallyExclusive("for", "stop")
+	exclusive(cmd, "for", "stop")
 	return cmd
 }
 

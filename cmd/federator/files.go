@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-
-	"github.com/spf13/cobra"
 )
 
 // maxFile bounds a file that is sent to an agent, in bytes.
@@ -31,24 +29,4 @@ func (a *app) readFile(path string) (b []byte, err error) {
 		return nil, fmt.Errorf("%s has more than %d bytes", path, maxFile)
 	}
 	return b, nil
-}
-
-// required makes flags of a command required; forgetting one is a usage error.
-func required(cmd *cobra.Command, names ...string) {
-	for _, name := range names {
-		usage := cmd.Flags().Lookup(name).Usage
-		cmd.Flags().Lookup(name).Usage = usage + " (required)"
-	}
-	before := cmd.PreRunE
-	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
-		for _, name := range names {
-			if !cmd.Flags().Changed(name) {
-				return usageError{fmt.Errorf("--%s is missing; see %s --help", name, cmd.CommandPath())}
-			}
-		}
-		if before != nil {
-			return before(cmd, args)
-		}
-		return nil
-	}
 }

@@ -21,13 +21,13 @@ func (a *app) resolveCmd() *cobra.Command {
 		})
 	cmd.Flags().StringVar(&request.From, "from", "", "where the client is: REGION or REGION/ZONE (default: where the replica is)")
 	cmd.Flags().StringVar(&request.ClientAddress, "client-address", "", "the client's IP address, placed by the clusters' prefixes, instead of --from")
-	cmd.MarkFlagsMutuallyExclusive("from", "client-address")
+	exclusive(cmd, "from", "client-address")
 	return cmd
 }
 
 func showResolution(p *printer, r *pb.ResolveResponse) {
 	p.line("service\t%s", r.GetService())
-	p.line("from\t%s %s", r.GetFrom(), r.GetFromReason())
+	p.line("from\t%s", strings.TrimSpace(r.GetFrom()+" "+r.GetFromReason()))
 	p.line("policy\t%s", or(r.GetPolicy(), "built-in"))
 	if r.GetPanic() {
 		p.line("panic\tyes: too little is available, so health is ignored")
@@ -36,20 +36,9 @@ func showResolution(p *printer, r *pb.ResolveResponse) {
 		p.line("stale\tyes: some of this cannot be confirmed now")
 	}
 	p.gap()
-	p.row("PRIORITY", "LOAD", "LOCALITY", "SHARE", "ENDPOINT", "HEALTH", "SERVES", "WHY")
-	for _, priority := range r.GetPriorities() {
-		p.row(priority.GetPriority(), percent(priority.GetLoadPercent()*100), "", "", "", "", "", priority.GetReason())
-		for _, l := range priority.GetLocalities() {
-			place := l.GetRegion()
-			if l.GetZone() != "" {
-				place += "/" + l.GetZone()
-			}
-			p.row("", "", place, percent(l.GetShareBp()), "", "", "", l.GetReason())
-			for _, e := range l.GetEndpoints() {
-				p.row("", "", "", "", e.GetAddress(), e.GetHealth(), or(yes(e.GetServes()), "no"), e.GetReason())
-			}
-		}
-	}
+	showPlaces(p, r.GetPriorities())
+	p.gap()
+	showAddresses(p, r.GetPriorities())
 	if len(r.GetOmissions()) > 0 {
 		p.gap()
 		p.row("LEFT OUT", "WHY")
@@ -62,6 +51,33 @@ func showResolution(p *printer, r *pb.ResolveResponse) {
 		p.line("%s", sentence)
 	}
 	p.line("DNS answers: %s", or(strings.Join(r.GetDnsAnswers(), " "), "nothing"))
+}
+
+// showPlaces lists where the traffic goes, in order of priority.
+func showPlaces(p *printer, priorities []*pb.ResolvedPriority) {
+	p.row("PRIORITY", "LOAD", "HEALTH", "LOCALITY", "SHARE", "RTT", "WHY")
+	for _, priority := range priorities {
+		load, health := percent(priority.GetLoadPercent()*100), percent(priority.GetHealthPercent()*100)
+		for _, l := range priority.GetLocalities() {
+			why := strings.Trim(priority.GetReason()+"; "+l.GetReason(), "; ")
+			p.row(priority.GetPriority(), load, health, place(l), percent(l.GetShareBp()), span(l.GetRtt()), why)
+		}
+	}
+}
+
+func showAddresses(p *printer, priorities []*pb.ResolvedPriority) {
+	p.row("ADDRESS", "LOCALITY", "CLUSTER", "WEIGHT", "HEALTH", "SERVES", "WHY")
+	for _, priority := range priorities {
+		for _, l := range priority.GetLocalities() {
+			for _, e := range l.GetEndpoints() {
+				p.row(e.GetAddress(), place(l), e.GetCluster(), e.GetWeight(), e.GetHealth(), or(yes(e.GetServes()), "no"), e.GetReason())
+			}
+		}
+	}
+}
+
+func place(l *pb.ResolvedLocality) string {
+	return strings.TrimSuffix(l.GetRegion()+"/"+l.GetZone(), "/")
 }
 
 // percent writes hundredths of a percent.
