@@ -85,7 +85,7 @@ func ParseCertificate(der []byte) (*x509.Certificate, error) {
 func regionSubject(region string, epoch uint64) pkix.Name {
 	e := strconv.FormatUint(epoch, 10)
 	return pkix.Name{
-		CommonName:         fmt.Sprintf("federator %s epoch %s", region, e),
+		CommonName:         truncate(fmt.Sprintf("federator %s epoch %s", region, e)),
 		OrganizationalUnit: []string{region},
 		SerialNumber:       e,
 	}

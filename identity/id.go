@@ -81,6 +81,9 @@ func ParseIDString(s string) (ID, error) {
 	if err != nil {
 		return ID{}, fmt.Errorf("SPIFFE ID: %w", err)
 	}
+	if u.String() != s {
+		return ID{}, fmt.Errorf("SPIFFE ID %.100q: not in its canonical form", s)
+	}
 	return ParseID(u)
 }
 

@@ -98,6 +98,17 @@ func (i *Intermediate) SignOperator(r OperatorRequest, now time.Time) ([][]byte,
 	return i.signLeaf(leafTemplate(id, nil, nil, now, ttlOr(r.TTL, OperatorTTL)), id, r.PublicKey, now)
 }
 
+// SignRequest answers a replica's request for the identity that it names, which
+// must be of this region; ttl zero means [ReplicaTTL]. Whether the key may have
+// that identity is for the caller to know: from a redeemed token, or because it
+// is the replica's recorded key. A voter signs its own request with it.
+func (i *Intermediate) SignRequest(r *Request, ttl time.Duration, now time.Time) ([][]byte, error) {
+	if r.ID.Kind != Replica || r.ID.TrustDomain != i.trustDomain || r.ID.Region != i.Region {
+		return nil, fmt.Errorf("request for %s: expected a replica of region %s in %s", r.ID, i.Region, i.trustDomain)
+	}
+	return i.SignReplica(ReplicaRequest{Name: r.ID.Name, PublicKey: r.PublicKey, DNSNames: r.DNSNames, IPs: r.IPs, TTL: ttl}, now)
+}
+
 func (i *Intermediate) signLeaf(template *x509.Certificate, id ID, pub crypto.PublicKey, now time.Time) ([][]byte, error) {
 	if err := id.Validate(); err != nil {
 		return nil, err

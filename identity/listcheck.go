@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // check validates everything in a list but its signature, and returns its roots.
@@ -44,7 +45,7 @@ func (l *List) checkRoots() ([]*x509.Certificate, error) {
 			return nil, err
 		}
 		if td, err := authorityOf(root); err != nil || td != l.TrustDomain {
-			return nil, fmt.Errorf("root %q: expected one of %s, found %q: %w", root.Subject, l.TrustDomain, td, errors.Join(err))
+			return nil, fmt.Errorf("root %q: expected one of trust domain %s, found %q", root.Subject, l.TrustDomain, td)
 		}
 		if findRoot(roots, CertKeyID(root)) != nil {
 			return nil, fmt.Errorf("root %q is listed twice", root.Subject)
@@ -60,6 +61,9 @@ func (r *Revocation) check() error {
 	}
 	if r.KeyID.IsZero() && r.Serial == "" && r.ID == "" && r.Region == "" {
 		return errors.New("names nothing: expected a key, a serial number, an ID or a region")
+	}
+	if strings.Trim(r.Serial, "0123456789abcdef") != "" {
+		return fmt.Errorf("serial number %.80q: expected lower-case hex digits", r.Serial)
 	}
 	if r.Region != "" && !isLabel(r.Region) || r.Epoch != 0 && r.Region == "" {
 		return fmt.Errorf("region %.80q epoch %d: expected a region's name with its epoch", r.Region, r.Epoch)

@@ -59,8 +59,12 @@ func (p Pins) judge(c *chain) (*Presented, error) {
 	if found := CertKeyID(c.sentRoot); !slices.Contains(p.Roots, found) {
 		return nil, fmt.Errorf("%s is not of the federation that made the token: expected a root key %s, found %s; check the address, or ask for a new token", c.id, p.Roots[0], found)
 	}
-	if td, err := authorityOf(c.sentRoot); err != nil || td != p.TrustDomain || c.id.TrustDomain != td {
-		return nil, fmt.Errorf("%s: expected trust domain %s: %w", c.id, p.TrustDomain, errors.Join(err))
+	td, err := authorityOf(c.sentRoot)
+	if err != nil {
+		return nil, err
+	}
+	if td != p.TrustDomain || c.id.TrustDomain != td {
+		return nil, fmt.Errorf("%s with a root of %q: expected trust domain %s", c.id, td, p.TrustDomain)
 	}
 	if c.id.Kind != Replica {
 		return nil, fmt.Errorf("%s: expected a replica", c.id)

@@ -94,12 +94,15 @@ func (r *Renewer) Run(ctx context.Context) error {
 	for {
 		wait := r.untilDue()
 		if wait <= 0 {
-			if err := r.RenewNow(ctx); err != nil {
-				wait = r.jittered(pause.NextBackOff())
-			} else {
-				pause.Reset()
-				wait = 0
-			}
+			_ = r.RenewNow(ctx) // recorded there
+			wait = r.untilDue()
+		}
+		// Still due: the attempt failed, or this clock runs so far ahead that the
+		// new certificate is due already.
+		if wait <= 0 {
+			wait = r.jittered(pause.NextBackOff())
+		} else {
+			pause.Reset()
 		}
 		if !sleep(ctx, min(wait, wakeEvery)) {
 			return nil

@@ -26,8 +26,8 @@ func NewRoot(trustDomain string, now time.Time) (*Root, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make root key: %w", err)
 	}
-	template := authorityTemplate(trustDomain, pkix.Name{CommonName: "federator root " + trustDomain}, 1, now, RootTTL)
-	template.Subject.CommonName = truncate(template.Subject.CommonName)
+	subject := pkix.Name{CommonName: truncate("federator root " + trustDomain)}
+	template := authorityTemplate(trustDomain, subject, 1, now, RootTTL)
 	cert, err := sign(template, nil, key.Public(), key)
 	if err != nil {
 		return nil, err
