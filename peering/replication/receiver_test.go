@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	"github.com/federator/federator/federation/catalog"
@@ -303,4 +305,41 @@ func TestADeltaTooLargeForAMessageTravelsAsSnapshot(t *testing.T) {
 	if got, _ := f.Snapshot("eu"); len(got.Records) != len(sets) {
 		t.Fatalf("got %d records, want %d", len(got.Records), len(sets))
 	}
+}
+
+func FuzzReceiver(f *testing.F) {
+	o := newOrigin("eu", 1)
+	o.publish([]catalog.Record{set("web", 1)})
+	w, tape := newWatch(f, o, catalog.Version{}, false)
+	must(w.hello())
+	must(w.catchUp(context.Background()))
+	o.publish([]catalog.Record{set("web", 2)})
+	must(w.catchUp(context.Background()))
+	must(w.heartbeat())
+	var seed []byte
+	for _, e := range tape.events {
+		b, err := proto.Marshal(e)
+		must(err)
+		seed = protowire.AppendBytes(seed, b)
+	}
+	f.Add(seed)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		to := newFollower()
+		to.connect("eu")
+		for len(b) > 0 {
+			one, n := protowire.ConsumeBytes(b)
+			if n < 0 {
+				return
+			}
+			b = b[n:]
+			var ev pb.WatchEvent
+			before := to.Version("eu")
+			if proto.Unmarshal(one, &ev) != nil || to.take(&ev) != nil {
+				return
+			}
+			if to.Version("eu").Compare(before) < 0 {
+				t.Fatalf("went back from %s to %s", before, to.Version("eu"))
+			}
+		}
+	})
 }
