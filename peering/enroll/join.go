@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"strings"
 	"time"
@@ -20,7 +19,6 @@ import (
 type Joiner struct {
 	// Now is the clock.
 	Now func() time.Time
-	Log *slog.Logger
 	// Timeout bounds the attempt at one address; 0 means 20 s.
 	Timeout time.Duration
 	// Pause is between rounds while the region cannot decide; 0 means 1 s.
@@ -121,6 +119,7 @@ func (j *Joiner) each(ctx context.Context, addresses []string, try func(context.
 			if !elsewhere(err) {
 				return errs[len(errs)-1]
 			}
+			j.say(a + " did not work")
 		}
 		err := summary(errs)
 		if round == rounds || !later(err) {

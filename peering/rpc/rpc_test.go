@@ -36,7 +36,9 @@ type services struct {
 	pb.UnimplementedEnrollmentServer
 }
 
-type federation struct{ pb.UnimplementedFederationServer }
+type federation struct {
+	pb.UnimplementedFederationServer
+}
 
 func (services) Version(ctx context.Context, _ *pb.VersionRequest) (*pb.VersionResponse, error) {
 	_, bounded := ctx.Deadline()
