@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -45,7 +44,7 @@ func (a *app) dev(ctx context.Context, options devlab.Options, story bool) error
 	}
 	defer lab.Close()
 	if err := lab.Start(ctx); err != nil {
-		if errors.Is(context.Cause(ctx), context.Canceled) {
+		if ctx.Err() != nil && !story {
 			return nil // Ctrl-C while it starts
 		}
 		return err
