@@ -86,7 +86,7 @@ func dialError(err error) error {
 	case errors.Is(err, port.ErrUnreachable):
 		return fmt.Errorf("%w (%w)", ErrUnreachable, err)
 	}
-	return fmt.Errorf("%w (something answers there, but does not enrol; is this a replica's peer port? %w)", ErrUnreachable, err)
+	return fmt.Errorf("%w (something answers there, but does not enrol now; is this a replica's peer port? %w)", ErrUnreachable, err)
 }
 
 // hello measures how far the server's clock is ahead of ours, to half the time

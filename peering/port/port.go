@@ -5,14 +5,17 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"github.com/federator/federator/identity"
 	"github.com/federator/federator/peering/throttle"
@@ -75,6 +78,7 @@ type Port struct {
 
 	connections, handshakes, enrolling *limiter
 	enrolls                            *throttle.Table
+	warnings                           *rate.Limiter
 	work                               sync.WaitGroup
 }
 
@@ -92,6 +96,7 @@ func Listen(opt Options) (*Port, error) {
 		handshakes:  newLimiter(opt.MaxHandshakes, max(opt.MaxHandshakes/2, 1)),
 		enrolling:   newLimiter(opt.MaxConnections, opt.MaxEnroll),
 		enrolls:     throttle.New(opt.EnrollRate, opt.EnrollBurst, 4096, time.Now),
+		warnings:    rate.NewLimiter(rate.Every(10*time.Second), 10),
 	}
 	p.listeners[Enroll] = newListener(tcp.Addr())
 	for name := range opt.Protocols {
@@ -189,7 +194,7 @@ func (p *Port) serve(ctx context.Context, raw net.Conn, release func()) {
 	c, err := p.handshake(ctx, raw, release)
 	p.handshakes.give(remote(raw.RemoteAddr()))
 	if err != nil {
-		p.opt.Log.Debug("handshake failed", "peer", raw.RemoteAddr(), "error", err)
+		p.complain(raw.RemoteAddr(), err)
 		release()
 		p.refuse(raw, "handshake")
 		return
@@ -198,6 +203,16 @@ func (p *Port) serve(ctx context.Context, raw net.Conn, release func()) {
 		p.metrics.refused.WithLabelValues("unserved").Inc()
 		_ = c.Close()
 	}
+}
+
+// complain logs a failed handshake, as a warning unless it is one of many or the
+// other end just went away, as port scans and load balancers do.
+func (p *Port) complain(from net.Addr, err error) {
+	level := slog.LevelWarn
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || !p.warnings.Allow() {
+		level = slog.LevelDebug
+	}
+	p.opt.Log.Log(context.Background(), level, "a peer failed to prove itself", "peer", from, "error", err)
 }
 
 func (p *Port) handshake(ctx context.Context, raw net.Conn, release func()) (*Conn, error) {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -333,56 +332,27 @@ func TestAListenerEndsWithItsPort(t *testing.T) {
 	}
 }
 
-func TestALocalSocketTellsWhoCalls(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "s")
-	l, err := port.ListenLocal(path)
-	if err != nil {
-		t.Fatal(err)
+func TestRenewalCutsNoConnection(t *testing.T) {
+	d := peertest.New(t)
+	server, client := d.Replica("us-west", "a", time.Now()), d.Replica("us-west", "b", time.Now())
+	p := server.Port(nil)
+	echo(t, p.Listener(port.Raft))
+	dial := func() *port.Conn {
+		c, err := client.Dialer().Dial(t.Context(), port.Raft, p.Addr().String(), anyReplica)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
 	}
-	defer l.Close()
-	c, err := net.Dial("unix", path)
-	if err != nil {
-		t.Fatal(err)
+	before := dial()
+	for _, r := range []*peertest.Party{server, client} {
+		d.Renew(r)
 	}
-	defer c.Close()
-	s, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if got := s.(*port.LocalConn); got.UID != os.Getuid() || got.PID != os.Getpid() {
-		t.Errorf("expected uid %d and pid %d, found %d and %d", os.Getuid(), os.Getpid(), got.UID, got.PID)
-	}
-}
-
-func TestASocketInUseIsKeptAndAStaleOneReplaced(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "s")
-	l, err := port.ListenLocal(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := port.ListenLocal(path); err == nil || !strings.Contains(err.Error(), "already running") {
-		t.Errorf("in use: expected an error, found %v", err)
-	}
-	_ = l.Close()
-	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stale.SetUnlinkOnClose(false)
-	_ = stale.Close()
-	l, err = port.ListenLocal(path)
-	if err != nil {
-		t.Fatalf("stale: %v", err)
-	}
-	_ = l.Close()
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := port.ListenLocal(path); err == nil {
-		t.Error("a file in its place: expected an error")
-	}
-	if _, err := port.ListenLocal("/tmp/" + strings.Repeat("x", 120)); err == nil || !strings.Contains(err.Error(), "shorter") {
-		t.Errorf("a long path: expected an error, found %v", err)
+	d.Region("eu-central") // a change of the trust list
+	for _, c := range []*port.Conn{before, dial()} {
+		if err := roundTrip(c); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -23,7 +23,7 @@ type Access struct {
 	TrustDomain string
 	// Region is the replica's own.
 	Region string
-	// Role looks up what an operator of the name may do, now.
+	// Role looks up what an operator of the name may do, now; false if nothing.
 	Role func(name string) (catalog.Role, bool)
 	Log  *slog.Logger
 }

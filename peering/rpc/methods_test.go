@@ -1,6 +1,8 @@
 package rpc
 
 import (
+	"os"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -32,5 +34,16 @@ func TestEveryMethodOfEveryServiceSaysWhoMayCallIt(t *testing.T) {
 		if !found[name] {
 			t.Errorf("%s is in the table but in no service", name)
 		}
+	}
+}
+
+func TestTheSocketServesRootAndTheAgentsOwnUserOnly(t *testing.T) {
+	for _, uid := range []int{0, os.Geteuid()} {
+		if err := localAdmin(uid); err != nil {
+			t.Errorf("uid %d: %v", uid, err)
+		}
+	}
+	if err := localAdmin(os.Geteuid() + 1); err == nil || !strings.Contains(err.Error(), "operator certificate") {
+		t.Errorf("another user: expected a refusal that says what to do, found %v", err)
 	}
 }

@@ -110,10 +110,21 @@ func (d *Domain) Region(name string) *identity.Intermediate {
 func (d *Domain) Replica(region, name string, at time.Time) *Party {
 	d.t.Helper()
 	p := d.party(identity.ReplicaID(TrustDomain, region, name))
-	chain, err := d.Region(region).SignReplica(identity.ReplicaRequest{Name: name, PublicKey: p.Source.Signer().Public()}, at)
+	d.sign(p, at)
+	return p
+}
+
+// Renew gives a replica a new certificate for its key.
+func (d *Domain) Renew(p *Party) {
+	d.t.Helper()
+	d.sign(p, time.Now())
+}
+
+func (d *Domain) sign(p *Party, at time.Time) {
+	d.t.Helper()
+	chain, err := d.Region(p.ID.Region).SignReplica(identity.ReplicaRequest{Name: p.ID.Name, PublicKey: p.Source.Signer().Public()}, at)
 	must(d.t, err)
 	must(d.t, p.Source.Replace(chain))
-	return p
 }
 
 // Operator makes an operator with a certificate.
