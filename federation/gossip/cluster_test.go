@@ -281,6 +281,7 @@ func (w *world) everyone(ok func(*node) bool) func() bool {
 }
 
 func TestAFederationOfThreeRegionsGossips(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "us eu asia", 2)
 	w.within(15*time.Second, "all see all", w.converged)
 	us := w.get("us", 0)
@@ -318,6 +319,15 @@ func TestAFederationOfThreeRegionsGossips(t *testing.T) {
 		t.Logf("silent after %v", took)
 		w.setCut("us", "asia", false)
 		w.within(8*time.Second, "asia back", func() bool { s, _ := us.Reach(); return !s["asia"] })
+	})
+	t.Run("flips reach everybody at 20 % loss", func(t *testing.T) {
+		w.loss.Store(20)
+		defer w.loss.Store(0)
+		for i := range uint64(10) {
+			name := fmt.Sprintf("lossy%d", i)
+			us.emit(flip(name, 60+i))
+			w.within(3*time.Second, name+" everywhere", w.everyone(func(n *node) bool { _, ok := n.view.health(name); return ok }))
+		}
 	})
 	t.Run("too many flips become a resync", func(t *testing.T) { flood(t, w) })
 	t.Run("a region that is killed is silent within three seconds, and nobody else", func(t *testing.T) {
@@ -388,6 +398,7 @@ func flood(t *testing.T, w *world) {
 }
 
 func TestALateReplicaLearnsByDigestWhatItMissed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "us eu", 1)
 	w.get("us", 0).emit(flip("before", 1))
 	w.within(10*time.Second, "all see all", w.converged)
@@ -396,7 +407,25 @@ func TestALateReplicaLearnsByDigestWhatItMissed(t *testing.T) {
 	w.within(10*time.Second, "the late one has the flip", func() bool { _, ok := late.view.health("before"); return ok })
 }
 
+func TestALeavingReplicaIsGoneFromTheGossipAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "us eu", 1)
+	w.within(10*time.Second, "all see all", w.converged)
+	us, eu := w.get("us", 0), w.get("eu", 0)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := eu.Leave(ctx); err != nil {
+		t.Fatal(err)
+	}
+	w.within(2*time.Second, "eu left", func() bool { return !us.directory.member(eu.name) })
+	eu.kill()
+	if err := eu.Leave(ctx); err != nil {
+		t.Errorf("leaving after the end: %v", err)
+	}
+}
+
 func TestAReplicaOfAnotherTrustDomainOrKeyStaysOut(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "us eu", 1)
 	w.within(10*time.Second, "all see all", w.converged)
 	us := w.get("us", 0)

@@ -120,6 +120,7 @@ func nodeTarget(n *memberlist.Node) (target, error) {
 		return target{}, err
 	}
 	ip, ok := netip.AddrFromSlice(n.Addr)
+	ip = ip.Unmap()
 	if !ok || ip.IsUnspecified() || ip.IsMulticast() || n.Port == 0 {
 		return target{}, fmt.Errorf("node %s: expected a unicast address and a port, found %s", n.Name, n.Address())
 	}
@@ -127,5 +128,5 @@ func nodeTarget(n *memberlist.Node) (target, error) {
 	if err != nil {
 		return target{}, fmt.Errorf("node %s: meta: %w", n.Name, err)
 	}
-	return target{NodeName: name, UDP: netip.AddrPortFrom(ip.Unmap(), n.Port), TCP: tcp}, nil
+	return target{NodeName: name, UDP: netip.AddrPortFrom(ip, n.Port), TCP: tcp}, nil
 }

@@ -20,6 +20,8 @@ const (
 	// resolvedFor is how long a resolved host name is believed.
 	resolvedFor    = 30 * time.Second
 	resolveTimeout = 2 * time.Second
+	// resolveAtOnce bounds the lookups under way.
+	resolveAtOnce = 16
 )
 
 // address is the target as memberlist addresses it.

@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+	"golang.org/x/sync/errgroup"
 
+	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/federation/gossip/verdict"
 )
 
@@ -73,7 +75,6 @@ func (g *Gossip) Run(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("gossip: %w", err), g.transport.Shutdown())
 	}
 	g.list.Store(list)
-	g.refresh(ctx)
 	var work sync.WaitGroup
 	for _, loop := range []func(context.Context){g.observe, g.keepDirectory, g.join, g.pull} {
 		work.Go(func() { loop(ctx) })
@@ -88,8 +89,8 @@ func (g *Gossip) Run(ctx context.Context) error {
 // Run goes on.
 func (g *Gossip) Leave(ctx context.Context) error {
 	list := g.list.Load()
-	if list == nil {
-		return nil
+	if list == nil || g.transport.ctx.Err() != nil {
+		return nil // not begun, or ended already
 	}
 	timeout := 5 * time.Second
 	if deadline, ok := ctx.Deadline(); ok {
@@ -142,28 +143,42 @@ func (g *Gossip) moment() (now time.Duration, clock int64) {
 
 // keepDirectory renews the directory every second.
 func (g *Gossip) keepDirectory(ctx context.Context) {
-	for sleep(ctx, time.Second) {
+	for {
 		g.refresh(ctx)
+		if !sleep(ctx, time.Second) {
+			return
+		}
 	}
 }
 
 // refresh takes over the regions' records of replicas.
 func (g *Gossip) refresh(ctx context.Context) {
-	var targets []target
-	for _, r := range g.cfg.Peers() {
-		n := NodeName{Region: r.Region, Name: r.Name}
-		if n == g.self || g.cfg.Allowed(r.Region, r.Name) != nil {
-			continue
-		}
-		udp, err := g.directory.locate(ctx, g.cfg.Clock(), r.GossipAddress)
-		if err != nil {
-			g.log.Debug("gossip address not resolved", "peer", n.String(), "address", r.GossipAddress, "error", err)
-		}
-		targets = append(targets, target{NodeName: n, UDP: netip.AddrPortFrom(udp.Addr().Unmap(), udp.Port()), TCP: r.PeerAddress})
+	records := g.cfg.Peers()
+	targets := make([]target, len(records))
+	var lookups errgroup.Group
+	lookups.SetLimit(resolveAtOnce)
+	for i, r := range records {
+		lookups.Go(func() error {
+			targets[i] = g.locate(ctx, r)
+			return nil
+		})
 	}
+	_ = lookups.Wait() // a name that does not resolve is logged, and tried again
 	g.directory.record(targets)
 	now, _ := g.moment()
 	g.observer.direct(now, g.permitted())
+}
+
+// locate finds the addresses of a replica. One whose name does not resolve is
+// still observed: its silence counts.
+func (g *Gossip) locate(ctx context.Context, r catalog.Replica) target {
+	n := NodeName{Region: r.Region, Name: r.Name}
+	udp, err := g.directory.locate(ctx, g.cfg.Clock(), r.GossipAddress)
+	if err != nil {
+		g.log.Debug("gossip address not resolved", "peer", n.String(), "address", r.GossipAddress, "error", err)
+		return target{NodeName: n, TCP: r.PeerAddress}
+	}
+	return target{NodeName: n, UDP: netip.AddrPortFrom(udp.Addr().Unmap(), udp.Port()), TCP: r.PeerAddress}
 }
 
 // permitted is the directory without replicas that are no longer allowed.

@@ -2,6 +2,8 @@ package gossip
 
 import (
 	"context"
+	"math"
+	"sync"
 	"time"
 )
 
@@ -9,7 +11,7 @@ const (
 	joinPeriod  = 500 * time.Millisecond
 	joinBackoff = time.Second
 	maxBackoff  = 30 * time.Second
-	// joinAtOnce bounds the attempts of one round, which follow one another.
+	// joinAtOnce bounds the attempts of one round.
 	joinAtOnce = 3
 )
 
@@ -24,30 +26,39 @@ type attempt struct {
 func (g *Gossip) join(ctx context.Context) {
 	attempts := map[NodeName]attempt{}
 	for sleep(ctx, joinPeriod) {
-		tried := 0
-		for _, t := range g.strangers(attempts) {
-			now := g.cfg.Clock()
-			a := attempts[t.NodeName]
-			if tried == joinAtOnce || now.Before(a.due) || ctx.Err() != nil {
-				continue
-			}
-			tried++
-			a.backoff = min(max(2*a.backoff, joinBackoff), maxBackoff)
-			if g.observer.answers(t.NodeName, g.since(now)) {
-				a.backoff = joinBackoff
-			}
-			a.due = now.Add(a.backoff/2 + time.Duration(g.cfg.Rand()%uint64(a.backoff)))
-			attempts[t.NodeName] = a
-			g.joinOne(t)
+		var round sync.WaitGroup
+		for _, t := range g.dueJoins(attempts) {
+			round.Go(func() { g.joinOne(t) })
 		}
+		round.Wait()
 	}
+}
+
+// dueJoins returns the replicas to join now, and when to try them again.
+func (g *Gossip) dueJoins(attempts map[NodeName]attempt) []target {
+	now := g.cfg.Clock()
+	var due []target
+	for _, t := range g.strangers(attempts) {
+		a := attempts[t.NodeName]
+		if len(due) == joinAtOnce || now.Before(a.due) {
+			continue
+		}
+		a.backoff = min(max(2*a.backoff, joinBackoff), maxBackoff)
+		if g.observer.answers(t.NodeName, g.since(now)) {
+			a.backoff = joinBackoff
+		}
+		a.due = now.Add(a.backoff/2 + time.Duration(g.cfg.Rand()%uint64(a.backoff)))
+		attempts[t.NodeName] = a
+		due = append(due, t)
+	}
+	return due
 }
 
 // strangers returns the replicas to join, and forgets attempts at the others.
 func (g *Gossip) strangers(attempts map[NodeName]attempt) []target {
 	var list []target
 	known := map[NodeName]bool{}
-	for _, t := range g.choose(g.directory.size() + maxWanted) {
+	for _, t := range g.choose(math.MaxInt) {
 		if !g.directory.member(t.NodeName) && t.TCP != "" {
 			list = append(list, t)
 			known[t.NodeName] = true

@@ -67,6 +67,7 @@ func (m *metrics) message(direction, kind string) {
 }
 
 func (m *metrics) reach(r Reach) {
+	m.silent.Reset()
 	for region, silent := range r.Silent {
 		m.silent.WithLabelValues(region).Set(number(silent))
 	}

@@ -317,12 +317,13 @@ func (s *simulation) links(now time.Duration) []verdict.Link {
 	return links
 }
 
-// days is how long to simulate: 30, or one under the race detector or -short.
-func days() int {
+// length is how long to simulate: 30 days, or six hours under the race detector
+// or -short.
+func length() time.Duration {
 	if raceEnabled || testing.Short() {
-		return 1
+		return 6 * time.Hour
 	}
-	return 30
+	return 30 * 24 * time.Hour
 }
 
 // everyTwoHours makes real losses of B at random moments, each of 20 s.
@@ -351,13 +352,13 @@ func TestThirtyDaysOfLossGiveNoFalseVerdictAndEveryRealLossIsSeen(t *testing.T) 
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			rng := rand.New(rand.NewPCG(seed, 1))
-			end := time.Duration(days()) * 24 * time.Hour
+			end := length()
 			s := newSimulation(m.loss(rng))
 			s.outages = everyTwoHours(rng, end)
 			want := len(s.outages)
 			res := s.run(end)
-			t.Logf("seed %d: %d days, %d echoes, %d real losses, slowest seen after %v, slowest back after %v",
-				seed, days(), s.echoes, want, res.slowest, res.slowestBack)
+			t.Logf("seed %d: %v, %d echoes, %d real losses, slowest seen after %v, slowest back after %v",
+				seed, end, s.echoes, want, res.slowest, res.slowestBack)
 			if res.falseVerdicts != 0 || res.isolations != 0 {
 				t.Errorf("%d false verdicts, %d false isolations, want none", res.falseVerdicts, res.isolations)
 			}
@@ -371,9 +372,9 @@ func TestThirtyDaysOfLossGiveNoFalseVerdictAndEveryRealLossIsSeen(t *testing.T) 
 func TestObserverPausesCauseNoVerdict(t *testing.T) {
 	const seed = 7
 	rng := rand.New(rand.NewPCG(seed, 2))
-	end := time.Duration(days()) * time.Hour
+	end := length() / 24
 	s := newSimulation(&independent{rng: rng, rtt: 0.8 * 0.8})
-	for at := time.Minute; at+time.Minute < end; at += 20*time.Second + time.Duration(rng.Int64N(int64(20*time.Second))) {
+	for at := 10 * time.Second; at+time.Minute < end; at += 20*time.Second + time.Duration(rng.Int64N(int64(20*time.Second))) {
 		length := 260*time.Millisecond + time.Duration(rng.Int64N(int64(12*time.Second)))
 		s.pauses = append(s.pauses, outage{start: at, end: at + length})
 	}
