@@ -18,7 +18,8 @@ const readyWithin = 90 * time.Second
 
 // Start brings the federation up: the first replica by init, every other by a
 // token of a member and join, each then run by agent. It returns when every
-// replica answers for every region, with dev.json written.
+// replica answers for every region, with dev.json written. What an earlier run
+// left in the directory is taken up where it ended.
 func (l *Lab) Start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyWithin, fmt.Errorf("the federation was not ready within %v", readyWithin))
 	defer cancel()
@@ -31,8 +32,10 @@ func (l *Lab) Start(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := l.resume(); err != nil {
+		return err
+	}
 	first := l.Replicas[0]
-	l.progress("%s founds the trust domain %s and the region %s", first.Name, l.TrustDomain, first.Region)
 	if err := l.found(ctx, first); err != nil {
 		return l.explain(ctx, err)
 	}
@@ -79,17 +82,30 @@ func (l *Lab) startEndpoints(region string) error {
 	return l.launch(region, filepath.Join(l.dir, region, "endpoints.log"), false, args...)
 }
 
-func (l *Lab) found(ctx context.Context, r *Replica) error {
-	if !joined(r) {
-		args := append([]string{"init", "--trust-domain", l.TrustDomain, "--recovery-key-file", filepath.Join(l.dir, "recovery.key")}, placing(r)...)
-		if _, err := l.Federator(ctx, args...); err != nil {
+// resume starts the agents of an earlier run. All are started before any is
+// waited for, because a region needs several of them to be ready.
+func (l *Lab) resume() error {
+	for _, r := range l.Replicas {
+		if !joined(r) {
+			continue
+		}
+		if err := l.startAgent(r, true); err != nil {
 			return err
 		}
 	}
-	if err := l.startAgent(r, true); err != nil {
+	return nil
+}
+
+func (l *Lab) found(ctx context.Context, r *Replica) error {
+	if joined(r) {
+		return nil
+	}
+	l.progress("%s founds the trust domain %s and the region %s", r.Name, l.TrustDomain, r.Region)
+	args := append([]string{"init", "--trust-domain", l.TrustDomain, "--recovery-key-file", filepath.Join(l.dir, "recovery.key")}, placing(r)...)
+	if _, err := l.Federator(ctx, args...); err != nil {
 		return err
 	}
-	return l.ready(ctx, r)
+	return l.startAgent(r, true)
 }
 
 // fill brings a region's replicas in, one after the other: the first by a token
@@ -97,16 +113,12 @@ func (l *Lab) found(ctx context.Context, r *Replica) error {
 func (l *Lab) fill(ctx context.Context, founder *Replica, replicas []*Replica) error {
 	issuer := founder
 	for _, r := range replicas {
-		if r == founder {
-			continue
-		}
-		if err := l.join(ctx, issuer, r); err != nil {
-			return err
-		}
-		if issuer.Region != r.Region {
-			if err := l.ready(ctx, r); err != nil {
+		if !joined(r) {
+			if err := l.join(ctx, issuer, r); err != nil {
 				return err
 			}
+		}
+		if issuer.Region != r.Region {
 			issuer = r
 		}
 	}
@@ -114,16 +126,17 @@ func (l *Lab) fill(ctx context.Context, founder *Replica, replicas []*Replica) e
 }
 
 func (l *Lab) join(ctx context.Context, issuer, r *Replica) error {
-	if !joined(r) {
-		token, err := l.run(ctx, "TOKEN=$(federator token create --socket "+issuer.Socket+")", "token", "create", "--socket", issuer.Socket)
-		if err != nil {
-			return err
-		}
-		place := placing(r)
-		args := append([]string{"join", strings.TrimSpace(string(token))}, place...)
-		if _, err := l.run(ctx, "federator join $TOKEN "+strings.Join(place, " "), args...); err != nil {
-			return err
-		}
+	if err := l.ready(ctx, issuer); err != nil {
+		return err
+	}
+	token, err := l.run(ctx, "TOKEN=$(federator token create --socket "+issuer.Socket+")", "token", "create", "--socket", issuer.Socket)
+	if err != nil {
+		return err
+	}
+	place := placing(r)
+	args := append([]string{"join", strings.TrimSpace(string(token))}, place...)
+	if _, err := l.run(ctx, "federator join $TOKEN "+strings.Join(place, " "), args...); err != nil {
+		return err
 	}
 	return l.startAgent(r, true)
 }
