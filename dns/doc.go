@@ -41,10 +41,11 @@
 // to 8 addresses apportioned over the localities by weight, as many as keep the
 // proportions with the endpoints there are.
 //
-// The draw is the same for one client and one service during [pairing], so that
+// The draw is the same for one client and one service for up to a second, so that
 // its A and AAAA questions are answered from one subset; the order of the addresses
-// within it is drawn anew for every answer, the first by weight. A headless service
-// answers with all its endpoints, the nearest tier first.
+// within it is drawn anew for every answer, the first by weight. Shares therefore
+// show over many clients or many seconds, not in a burst from one client. A
+// headless service answers with all its endpoints, the nearest tier first.
 //
 // SRV lists every tier: the localities that serve now share priority 0 with
 // their effective weights, each tier that stands by follows with its own. The

@@ -220,7 +220,7 @@ func FuzzAnswersAreThoseOfTheReference(f *testing.F) {
 		}
 	}
 	fx := newFixture(f)
-	s := fx.server()
+	s := fx.server(func(c *Config) { c.Rate = -1 })
 	ref := &reference{cat: fx.cat, cond: fx.cat.Conditions()}
 	clients := []string{"10.1.0.9", "10.2.0.9", "10.3.0.9", "fd01::9", "203.0.113.7"}
 	f.Fuzz(func(t *testing.T, name string, qtype uint16, client byte, big bool) {

@@ -164,3 +164,38 @@ func TestMetricsCountQuestions(t *testing.T) {
 		}
 	}
 }
+
+func TestNoAnswerIsLostOrEmptyWhileEverythingChanges(t *testing.T) {
+	f := newFixture(t)
+	s := f.run(func(c *Config) { c.Clock = time.Now })
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 150 {
+			state := []catalog.Reach{catalog.Reachable, catalog.Out}[i%2]
+			f.cat.SetReachability(catalog.Reachability{Regions: map[string]catalog.Reach{"asia-east": state}}, epoch)
+			f.cat.ApplyHealth(catalog.HealthDelta{Cluster: "us-west-1", Changes: []catalog.HealthChange{{Service: shop, Endpoint: "10.1.0.1",
+				Health: []catalog.Health{catalog.Healthy, catalog.Unhealthy}[i%2], Version: catalog.HealthVersion{Epoch: 1, Term: 1, Seq: uint64(i + 1)}}}}, epoch)
+			f.upsert("us-west", set("us-west-1", catalog.ServiceName{Namespace: "new", Name: fmt.Sprint("s", i)}, false, ep("10.1.5.1", "a")))
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	for asked := 0; ; asked++ {
+		select {
+		case <-done:
+			if asked < 10 {
+				t.Errorf("only %d rounds of questions", asked)
+			}
+			return
+		default:
+		}
+		for _, name := range []string{svc, "db.shop.svc.clusterset.local.", "10-1-0-2." + svc} {
+			if r := exchange(t, "udp", name, mdns.TypeA, s.Addr()[0]); len(r.Answer) == 0 {
+				t.Fatalf("empty answer %v", r)
+			}
+		}
+		if r := exchange(t, "tcp", "_http._tcp."+svc, mdns.TypeSRV, s.Addr()[0]); len(r.Answer) < 5 {
+			t.Fatalf("short answer %v", r)
+		}
+	}
+}

@@ -29,6 +29,7 @@ func (s *sockets) close() {
 const (
 	maxReaders  = 16
 	bindRetries = 16
+	readBuffer  = 1 << 20 // a burst waits rather than being lost
 )
 
 // listen opens the sockets: for every address one TCP listener and a few UDP
@@ -101,7 +102,9 @@ func openUDP(ctx context.Context, a netip.AddrPort, n int) ([]*udpSocket, error)
 			}
 			return nil, err
 		}
-		out = append(out, &udpSocket{conn: c.(*net.UDPConn), local: a.Addr()})
+		u := &udpSocket{conn: c.(*net.UDPConn), local: a.Addr()}
+		_ = u.conn.SetReadBuffer(readBuffer) // a smaller one serves too
+		out = append(out, u)
 	}
 	return out, nil
 }
