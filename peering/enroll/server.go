@@ -61,8 +61,10 @@ type Admission struct {
 // Renewal is a replica that asks for a new certificate by its enrolled key.
 type Renewal struct {
 	Region, Name string
-	Request      *identity.Request
-	Origin       string
+	CSR          []byte
+	// Request is CSR, parsed.
+	Request *identity.Request
+	Origin  string
 }
 
 // Backend is what the server needs of the region. Errors that wrap the sentinels
@@ -71,7 +73,8 @@ type Backend interface {
 	Describe() Description
 	// Token looks up a token as of now; false if there is none of that id.
 	Token(ctx context.Context, id string) (TokenRecord, bool, error)
-	// Check reports why Admit would refuse, and changes nothing.
+	// Check reports why Admit would refuse, and changes nothing. What the same key
+	// was given before is no reason.
 	Check(ctx context.Context, a Admission) error
 	// Redeem spends the token on the replica's key, in one Raft command that
 	// checks expiry and use again. A second time for the same key is no error.
@@ -226,7 +229,7 @@ func (s *Server) renew(ctx context.Context, req *pb.RenewRequest) (*pb.RenewResp
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	return s.backend.Renew(ctx, Renewal{Region: req.GetRegion(), Name: req.GetName(), Request: csr, Origin: rpc.Origin(ctx)})
+	return s.backend.Renew(ctx, Renewal{Region: req.GetRegion(), Name: req.GetName(), CSR: req.GetCsr(), Request: csr, Origin: rpc.Origin(ctx)})
 }
 
 // admitCall slows down an address that asks too often.

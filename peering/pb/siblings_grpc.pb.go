@@ -38,7 +38,9 @@ type SiblingsClient interface {
 	// Prove asks a replica to show that it can unseal what is sealed to it; a
 	// replica becomes a voter only after this.
 	Prove(ctx context.Context, in *ProveRequest, opts ...grpc.CallOption) (*ProveResponse, error)
-	// Sign asks a voter for a new certificate of the caller's own identity.
+	// Sign asks a voter for a new certificate of the identity in the request, the
+	// caller's or that of a replica which asked the caller to renew. The request
+	// must be signed by the key that the region has on record for the name.
 	Sign(ctx context.Context, in *SignRequest, opts ...grpc.CallOption) (*SignResponse, error)
 	// Announce tells the leader what the caller is and where it is reached now.
 	Announce(ctx context.Context, in *AnnounceRequest, opts ...grpc.CallOption) (*AnnounceResponse, error)
@@ -105,7 +107,9 @@ type SiblingsServer interface {
 	// Prove asks a replica to show that it can unseal what is sealed to it; a
 	// replica becomes a voter only after this.
 	Prove(context.Context, *ProveRequest) (*ProveResponse, error)
-	// Sign asks a voter for a new certificate of the caller's own identity.
+	// Sign asks a voter for a new certificate of the identity in the request, the
+	// caller's or that of a replica which asked the caller to renew. The request
+	// must be signed by the key that the region has on record for the name.
 	Sign(context.Context, *SignRequest) (*SignResponse, error)
 	// Announce tells the leader what the caller is and where it is reached now.
 	Announce(context.Context, *AnnounceRequest) (*AnnounceResponse, error)
