@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -121,7 +122,7 @@ type replica struct {
 	catalog  *catalog.Catalog
 	importer *Importer
 	changed  chan struct{}
-	epoch    uint64
+	epoch    atomic.Uint64
 	registry *prometheus.Registry
 	stops    []func()
 }
@@ -137,8 +138,9 @@ type options struct {
 
 // start starts a replica. It publishes its own region only through publish.
 func (n *network) start(region, name string, o options) *replica {
-	r := &replica{net: n, epoch: o.epoch, changed: make(chan struct{}, 1), registry: prometheus.NewRegistry()}
+	r := &replica{net: n, changed: make(chan struct{}, 1), registry: prometheus.NewRegistry()}
 	r.self = catalog.Replica{Name: name, Region: region, Cluster: "c1", PeerAddress: name + ":7443", GossipAddress: name + ":7946"}
+	r.epoch.Store(o.epoch)
 	r.catalog = catalog.New(region, "eu")
 	r.Tee = &Tee{View: r.catalog, Feed: NewFeed(r.catalog), Now: time.Now}
 	if o.cache != "" {
@@ -155,7 +157,7 @@ func (n *network) start(region, name string, o options) *replica {
 	var err error
 	r.importer, err = NewImporter(ImporterConfig{
 		Region: region, Sink: sink, Dial: r.dial, Directory: r.directory, Changed: r.changed,
-		Epoch: func() uint64 { return r.epoch }, Removed: o.removed, Registerer: r.registry,
+		Epoch: r.epoch.Load, Removed: o.removed, Registerer: r.registry,
 		Stall: 300 * time.Millisecond, RetryBase: 5 * time.Millisecond, RetryLimit: 40 * time.Millisecond,
 	})
 	must(err)
@@ -275,7 +277,7 @@ func (r *replica) publish(upserts ...catalog.Record) {
 }
 
 func (r *replica) found(epoch uint64, records ...catalog.Record) {
-	r.epoch = epoch
+	r.epoch.Store(epoch)
 	must(r.Reset(catalog.Snapshot{Region: r.self.Region, Version: catalog.Version{Epoch: epoch, Seq: 1}, Records: records}))
 }
 
