@@ -66,8 +66,8 @@ func New(cfg Config) (*Gossip, error) {
 }
 
 // Run gossips until ctx is done. It closes the Conn and the Listener of the
-// Config before it returns, and must be called once. memberlist's prober does
-// nothing more by then, but may wait up to two seconds for its last timeout.
+// Config before it returns, and must be called once. memberlist's probes
+// do nothing more by then, but may wait up to two seconds for their last timeouts.
 func (g *Gossip) Run(ctx context.Context) error {
 	g.transport.start()
 	list, err := memberlist.Create(g.memberlistConfig())

@@ -124,7 +124,7 @@ func TestObserversAtTwentyPercentLossSeeOnlyRealLosses(t *testing.T) {
 	const seed = 42
 	f := newFabric(seed, []string{"asia", "eu", "us"}, 3)
 	f.loss = 0.2
-	length := 20 * time.Minute
+	length := 10 * time.Minute
 	if testing.Short() {
 		length = 2 * time.Minute
 	}
