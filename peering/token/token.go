@@ -32,14 +32,17 @@ const (
 // "redacted" however it is printed.
 type Secret [secretSize]byte
 
+// Pin is the SHA-256 of the SubjectPublicKeyInfo (DER) of a root certificate.
+type Pin = identity.KeyID
+
 // Token is a join token.
 type Token struct {
 	// ID names the token in lists and in the audit trail: 16 hex digits.
 	ID     string
 	Secret Secret
-	// TrustDomain, Region and Pins (of root keys) say what the server must prove.
+	// TrustDomain, Region and Pins say what the server must prove to be.
 	TrustDomain string
-	Pins        []identity.KeyID
+	Pins        []Pin
 	// Region issued the token, and alone redeems it.
 	Region string
 	// Addresses of replicas of the issuing region, host:port, tried in order.
