@@ -19,6 +19,7 @@ type Node struct {
 	machine   *machine
 	disk      *disk
 	transport *raft.NetworkTransport
+	stream    *trackedStream
 	troubles  *troubles
 	metrics   *metrics
 	leading   *leadership
@@ -61,8 +62,9 @@ func (n *Node) start() error {
 	n.machine.onSave = func(err error) { n.troubles.note("write a snapshot", err) }
 	n.metrics = newMetrics(n)
 	n.machine.onStep = n.metrics.step
+	n.stream = newTrackedStream(n.opts.Stream)
 	n.transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		ServerAddressProvider: addresses(n.opts.AddressOf), Stream: n.opts.Stream,
+		ServerAddressProvider: addresses(n.opts.AddressOf), Stream: n.stream,
 		MaxPool: 3, Timeout: max(n.opts.Timing.Apply, n.opts.Timing.Heartbeat), Logger: newRaftLogger(n.opts.Logger),
 	})
 	notify := make(chan bool, 8)
@@ -133,7 +135,7 @@ func (n *Node) Shutdown() error {
 		err := n.raft.Shutdown().Error()
 		n.wg.Wait()
 		n.metrics.unregister(n.opts.Registerer)
-		n.closeErr = errors.Join(err, n.transport.Close(), n.disk.close())
+		n.closeErr = errors.Join(err, n.closeTransport(), n.disk.close())
 	})
 	return n.closeErr
 }
@@ -141,11 +143,17 @@ func (n *Node) Shutdown() error {
 // abort frees what a failed start had taken.
 func (n *Node) abort() error {
 	close(n.closing)
-	var err error
-	if n.transport != nil {
-		err = n.transport.Close()
+	return errors.Join(n.closeTransport(), n.disk.close())
+}
+
+// closeTransport ends the listener and every connection.
+func (n *Node) closeTransport() error {
+	if n.transport == nil {
+		return nil
 	}
-	return errors.Join(err, n.disk.close())
+	err := n.transport.Close()
+	n.stream.closeAll()
+	return err
 }
 
 // Read runs f on the state as this replica knows it. f must be quick, must not

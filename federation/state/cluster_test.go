@@ -1,0 +1,407 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/federator/federator/federation/catalog"
+	"github.com/hashicorp/raft"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// stream is Raft over plain loopback TCP.
+type stream struct{ net.Listener }
+
+func (stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	return net.DialTimeout("tcp", string(address), timeout)
+}
+
+// testRegion is some replicas of one region in this process.
+type testRegion struct {
+	t     *testing.T
+	mu    sync.Mutex
+	addr  map[string]string
+	dirs  map[string]string
+	nodes map[string]*Node
+	loops map[string]context.CancelFunc
+	tweak func(*Options)
+}
+
+func newTestRegion(t *testing.T, tweak func(*Options)) *testRegion {
+	r := &testRegion{
+		t: t, addr: map[string]string{}, dirs: map[string]string{}, nodes: map[string]*Node{},
+		loops: map[string]context.CancelFunc{}, tweak: tweak,
+	}
+	t.Cleanup(func() {
+		for _, name := range r.running() {
+			r.stop(name)
+		}
+	})
+	return r
+}
+
+func (r *testRegion) running() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []string
+	for name := range r.nodes {
+		out = append(out, name)
+	}
+	return out
+}
+
+func (r *testRegion) addressOf(raftID string) (string, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a, ok := r.addr[raftID]
+	return a, ok
+}
+
+func (r *testRegion) options(name string, bootstrap bool) Options {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	id := name + ".d" + name
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.addr[id] = l.Addr().String() // another port after every restart
+	if r.dirs[name] == "" {
+		r.dirs[name] = r.t.TempDir()
+	}
+	opts := Options{
+		Dir: r.dirs[name], RaftID: id, Stream: stream{l}, AddressOf: r.addressOf, Registerer: prometheus.NewRegistry(),
+		Timing: Timing{Voters: 20 * time.Millisecond, Apply: 5 * time.Second}, Bootstrap: bootstrap,
+	}
+	if r.tweak != nil {
+		r.tweak(&opts)
+	}
+	return opts
+}
+
+func (r *testRegion) start(name string, bootstrap bool) *Node {
+	r.t.Helper()
+	n, err := Open(r.options(name, bootstrap))
+	if err != nil {
+		r.t.Fatalf("open %s: %v", name, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = n.MaintainVoters(ctx, VoterHooks{Alive: r.alive})
+	}()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.nodes[name] = n
+	r.loops[name] = func() { cancel(); <-done }
+	return n
+}
+
+func (r *testRegion) alive(c catalog.Replica) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.nodes[c.Name] != nil
+}
+
+func (r *testRegion) stop(name string) {
+	r.t.Helper()
+	r.mu.Lock()
+	n, loop := r.nodes[name], r.loops[name]
+	delete(r.nodes, name)
+	r.mu.Unlock()
+	loop()
+	if err := n.Shutdown(); err != nil {
+		r.t.Errorf("shut down %s: %v", name, err)
+	}
+}
+
+// three starts a founded region of a, b and c, all of which vote.
+func (r *testRegion) three() {
+	r.t.Helper()
+	r.start("a", true)
+	r.do(foundUSWest())
+	for _, name := range []string{"b", "c"} {
+		r.start(name, false)
+		r.do(&AdmitReplica{replica(name, "west-"+name)})
+	}
+	r.until("three voters", func() bool { l := r.leader(); return l != nil && r.voters(l) == 3 })
+}
+
+func (r *testRegion) voters(n *Node) int {
+	count := 0
+	for _, s := range n.Servers() {
+		if s.Voter {
+			count++
+		}
+	}
+	return count
+}
+
+func (r *testRegion) leader() *Node {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, n := range r.nodes {
+		if n.IsLeader() {
+			return n
+		}
+	}
+	return nil
+}
+
+// until waits for a condition, which must come true within a generous bound.
+func (r *testRegion) until(what string, ok func() bool) {
+	r.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// do proposes as a forwarder does: to whoever leads, with one id, until it is
+// accepted.
+func (r *testRegion) do(cmd Command) Result {
+	r.t.Helper()
+	env, err := NewEnvelope(Meta{ID: NewID(), Actor: "op"}, cmd)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	encoded, err := env.Encode()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var result Result
+	r.until(fmt.Sprintf("%T accepted", cmd), func() bool {
+		l := r.leader()
+		if l == nil {
+			return false
+		}
+		result, err = l.ProposeEncoded(context.Background(), encoded)
+		for _, retry := range []error{ErrNotLeader, ErrUncertain, ErrBusy, ErrShutdown} {
+			if errors.Is(err, retry) {
+				return false
+			}
+		}
+		if err != nil {
+			r.t.Fatalf("%T: %v", cmd, err)
+		}
+		return true
+	})
+	return result
+}
+
+func (r *testRegion) write(i int) { r.do(putSet("west-1", "file", fmt.Sprint("s", i), "e1")) }
+
+// holds waits until the replica has exactly the services up to i.
+func (r *testRegion) holds(n *Node, i int) {
+	r.t.Helper()
+	r.until(fmt.Sprintf("%d services", i), func() bool {
+		var sets int
+		n.Read(func(s *State) { sets = len(s.Sets()) })
+		return sets == i
+	})
+}
+
+func TestAcknowledgedWritesSurviveRestarts(t *testing.T) {
+	r := newTestRegion(t, nil)
+	r.three()
+	written := 0
+	for _, round := range [][]string{{"a"}, {"a", "b"}, {"c", "b"}, {"a", "b", "c"}} {
+		r.write(written)
+		written++
+		for _, name := range round {
+			r.stop(name)
+		}
+		if len(round) == 1 { // a majority is left and takes writes
+			r.write(written)
+			written++
+		}
+		for _, name := range round {
+			r.start(name, name == "a") // Bootstrap is ignored where there is a state
+		}
+		r.write(written)
+		written++
+		for _, name := range r.running() {
+			r.holds(r.nodes[name], written)
+		}
+	}
+}
+
+func TestALaggingFollowerIsRestoredFromASnapshot(t *testing.T) {
+	r := newTestRegion(t, func(o *Options) { o.TrailingLogs = 4 })
+	r.three()
+	l := r.leader()
+	lag := "b"
+	if l.opts.RaftID == "b.db" {
+		lag = "c"
+	}
+	r.stop(lag)
+	for i := range 30 {
+		r.write(i)
+	}
+	for _, name := range r.running() {
+		if err := r.nodes[name].Snapshot(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st := r.leader().Stats(); st.Snapshot == 0 {
+		t.Fatalf("no snapshot: %+v", st)
+	}
+	first, err := r.leader().disk.log.FirstIndex()
+	if err != nil || first < 20 {
+		t.Fatalf("the log was not truncated: it begins at %d, %v", first, err)
+	}
+	n := r.start(lag, false)
+	changed, cancel := n.Subscribe()
+	defer cancel()
+	r.holds(n, 30)
+	<-changed
+	if got, want := mirrorOf(n.Own()), mirrorOf(r.leader().Own()); got.version != want.version || len(got.records) != len(want.records) {
+		t.Fatalf("%v, leader %v", got.version, want.version)
+	}
+}
+
+func TestLeaderLossIsShortAndLosesNothing(t *testing.T) {
+	r := newTestRegion(t, nil)
+	r.three()
+	r.write(0)
+	l := r.leader()
+	var name string
+	for n, node := range r.nodes {
+		if node == l {
+			name = n
+		}
+	}
+	began := time.Now()
+	r.stop(name)
+	r.write(1)
+	took := time.Since(began)
+	t.Logf("leader stopped, next write confirmed after %v", took)
+	if took > 10*time.Second { // a bound against hanging; the figure is logged
+		t.Fatalf("took %v", took)
+	}
+	r.holds(r.leader(), 2)
+}
+
+func TestAFollowerNamesTheLeader(t *testing.T) {
+	r := newTestRegion(t, nil)
+	r.three()
+	ctx := context.Background()
+	for _, name := range r.running() {
+		n := r.nodes[name]
+		if n.IsLeader() {
+			continue
+		}
+		r.until("the leader is named", func() bool {
+			_, err := n.Propose(ctx, Meta{}, &AddCluster{Cluster: "x"})
+			_, barrier := n.Barrier(ctx)
+			var no *NotLeaderError
+			return errors.As(err, &no) && errors.Is(barrier, ErrNotLeader) && no.Leader != "" && no.Leader != n.opts.RaftID
+		})
+		result := r.do(&AddCluster{Cluster: "written-" + name})
+		if err := n.WaitApplied(ctx, result.Index); err != nil {
+			t.Fatal(err)
+		}
+		n.Read(func(s *State) {
+			if s.Cluster("written-"+name) == nil {
+				t.Error("it does not read its own write")
+			}
+		})
+	}
+	r.until("a barrier on the leader", func() bool {
+		l := r.leader()
+		if l == nil {
+			return false
+		}
+		index, err := l.Barrier(ctx)
+		return err == nil && index > 0
+	})
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := r.nodes["a"].Propose(gone, Meta{ID: "x"}, &AddCluster{Cluster: "x"}); err != nil && !errors.Is(err, ErrUncertain) && !errors.Is(err, ErrNotLeader) {
+		t.Fatalf("%v", err)
+	}
+}
+
+func TestARemovedReplicaLeavesTheVoters(t *testing.T) {
+	r := newTestRegion(t, nil)
+	r.three()
+	r.start("d", false)
+	r.do(&AdmitReplica{replica("d", "west-d")})
+	r.until("d is a standby", func() bool { l := r.leader(); return l != nil && len(l.Servers()) == 4 && r.voters(l) == 3 })
+	var lead string
+	l := r.leader()
+	for name, n := range r.nodes {
+		if n == l {
+			lead = name
+		}
+	}
+	r.do(&RemoveReplica{Name: lead}) // the leader itself: it hands over first
+	r.until("the leader is gone and the standby votes", func() bool {
+		l := r.leader()
+		return l != nil && l.opts.RaftID != lead+".d"+lead && len(l.Servers()) == 3 && r.voters(l) == 3
+	})
+	r.write(0)
+}
+
+func TestAReplicaThatCannotUnsealDoesNotVote(t *testing.T) {
+	r := newTestRegion(t, nil)
+	r.start("a", true)
+	r.do(foundUSWest())
+	for _, name := range []string{"b", "c"} {
+		r.start(name, false)
+		r.do(&AdmitReplica{replica(name, "west-"+name)})
+	}
+	r.until("three voters", func() bool { return r.voters(r.nodes["a"]) == 3 })
+	a := newVoterLoop(r.nodes["a"], VoterHooks{Alive: r.alive, Prove: func(context.Context, catalog.Replica) error { return errors.New("no key") }})
+	if err := a.act(context.Background(), Plan{Action: ActPromote, ID: "b.db"}, replica("b", "west-b"), 0); err == nil {
+		t.Fatal("promoted without proof")
+	}
+	if c := a.candidate("b.db", map[string]catalog.Replica{"b.db": replica("b", "west-b")}); c.Ready {
+		t.Fatal("it is asked again at once")
+	}
+}
+
+func TestAnUnknownCommandHaltsAndLosesNothing(t *testing.T) {
+	halted := make(chan error, 1)
+	r := newTestRegion(t, func(o *Options) { o.OnHalt = func(err error) { halted <- err } })
+	n := r.start("a", true)
+	r.do(foundUSWest())
+	r.write(0)
+	newer := Envelope{Type: TypeAudit, Version: 2, Meta: Meta{ID: "x", Time: epoch0}, Body: []byte(`{"action":"a","target":"b"}`)}
+	if _, err := n.propose(context.Background(), newer); !errors.Is(err, ErrProtocol) {
+		t.Fatalf("a command above the region's protocol was proposed: %v", err)
+	}
+	encoded, err := newer.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.raft.Apply(encoded, time.Second).Error(); err != nil { // as a newer leader would
+		t.Fatal(err)
+	}
+	if err := <-halted; !errors.Is(err, ErrHalted) {
+		t.Fatalf("%v", err)
+	}
+	if _, err := n.Propose(context.Background(), Meta{}, &AddCluster{Cluster: "x"}); !errors.Is(err, ErrHalted) {
+		t.Fatalf("%v", err)
+	}
+	if len(n.Health()) == 0 {
+		t.Fatal("its health says nothing")
+	}
+	r.stop("a")
+	// The same build halts again at the same place; a newer one goes on.
+	r.start("a", false)
+	<-halted
+	r.holds(r.nodes["a"], 1)
+	r.stop("a")
+	r.tweak = func(o *Options) { o.protocol = 2 }
+	r.start("a", false)
+	r.write(1)
+	r.holds(r.nodes["a"], 2)
+}
