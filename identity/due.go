@@ -23,9 +23,14 @@ func (d *dueTime) of(leaf *x509.Certificate, jitter func() float64) time.Time {
 // issued, or up to a tenth of that life earlier, so that replicas that started
 // together do not renew together. jitter is in [0, 1).
 func renewAt(leaf *x509.Certificate, jitter float64) time.Time {
-	life := leaf.NotAfter.Sub(leaf.NotBefore.Add(Backdate))
-	if life <= 0 {
-		life = leaf.NotAfter.Sub(leaf.NotBefore)
-	}
+	life := lifeOf(leaf)
 	return leaf.NotAfter.Add(-life/2 - time.Duration(float64(life)/10*jitter))
+}
+
+// lifeOf is how long the certificate was meant to be used, without the backdating.
+func lifeOf(leaf *x509.Certificate) time.Duration {
+	if life := leaf.NotAfter.Sub(leaf.NotBefore) - Backdate; life > 0 {
+		return life
+	}
+	return leaf.NotAfter.Sub(leaf.NotBefore)
 }

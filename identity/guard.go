@@ -25,7 +25,8 @@ func NewGuard(v *Verifier) *Guard {
 }
 
 // Track watches a connection after its mutual handshake, until release is
-// called. conn must be comparable, as pointers are, and closing it must not block.
+// called. conn must be comparable, as pointers are, and closing it must not
+// block: of a [tls.Conn], which sends a farewell first, give the NetConn.
 func (g *Guard) Track(conn io.Closer, cs tls.ConnectionState) (release func()) {
 	raw := make([][]byte, len(cs.PeerCertificates))
 	for i, c := range cs.PeerCertificates {
@@ -51,12 +52,20 @@ func (g *Guard) Close() { g.cancel() }
 // sweep closes the connections that the list no longer allows. The clock does
 // not matter: a peer that renewed keeps its older connections.
 func (g *Guard) sweep() {
+	for _, conn := range g.distrusted() {
+		_ = conn.Close() // outside the lock: it may call release
+	}
+}
+
+func (g *Guard) distrusted() []io.Closer {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	var out []io.Closer
 	for conn, raw := range g.conns {
 		if _, err := g.verifier.VerifyTrust(raw); err != nil {
+			out = append(out, conn)
 			delete(g.conns, conn)
-			_ = conn.Close()
 		}
 	}
+	return out
 }

@@ -100,7 +100,7 @@ func (r *Renewer) Run(ctx context.Context) error {
 		// Still due: the attempt failed, or this clock runs so far ahead that the
 		// new certificate is due already.
 		if wait <= 0 {
-			wait = r.jittered(pause.NextBackOff())
+			wait = r.retryIn(pause.NextBackOff())
 		} else {
 			pause.Reset()
 		}
@@ -118,9 +118,13 @@ func newPause() *backoff.ExponentialBackOff {
 	return b
 }
 
-// jittered spreads a pause over 75 to 100 % of itself.
-func (r *Renewer) jittered(d time.Duration) time.Duration {
-	return d - time.Duration(float64(d)/4*r.Jitter())
+// retryIn spreads a pause over 75 to 100 % of itself, and keeps it well within
+// the life of short certificates.
+func (r *Renewer) retryIn(pause time.Duration) time.Duration {
+	if leaf := r.Source.Leaf(); leaf != nil {
+		pause = min(pause, max(firstRetry, lifeOf(leaf)/8))
+	}
+	return pause - time.Duration(float64(pause)/4*r.Jitter())
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {

@@ -153,6 +153,21 @@ func TestShortCertificatesAreRenewedInTime(t *testing.T) {
 	})
 }
 
+func TestARetryOfAShortCertificateComesSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, time.Now())
+		i := &issuer{by: w.west, ttl: 10 * time.Second, fail: errors.New("no voter answers")}
+		s := w.replica(w.west, "a", i.ttl)
+		run(t, newRenewer(w, s, i.renew))
+		time.Sleep(time.Hour)
+		i.set(nil)
+		time.Sleep(2 * time.Second)
+		if !s.Valid(time.Now()) {
+			t.Fatal("not renewed two seconds after the voters came back")
+		}
+	})
+}
+
 func TestAClockFarAheadDoesNotRenewInALoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, time.Now())

@@ -189,7 +189,7 @@ func TestRevocationClosesOnlyTheRevokedPeersConnections(t *testing.T) {
 	guard := NewGuard(w.trust)
 	defer guard.Close()
 	s := serveEcho(t, w.tls(w.replica(w.west, "a", 0)).Server(map[string]Authoriser{mTLS: AllowReplica(td)}), func(c *tls.Conn) func() {
-		return guard.Track(c, c.ConnectionState())
+		return guard.Track(c.NetConn(), c.ConnectionState())
 	})
 	bad, good := w.replica(w.east, "bad", 0), w.replica(w.east, "good", 0)
 	badConn, err := s.dial(t, w.tls(bad).Client(mTLS, AllowReplica(td)))
