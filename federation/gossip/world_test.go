@@ -289,4 +289,3 @@ func (w *world) everyone(ok func(*node) bool) func() bool {
 		return true
 	}
 }
-
