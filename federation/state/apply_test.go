@@ -73,6 +73,16 @@ func TestDedupeIsBounded(t *testing.T) {
 	}
 }
 
+func TestOnlyRegisteredServersSpeakRaft(t *testing.T) {
+	if !NewState().Admits("leader.disk") {
+		t.Fatal("a new replica must hear its leader")
+	}
+	s := founded(t).s
+	if !s.Admits("a.da") || s.Admits("a.other") || s.Admits("b.db") {
+		t.Fatal("a server that is not registered is admitted")
+	}
+}
+
 func TestReplicaNames(t *testing.T) {
 	r := founded(t)
 	r.ok(&AdmitReplica{replica("b", "west-2")})

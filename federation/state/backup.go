@@ -26,13 +26,13 @@ type Manifest struct {
 	Taken time.Time `json:"taken"`
 }
 
-func writeBackup(w io.Writer, s *State, index uint64, now time.Time) (Manifest, error) {
+func writeBackup(w io.Writer, s *State, now time.Time) (Manifest, error) {
 	if s.about.Epoch == 0 {
 		return Manifest{}, ErrNotFounded
 	}
 	m := Manifest{
 		TrustDomain: s.about.TrustDomain, Region: s.about.Region, Authority: s.about.Authority,
-		Version: s.Version(), Protocol: s.about.Protocol, Index: index, Taken: now.UTC().Round(0),
+		Version: s.Version(), Protocol: s.about.Protocol, Index: s.applied, Taken: now.UTC().Round(0),
 	}
 	f := newFrameWriter(w, magicBackup)
 	f.put("manifest", m)
@@ -103,6 +103,7 @@ func Restore(dir string, archive io.Reader, opts OfflineOptions) (Manifest, erro
 	if err := s.startOver(opts); err != nil {
 		return m, err
 	}
+	s.applied = restoredIndex // the log begins anew
 	if err := seed(dir, s, opts.RaftID); err != nil {
 		return m, fmt.Errorf("restore region %s into %s: %w", m.Region, dir, err)
 	}
@@ -131,6 +132,9 @@ func (s *State) startOver(opts OfflineOptions) error {
 			return ErrInvalid.withf("replica %s of region %q cannot carry on as %s of region %q", replica.Name, replica.Region, opts.RaftID, s.about.Region)
 		}
 		s.store(catalog.Record{Replica: &replica})
+		if s.Cluster(replica.Cluster) == nil {
+			s.store(catalog.Record{Cluster: &catalog.Cluster{Name: replica.Cluster}})
+		}
 	}
 	if !slices.ContainsFunc(s.Replicas(), func(r *catalog.Replica) bool { return r.RaftID() == opts.RaftID }) {
 		return ErrNotFound.withf("replica %s is not registered in region %s; give its record to carry on with it", opts.RaftID, s.about.Region)

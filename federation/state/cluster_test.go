@@ -33,6 +33,7 @@ type testRegion struct {
 }
 
 func newTestRegion(t *testing.T, tweak func(*Options)) *testRegion {
+	t.Parallel()
 	r := &testRegion{
 		t: t, addr: map[string]string{}, dirs: map[string]string{}, nodes: map[string]*Node{},
 		loops: map[string]context.CancelFunc{}, tweak: tweak,
@@ -262,6 +263,20 @@ func TestALaggingFollowerIsRestoredFromASnapshot(t *testing.T) {
 	defer cancel()
 	r.holds(n, 30)
 	<-changed
+	r.stop(lag)
+	n = r.start(lag, false) // from its own snapshot now
+	var index uint64
+	r.until("a barrier", func() (ok bool) {
+		if l := r.leader(); l != nil {
+			var err error
+			index, err = l.Barrier(context.Background())
+			ok = err == nil
+		}
+		return ok
+	})
+	if err := n.WaitApplied(context.Background(), index); err != nil || index == 0 {
+		t.Fatalf("index %d: %v", index, err)
+	}
 	if got, want := mirrorOf(n.Own()), mirrorOf(r.leader().Own()); got.version != want.version || len(got.records) != len(want.records) {
 		t.Fatalf("%v, leader %v", got.version, want.version)
 	}

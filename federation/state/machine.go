@@ -13,7 +13,6 @@ import (
 type machine struct {
 	mu    sync.RWMutex
 	state *State
-	index uint64 // last log index applied
 
 	protocol int
 	onHalt   func(error)
@@ -48,9 +47,8 @@ func (m *machine) Apply(entry *raft.Log) any {
 	if err != nil {
 		return m.halt(entry.Index, err)
 	}
-	m.index, result.Index = entry.Index, entry.Index
-	close(m.applied)
-	m.applied = make(chan struct{})
+	m.state.applied, result.Index = entry.Index, entry.Index
+	m.advance()
 	if delta != nil || env.Type == TypeSetEpoch {
 		m.signal()
 	}
@@ -87,8 +85,15 @@ func (m *machine) Restore(r io.ReadCloser) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.state = s
+	m.advance()
 	m.signal()
 	return nil
+}
+
+// advance wakes whoever waits for a log index.
+func (m *machine) advance() {
+	close(m.applied)
+	m.applied = make(chan struct{})
 }
 
 // signal wakes every subscriber.
@@ -154,12 +159,12 @@ func (*saved) Release() {}
 func (m *machine) position() (<-chan struct{}, uint64) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.applied, m.index
+	return m.applied, m.state.applied
 }
 
-// copy returns an immutable copy of the state and the index it is at.
-func (m *machine) copy() (*State, uint64) {
+// copy returns an immutable copy of the state.
+func (m *machine) copy() *State {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.state.clone(), m.index
+	return m.state.clone()
 }

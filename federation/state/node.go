@@ -59,7 +59,7 @@ func (n *Node) start() error {
 	}
 	halt := make(chan error, 1)
 	n.machine.onHalt = func(err error) { halt <- err } // the machine halts once
-	n.machine.onSave = func(err error) { n.troubles.note("write a snapshot", err) }
+	n.machine.onSave = func(err error) { n.troubles.note(savingSnapshot, err) }
 	n.metrics = newMetrics(n)
 	n.machine.onStep = n.metrics.step
 	n.stream = newTrackedStream(n.opts.Stream)
@@ -88,7 +88,8 @@ func (n *Node) startRaft(notify chan<- bool) (err error) {
 	}()
 	stable := &watchedStable{StableStore: n.disk.log, troubles: n.troubles, closed: n.closing}
 	logs := &watchedLog{LogStore: n.disk.log, troubles: n.troubles}
-	n.raft, err = raft.NewRaft(n.opts.raftConfig(notify), n.machine, logs, stable, n.disk.snaps, n.transport)
+	snaps := &watchedSnapshots{SnapshotStore: n.disk.snaps, troubles: n.troubles}
+	n.raft, err = raft.NewRaft(n.opts.raftConfig(notify), n.machine, logs, stable, snaps, n.transport)
 	if err != nil {
 		return ErrCorrupt.withf("start Raft from %s: %v; %s", n.opts.Dir, err, remedy)
 	}
@@ -162,16 +163,10 @@ func (n *Node) closeTransport() error {
 func (n *Node) Read(f func(*State)) { n.machine.read(f) }
 
 // Export returns what the region publishes to others; see [State.Export].
-func (n *Node) Export() (snap catalog.Snapshot, ok bool) {
-	n.Read(func(s *State) { snap, ok = s.Export() })
-	return snap, ok
-}
+func (n *Node) Export() (catalog.Snapshot, bool) { return n.machine.copy().Export() }
 
 // Own returns what the region's own replicas serve; see [State.Own].
-func (n *Node) Own() (snap catalog.Snapshot) {
-	n.Read(func(s *State) { snap = s.Own() })
-	return snap
-}
+func (n *Node) Own() catalog.Snapshot { return n.machine.copy().Own() }
 
 // DeltasSince returns the deltas from v to now; see [State.DeltasSince].
 func (n *Node) DeltasSince(v catalog.Version) (deltas []catalog.Delta, ok bool) {
@@ -226,6 +221,5 @@ func (n *Node) Backup(ctx context.Context, w io.Writer) (Manifest, error) {
 			return Manifest{}, fmt.Errorf("back up: %w", err)
 		}
 	}
-	copied, index := n.machine.copy()
-	return writeBackup(w, copied, index, n.opts.Clock())
+	return writeBackup(w, n.machine.copy(), n.opts.Clock())
 }

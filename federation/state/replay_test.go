@@ -234,7 +234,7 @@ func FuzzReadBackup(f *testing.F) {
 	r := &rig{t: f, s: NewState(), now: epoch0}
 	r.ok(foundUSWest())
 	var buf bytes.Buffer
-	if _, err := writeBackup(&buf, r.s, 7, epoch0); err != nil {
+	if _, err := writeBackup(&buf, r.s, epoch0); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(buf.Bytes())

@@ -16,6 +16,7 @@ import (
 type head struct {
 	About    About  `json:"about"`
 	Seq      uint64 `json:"seq"`
+	Applied  uint64 `json:"applied"`
 	AuditSeq uint64 `json:"auditSeq"`
 	TrustGen uint64 `json:"trustGen"`
 }
@@ -53,7 +54,7 @@ func (s *State) WriteSnapshot(w io.Writer) error {
 }
 
 func (s *State) write(f *frameWriter) {
-	f.put("head", head{About: s.about, Seq: s.seq, AuditSeq: s.auditSeq, TrustGen: s.trustGen})
+	f.put("head", head{About: s.about, Seq: s.seq, Applied: s.applied, AuditSeq: s.auditSeq, TrustGen: s.trustGen})
 	for _, kind := range slices.Sorted(maps.Keys(s.facts)) {
 		for _, r := range collect(s, kind, func(r catalog.Record) catalog.Record { return r }) {
 			f.put("record", r)
@@ -124,7 +125,8 @@ func (s *State) read(fr frame) error {
 	switch fr.Kind {
 	case "head":
 		return into(fr.Value, func(h head) error {
-			s.about, s.seq, s.auditSeq, s.trustGen = h.About, h.Seq, h.AuditSeq, h.TrustGen
+			s.about, s.seq, s.applied = h.About, h.Seq, h.Applied
+			s.auditSeq, s.trustGen = h.AuditSeq, h.TrustGen
 			return nil
 		})
 	case "record":

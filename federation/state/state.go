@@ -53,9 +53,10 @@ type About struct {
 // State is everything the region has agreed on. It is not safe for concurrent
 // use; [Node] guards it. Records it hands out are shared and must not be changed.
 type State struct {
-	about About
-	seq   uint64
-	facts map[catalog.RecordKind]map[catalog.RecordKey]catalog.Record
+	about   About
+	seq     uint64
+	applied uint64 // the log index of the last command
+	facts   map[catalog.RecordKind]map[catalog.RecordKey]catalog.Record
 
 	history  map[catalog.ObjectKey][]Overwritten
 	graves   fifo[catalog.ObjectKey, catalog.ObjectVersion]
@@ -119,6 +120,16 @@ func (s *State) clone() *State {
 
 // About returns what the region is.
 func (s *State) About() About { return s.about }
+
+// Admits reports whether a Raft server may speak to this replica: it is
+// registered, or this replica has not received the state of its region yet. The
+// listener for fed-raft asks it, because Raft itself would follow a server that
+// was removed or left behind by a recovery.
+func (s *State) Admits(raftID string) bool {
+	name, _, _ := strings.Cut(raftID, ".")
+	r := s.Replica(name)
+	return s.about.Epoch == 0 || (r != nil && r.RaftID() == raftID)
+}
 
 // Version returns the version of what the region exports.
 func (s *State) Version() catalog.Version {

@@ -63,6 +63,25 @@ func (w *watchedLog) IsMonotonic() bool {
 	return ok && m.IsMonotonic()
 }
 
+// savingSnapshot is what a failed snapshot is noted as.
+const savingSnapshot = "write a snapshot"
+
+// watchedSnapshots notes snapshots that cannot even be begun; what fails later
+// the machine notes.
+type watchedSnapshots struct {
+	raft.SnapshotStore
+	troubles *troubles
+}
+
+// Create begins a snapshot.
+func (w *watchedSnapshots) Create(v raft.SnapshotVersion, index, term uint64, c raft.Configuration, at uint64, t raft.Transport) (raft.SnapshotSink, error) {
+	sink, err := w.SnapshotStore.Create(v, index, term, c, at, t)
+	if err != nil {
+		w.troubles.note(savingSnapshot, err)
+	}
+	return sink, err
+}
+
 // stableRetry is how long a failed write of the term or vote waits.
 const stableRetry = 200 * time.Millisecond
 
