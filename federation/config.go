@@ -53,7 +53,7 @@ type Listen struct {
 
 // DNS configures the answers.
 type DNS struct {
-	// TTL of answers, 0s to 1h, whole seconds. Default 5s.
+	// TTL of answers, 1s to 24h, whole seconds. Default 5s.
 	TTL *catalog.Duration `json:"ttl,omitempty"`
 	// TrustedECS lists the senders whose EDNS client subnet is believed.
 	TrustedECS []netip.Prefix `json:"trustedECS,omitempty"`
@@ -154,8 +154,8 @@ func (c Config) Validate() error {
 		errs = append(errs, validateHostPort(fmt.Sprintf("listen.dns[%d]", i), addr))
 	}
 	ttl := time.Duration(*c.DNS.TTL)
-	if ttl < 0 || ttl > time.Hour || ttl%time.Second != 0 {
-		bad("dns.ttl: expected whole seconds from 0s to 1h, found %s", ttl)
+	if ttl < time.Second || ttl > 24*time.Hour || ttl%time.Second != 0 {
+		bad("dns.ttl: expected whole seconds from 1s to 24h, found %s", ttl)
 	}
 	errs = append(errs,
 		within("leafLifetime", c.LeafLifetime, time.Minute, 720*time.Hour),

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/identity"
 )
 
 // ErrNotFounded means that a data directory holds no replica yet.
@@ -46,6 +47,11 @@ func (d dataDir) trust() string      { return d.path("identity", "trust.list") }
 func (d dataDir) sealedCA() string   { return d.path("identity", "intermediate.sealed") }
 func (d dataDir) sealedRing() string { return d.path("identity", "keyring.sealed") }
 
+func (d dataDir) leftMark() string { return d.path("left") }
+
+// markLeft notes that the replica is no longer a member of its region.
+func (d dataDir) markLeft() error { return writeFile(d.leftMark(), []byte("left\n")) }
+
 // claim makes the directory if need be and checks that it holds no replica yet.
 func (d dataDir) claim() error {
 	if d == "" {
@@ -77,6 +83,9 @@ func (d dataDir) readCard() (Card, error) {
 	if err := json.Unmarshal(b, &card); err != nil {
 		return card, fmt.Errorf("%s is damaged (%w); restore the directory from a copy, or empty it and join again", d.card(), err)
 	}
+	if _, err := os.Stat(d.leftMark()); err == nil {
+		return card, fmt.Errorf("replica %s has left region %s and cannot run again; to join anew, empty %s and use a new token", card.Replica.Name, card.Replica.Region, d)
+	}
 	if card.Format != cardFormat {
 		return card, fmt.Errorf("data directory %s has format %d; this federator reads format %d: run the version that wrote it", d, card.Format, cardFormat)
 	}
@@ -101,7 +110,7 @@ func (d dataDir) lock() (*os.File, error) {
 	return f, nil
 }
 
-// writeJSON replaces a file as a whole and makes sure it is on the disk.
+// writeJSON replaces a file as a whole.
 func writeJSON(path string, v any) error {
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
@@ -110,33 +119,5 @@ func writeJSON(path string, v any) error {
 	return writeFile(path, append(b, '\n'))
 }
 
-func writeFile(path string, b []byte) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("writing %s: %w", path, err)
-		}
-	}()
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	if _, err = f.Write(b); err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
-}
+// writeFile replaces a file that nobody else may read.
+func writeFile(path string, b []byte) error { return identity.WriteFile(path, b, 0o600) }

@@ -57,7 +57,7 @@ func Join(ctx context.Context, o JoinOptions) (JoinResult, error) {
 		return JoinResult{}, err
 	}
 	names, ips := sanOf(replica)
-	joiner := &enroll.Joiner{Now: o.Now, Log: o.Log, Progress: o.Progress}
+	joiner := &enroll.Joiner{Now: o.Now, Progress: o.Progress}
 	admitted, err := joiner.Join(ctx, o.Token, enroll.Request{
 		Replica: replica, Key: keys.source.Signer(), IntermediateKey: caKey, DNSNames: names, IPs: ips,
 	})

@@ -69,8 +69,10 @@ func (o *observer) run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		silent, isolated := o.pulse.Reach()
-		for region := range silent {
-			o.open(ctx, region, &inquests)
+		for region, is := range silent {
+			if is {
+				o.open(ctx, region, &inquests)
+			}
 		}
 		o.closeAnswered(silent)
 		o.tell(isolated, time.Now())

@@ -41,6 +41,10 @@ type keyringSecret struct {
 	Version uint64 `json:"version"`
 	// Keys has the primary first.
 	Keys [][]byte `json:"keys"`
+	// Stage is what a rotation waits for; see keepKeyring.
+	Stage keyringStage `json:"stage,omitempty"`
+	// Without names regions that an operator said not to wait for.
+	Without []string `json:"without,omitempty"`
 }
 
 // vault holds what this replica could unseal: in memory, and nowhere else. Only
@@ -55,6 +59,7 @@ type vault struct {
 	generations  map[string]uint64
 	intermediate *identity.Intermediate
 	root         *identity.Root
+	recovery     string // recipient of the root's recovery key
 	keyring      keyringSecret
 	locked       map[string]error
 }
@@ -140,6 +145,7 @@ func (v *vault) openRoot(blob []byte) error {
 		v.root = nil
 		return err
 	}
+	v.recovery = ca.Recovery
 	v.root, err = identity.OpenRoot(ca.Certificate, ca.Key)
 	return err
 }

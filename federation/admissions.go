@@ -1,0 +1,384 @@
+package federation
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/federation/operator"
+	"github.com/federator/federator/federation/state"
+	"github.com/federator/federator/identity"
+	"github.com/federator/federator/peering/enroll"
+	"github.com/federator/federator/peering/pb"
+	"github.com/federator/federator/peering/rpc"
+)
+
+// admissions decides who may join: it is the enroll.Backend of this replica.
+type admissions struct{ r *Replica }
+
+// Describe tells strangers what this replica is.
+func (a admissions) Describe() enroll.Description {
+	return enroll.Description{
+		TrustDomain: a.r.card.TrustDomain, Region: a.r.card.Replica.Region, Epoch: a.r.catalog.Version(a.r.card.Replica.Region).Epoch,
+		MinProtocol: state.MinProtocol, MaxProtocol: state.Protocol, Build: a.r.card.Replica.Build,
+	}
+}
+
+// tokenArrival is how long a token that another replica made may take to arrive
+// here.
+const tokenArrival = 2 * time.Second
+
+// Token looks up a token; one that was made a moment ago on another replica may
+// still be on its way here.
+func (a admissions) Token(ctx context.Context, id string) (enroll.TokenRecord, bool, error) {
+	deadline := time.Now().Add(tokenArrival)
+	for {
+		var t state.Token
+		var ok bool
+		a.r.node.Read(func(s *state.State) { t, ok = s.Token(id) })
+		if ok {
+			return tokenRecord(t), true, nil
+		}
+		if time.Now().After(deadline) || a.r.node.IsLeader() || !sleep(ctx, 50*time.Millisecond) {
+			return enroll.TokenRecord{}, false, nil
+		}
+	}
+}
+
+func tokenRecord(t state.Token) enroll.TokenRecord {
+	purpose, _ := operator.ParsePurpose(t.Purpose)
+	record := enroll.TokenRecord{SecretHash: t.Hash, Expires: t.Expires, Region: purpose.Region, Cluster: purpose.Cluster}
+	if t.Redeemed != nil {
+		copy(record.UsedBy[:], t.Redeemed.CSRKey)
+	}
+	return record
+}
+
+// Check reports why Admit would refuse.
+func (a admissions) Check(ctx context.Context, j enroll.Admission) error {
+	if err := a.r.clusterFree(j.Replica.Region, j.Replica.Cluster); err != nil {
+		return err
+	}
+	if j.Replica.Region == a.r.card.Replica.Region {
+		return a.r.nameFree(j.Replica.Name, j.Replica.PublicKey)
+	}
+	founding := !slices.Contains(a.r.otherRegions(), j.Replica.Region) || a.r.foundedBy(j.Replica.Region, j.Replica.PublicKey)
+	decides := j.Replica.Region
+	if founding {
+		if decides = a.r.card.Authority; decides == a.r.card.Replica.Region {
+			return a.r.regionFree(j.Replica.Region, j.Replica.PublicKey)
+		}
+	}
+	answer, err := ask(ctx, a.r.peers, a.r.replicasOf(decides), 5*time.Second, func(ctx context.Context, c *grpc.ClientConn) (*pb.CheckAdmissionResponse, error) {
+		return pb.NewFederationClient(c).CheckAdmission(ctx, &pb.CheckAdmissionRequest{
+			Region: j.Replica.Region, Cluster: j.Replica.Cluster, Name: j.Replica.Name, PublicKey: j.Replica.PublicKey, Founding: founding,
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("%w: region %s has to decide and did not answer: %w", enroll.ErrUnavailable, decides, err)
+	}
+	return enroll.FromCode(answer.GetCode(), answer.GetMessage())
+}
+
+// CheckAdmission answers the same for another region that redeems a token.
+func (f *federationServer) CheckAdmission(ctx context.Context, req *pb.CheckAdmissionRequest) (*pb.CheckAdmissionResponse, error) {
+	if _, err := f.caller(ctx); err != nil {
+		return nil, err
+	}
+	err := f.r.clusterFree(req.GetRegion(), req.GetCluster())
+	switch {
+	case err != nil:
+	case req.GetFounding():
+		err = f.r.regionFree(req.GetRegion(), req.GetPublicKey())
+	case req.GetRegion() == f.r.card.Replica.Region:
+		err = f.r.nameFree(req.GetName(), req.GetPublicKey())
+	}
+	if err != nil {
+		return &pb.CheckAdmissionResponse{Code: enroll.Code(err), Message: err.Error()}, nil
+	}
+	return &pb.CheckAdmissionResponse{}, nil
+}
+
+// nameFree refuses a replica name that another key holds in the own region.
+func (r *Replica) nameFree(name string, key []byte) error {
+	var record *catalog.Replica
+	r.node.Read(func(s *state.State) { record = s.Replica(name) })
+	if record != nil && !bytes.Equal(record.PublicKey, key) {
+		return fmt.Errorf("%w: %q is a replica of region %s since %s", enroll.ErrNameTaken, name, r.card.Replica.Region, record.JoinedAt.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// clusterFree refuses a cluster name that another region owns.
+func (r *Replica) clusterFree(region, cluster string) error {
+	for _, rec := range r.registry() {
+		if !rec.Removed && rec.Name != region && slices.Contains(rec.Clusters, cluster) {
+			return fmt.Errorf("%w: %q belongs to region %s", enroll.ErrClusterOwned, cluster, rec.Name)
+		}
+	}
+	return nil
+}
+
+// regionFree refuses to found a region that another replica founded.
+func (r *Replica) regionFree(region string, key []byte) error {
+	for _, rec := range r.registry() {
+		if rec.Name == region && !rec.Removed && rec.Founder != founderOf(key) {
+			return fmt.Errorf("%w: region %s was founded by key %.16s", enroll.ErrRegionFounded, region, rec.Founder)
+		}
+	}
+	return nil
+}
+
+// foundedBy reports whether the key is the founder of a region, so that its join
+// is a retry of the founding.
+func (r *Replica) foundedBy(region string, key []byte) bool {
+	for _, rec := range r.registry() {
+		if rec.Name == region && !rec.Removed {
+			return rec.Founder == founderOf(key)
+		}
+	}
+	return false
+}
+
+// Redeem spends the token, and admits a replica of the own region in the same
+// step.
+func (a admissions) Redeem(ctx context.Context, j enroll.Admission) error {
+	var t state.Token
+	a.r.node.Read(func(s *state.State) { t, _ = s.Token(j.TokenID) })
+	cmd := &state.RedeemToken{ID: j.TokenID, SecretHash: t.Hash, Purpose: t.Purpose}
+	key := j.Request.KeyID()
+	cmd.CSRKey = key[:]
+	if j.Replica.Region == a.r.card.Replica.Region {
+		if err := a.r.claimCluster(ctx, j.Replica.Cluster); err != nil {
+			return enrollError(err)
+		}
+		cmd.Admit = &state.AdmitReplica{Replica: j.Replica}
+	}
+	_, err := a.r.proposer.Propose(ctx, joinMeta(j), cmd)
+	return enrollError(err)
+}
+
+func joinMeta(j enroll.Admission) state.Meta {
+	return state.Meta{Actor: "token:" + j.TokenID, From: j.Origin}
+}
+
+// Admit lets the replica in: here, in the region it names, or as the founder of
+// a new region.
+func (a admissions) Admit(ctx context.Context, j enroll.Admission) (*pb.EnrollResponse, error) {
+	region := j.Replica.Region
+	switch {
+	case region == a.r.card.Replica.Region:
+		answer, err := a.r.admitHere(ctx, joinMeta(j), j.Replica, j.CSR)
+		return answer, enrollError(err)
+	case slices.Contains(a.r.otherRegions(), region) && !a.r.foundedBy(region, j.Replica.PublicKey):
+		return a.admitElsewhere(ctx, j)
+	}
+	return a.foundElsewhere(ctx, j)
+}
+
+// admitElsewhere has a region admit the replica on the word of this one.
+func (a admissions) admitElsewhere(ctx context.Context, j enroll.Admission) (*pb.EnrollResponse, error) {
+	answer, err := ask(ctx, a.r.peers, a.r.replicasOf(j.Replica.Region), 10*time.Second, func(ctx context.Context, c *grpc.ClientConn) (*pb.AdmitReplicaResponse, error) {
+		return pb.NewFederationClient(c).AdmitReplica(ctx, &pb.AdmitReplicaRequest{
+			Csr: j.CSR, Replica: enroll.ReplicaToWire(&j.Replica), IssuingRegion: a.r.card.Replica.Region, TokenId: j.TokenID,
+		})
+	})
+	if err != nil {
+		return nil, decided(err, j.Replica.Region)
+	}
+	return answer.GetAdmission(), nil
+}
+
+// decided keeps the decision of another region, and says of anything else that
+// it can be tried again.
+func decided(err error, region string) error {
+	if rpc.Reason(err) != "" {
+		return enroll.FromStatus(err)
+	}
+	return fmt.Errorf("%w: region %s has to decide: %w", enroll.ErrUnavailable, region, err)
+}
+
+// AdmitReplica admits a replica whose token another region redeemed.
+func (f *federationServer) AdmitReplica(ctx context.Context, req *pb.AdmitReplicaRequest) (*pb.AdmitReplicaResponse, error) {
+	id, err := f.caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := f.r.vault.signer(); !ok {
+		return forwardToLeader(ctx, f.r, func(ctx context.Context, c *grpc.ClientConn) (*pb.AdmitReplicaResponse, error) {
+			return pb.NewFederationClient(c).AdmitReplica(ctx, req)
+		})
+	}
+	replica, err := enroll.ReplicaFromWire(req.GetReplica())
+	if err != nil {
+		return nil, wireError(fmt.Errorf("%w: %w", enroll.ErrInvalid, err))
+	}
+	request, err := identity.ParseRequest(req.GetCsr())
+	if err != nil {
+		return nil, wireError(fmt.Errorf("%w: %w", enroll.ErrInvalid, err))
+	}
+	replica.PublicKey = request.SPKI
+	meta := state.Meta{Actor: id.String(), From: fmt.Sprintf("token %s of %s", req.GetTokenId(), req.GetIssuingRegion())}
+	if err := f.r.claimCluster(ctx, replica.Cluster); err != nil {
+		return nil, wireError(enrollError(err))
+	}
+	if _, err := f.r.proposer.Propose(ctx, meta, &state.AdmitReplica{Replica: replica}); err != nil {
+		return nil, wireError(enrollError(err))
+	}
+	admission, err := f.r.admitHere(ctx, meta, replica, req.GetCsr())
+	if err != nil {
+		return nil, wireError(enrollError(err))
+	}
+	return &pb.AdmitReplicaResponse{Admission: admission}, nil
+}
+
+// admitHere signs the certificate of a replica that Raft has admitted, and gives
+// it all it needs to start. A standby has a voter do it.
+func (r *Replica) admitHere(ctx context.Context, meta state.Meta, replica catalog.Replica, csr []byte) (*pb.EnrollResponse, error) {
+	ca, ok := r.vault.signer()
+	if !ok {
+		answer, err := forwardToLeader(ctx, r, func(ctx context.Context, c *grpc.ClientConn) (*pb.AdmitReplicaResponse, error) {
+			return pb.NewFederationClient(c).AdmitReplica(ctx, &pb.AdmitReplicaRequest{
+				Csr: csr, Replica: enroll.ReplicaToWire(&replica), IssuingRegion: r.card.Replica.Region, TokenId: meta.Actor,
+			})
+		})
+		return answer.GetAdmission(), err
+	}
+	chain, err := r.sign(ca, replica, csr)
+	if err != nil {
+		return nil, err
+	}
+	out, err := r.welcome(replica)
+	if err != nil {
+		return nil, err
+	}
+	out.SvidChain = chain
+	return out, nil
+}
+
+// welcome is what every admitted replica is told.
+func (r *Replica) welcome(replica catalog.Replica) (*pb.EnrollResponse, error) {
+	ring := r.vault.keys()
+	if ring.Version == 0 {
+		return nil, fmt.Errorf("%w: the gossip keys are not unsealed here yet", enroll.ErrUnavailable)
+	}
+	sealed, err := sealKeyring(ring, []string{replica.Recipient})
+	if err != nil {
+		return nil, fmt.Errorf("%w: recipient: %w", enroll.ErrInvalid, err)
+	}
+	out := &pb.EnrollResponse{
+		TrustList: r.agreedTrust(), TrustDomain: r.card.TrustDomain, Region: replica.Region,
+		Epoch: r.catalog.Version(r.card.Replica.Region).Epoch, SealedKeyring: sealed, AuthorityRegion: r.card.Authority,
+		Time: timestamppb.Now(), Protocol: state.Protocol,
+	}
+	for _, known := range r.everybody() {
+		out.Directory = append(out.Directory, enroll.ReplicaToWire(&known))
+	}
+	return out, nil
+}
+
+// foundElsewhere has the authority region enter the new region.
+func (a admissions) foundElsewhere(ctx context.Context, j enroll.Admission) (*pb.EnrollResponse, error) {
+	if len(j.IntermediateCSR) == 0 {
+		return nil, fmt.Errorf("%w: region %s is new, and the request has no key for its certificate authority", enroll.ErrInvalid, j.Replica.Region)
+	}
+	answer, err := a.register(ctx, j)
+	if err != nil {
+		return nil, err
+	}
+	a.r.learnTrust(answer.GetTrustList())
+	out, err := a.r.welcome(j.Replica)
+	if err != nil {
+		return nil, err
+	}
+	out.Founding = true
+	out.Epoch = answer.GetRegion().GetEpoch()
+	out.Intermediate, out.TrustList = answer.GetIntermediate(), answer.GetTrustList()
+	return out, nil
+}
+
+func (a admissions) register(ctx context.Context, j enroll.Admission) (*pb.RegisterRegionResponse, error) {
+	if a.r.card.Authority == a.r.card.Replica.Region && a.r.holdsRoot() {
+		answer, err := a.r.registerRegion(ctx, joinMeta(j), j.Replica.Region, j.Replica.Cluster, j.Replica.PublicKey, j.IntermediateCSR)
+		return answer, enrollError(err)
+	}
+	founder := enroll.ReplicaToWire(&j.Replica)
+	founder.PublicKey = j.Replica.PublicKey
+	req := &pb.RegisterRegionRequest{
+		Region: j.Replica.Region, Cluster: j.Replica.Cluster, Founder: founder, IntermediateCsr: j.IntermediateCSR,
+		IssuingRegion: a.r.card.Replica.Region, TokenId: j.TokenID,
+	}
+	call := func(ctx context.Context, c *grpc.ClientConn) (*pb.RegisterRegionResponse, error) {
+		return pb.NewFederationClient(c).RegisterRegion(ctx, req)
+	}
+	if a.r.card.Authority == a.r.card.Replica.Region {
+		answer, err := forwardToLeader(ctx, a.r, call)
+		if err != nil {
+			return nil, decided(err, a.r.card.Authority)
+		}
+		return answer, nil
+	}
+	answer, err := ask(ctx, a.r.peers, a.r.replicasOf(a.r.card.Authority), 10*time.Second, call)
+	if err != nil {
+		return nil, decided(err, a.r.card.Authority)
+	}
+	return answer, nil
+}
+
+// Renew certifies the enrolled key of a replica whose certificate has expired.
+func (a admissions) Renew(ctx context.Context, j enroll.Renewal) (*pb.RenewResponse, error) {
+	if j.Region != a.r.card.Replica.Region {
+		return nil, fmt.Errorf("%w: this is a replica of region %s, not of %s", enroll.ErrUnknownReplica, a.r.card.Replica.Region, j.Region)
+	}
+	chain, err := a.r.signEnrolled(j.CSR)
+	if errors.Is(err, enroll.ErrUnavailable) { // a standby: have a voter sign
+		chain, err = ask(ctx, a.r.peers, a.r.siblings(), 3*time.Second, func(ctx context.Context, c *grpc.ClientConn) ([][]byte, error) {
+			answer, err := pb.NewSiblingsClient(c).Sign(ctx, &pb.SignRequest{Csr: j.CSR})
+			return answer.GetSvidChain(), enroll.FromStatus(err)
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &pb.RenewResponse{SvidChain: chain, TrustList: a.r.verifier.Signed(), Time: timestamppb.Now()}, nil
+}
+
+// enrollError puts the refusals of the state machine into the words of enrolment.
+func enrollError(err error) error {
+	for _, pair := range []struct{ state, enroll error }{
+		{state.ErrNameTaken, enroll.ErrNameTaken}, {state.ErrClusterTaken, enroll.ErrClusterOwned},
+		{state.ErrTokenUnknown, enroll.ErrUnknownToken}, {state.ErrTokenExpired, enroll.ErrExpired},
+		{state.ErrTokenUsed, enroll.ErrReused}, {state.ErrTokenPurpose, enroll.ErrRestricted},
+		{state.ErrRegionTaken, enroll.ErrRegionFounded}, {state.ErrRegionRemoved, enroll.ErrRegionRemoved},
+		{state.ErrProtocol, enroll.ErrIncompatible}, {state.ErrInvalid, enroll.ErrInvalid},
+		{state.ErrNotLeader, enroll.ErrUnavailable}, {state.ErrUncertain, enroll.ErrUnavailable}, {state.ErrBusy, enroll.ErrUnavailable},
+	} {
+		if errors.Is(err, pair.state) {
+			return fmt.Errorf("%w: %w", pair.enroll, err)
+		}
+	}
+	return err
+}
+
+// wireError gives an error the form in which it crosses to another replica.
+func wireError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if wire, ok := enroll.ToStatus(enrollError(err)); ok {
+		return wire
+	}
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	return status.Error(codes.Internal, err.Error())
+}

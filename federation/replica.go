@@ -1,0 +1,224 @@
+package federation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/federator/federator/dns"
+	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/federation/gossip"
+	"github.com/federator/federator/federation/state"
+	"github.com/federator/federator/identity"
+	"github.com/federator/federator/peering/port"
+	"github.com/federator/federator/peering/replication"
+	"github.com/federator/federator/peering/rpc"
+)
+
+// Replica is one running agent: the rooms of the house and what connects them.
+// [Run] makes one, and it is for one run.
+type Replica struct {
+	cfg     Config
+	card    Card
+	dir     dataDir
+	log     *slog.Logger
+	metrics *prometheus.Registry
+	started time.Time
+	lock    *os.File
+
+	keys     ownKeys
+	verifier *identity.Verifier
+	vault    *vault
+	renewer  *identity.Renewer
+
+	catalog  *catalog.Catalog
+	cache    *replication.Cache
+	feed     *replication.Feed
+	tee      *replication.Tee
+	guard    *identity.Guard
+	port     *port.Port
+	socket   net.Listener
+	http     net.Listener
+	peers    *peers
+	node     *state.Node
+	proposer *proposer
+	importer *replication.Importer
+	gossip   *gossip.Gossip
+	observer *observer
+	desk     *desk
+	dns      *dns.Server
+	servers  *rpc.Servers
+	founding *founding
+
+	mu       sync.Mutex
+	loaded   bool // the own region is in the catalog
+	serving  bool // DNS answers
+	halted   error
+	refused  []state.RefusedObject
+	warnings []string
+	// candidates are the recipients of replicas that are about to become voters.
+	candidates map[string]time.Time
+	changed    chan struct{} // tells the importer that the directory changed
+	leaving    chan struct{} // closed when the replica has left
+}
+
+// Run runs the replica that cfg.DataDir describes until ctx ends, and then stops
+// it in order. An error means that it could not start, or had to stop.
+func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
+	cfg = cfg.WithDefaults()
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	r := &Replica{cfg: cfg, dir: dataDir(cfg.DataDir), started: time.Now(), changed: make(chan struct{}, 1), leaving: make(chan struct{})}
+	err := r.open(log)
+	if err == nil {
+		err = r.run(ctx)
+	}
+	return errors.Join(err, r.close())
+}
+
+// open builds the replica, from the disk outwards.
+func (r *Replica) open(log *slog.Logger) error {
+	for _, step := range []func() error{
+		r.openDirectory, func() error { return r.openIdentity(log) }, r.openCatalog, r.openPort,
+		r.openRaft, r.openImports, r.openGossip, r.openHealth, r.openServers, r.openOutside,
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openDirectory locks the data directory and reads who this replica is.
+func (r *Replica) openDirectory() (err error) {
+	if r.card, err = r.dir.readCard(); err != nil {
+		return err
+	}
+	if r.lock, err = r.dir.lock(); err != nil {
+		return err
+	}
+	r.founding, err = r.dir.readFounding()
+	return err
+}
+
+// openIdentity opens the keys, the trust list and what is sealed to this replica.
+func (r *Replica) openIdentity(log *slog.Logger) (err error) {
+	self := r.card.Replica
+	r.log = log.With("region", self.Region, "replica", self.Name)
+	r.metrics = prometheus.NewRegistry()
+	r.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if r.keys, err = r.dir.keys(); err != nil {
+		return err
+	}
+	if r.verifier, err = identity.LoadVerifier(r.card.TrustDomain, r.dir.trust()); err != nil {
+		return err
+	}
+	ring, err := r.dir.openRing(r.keys.seal)
+	if err != nil {
+		return err
+	}
+	r.vault = newVault(r.keys.seal, r.dir.sealedCA(), ring)
+	if err := r.vault.openFile(); err != nil {
+		r.log.Warn("the region's certificate authority on disk cannot be unsealed", "error", err)
+	}
+	r.guard = identity.NewGuard(r.verifier)
+	r.peers = newPeers(r.card.TrustDomain, &port.Dialer{Guard: r.guard, TLS: r.tls()})
+	return r.openRenewal()
+}
+
+// openCatalog fills the view with what was known when the replica last ran.
+func (r *Replica) openCatalog() (err error) {
+	r.catalog = catalog.New(r.card.Replica.Region, r.card.Authority)
+	if r.cache, err = replication.OpenCache(r.dir.imports(), replication.CacheConfig{Logger: r.log}); err != nil {
+		return err
+	}
+	r.feed = replication.NewFeed(r.catalog)
+	r.tee = &replication.Tee{View: r.catalog, Feed: r.feed, Cache: r.cache, Now: time.Now}
+	regions, err := r.tee.Restore()
+	if err != nil {
+		return err
+	}
+	if regions > 0 {
+		r.log.Info("loaded what was known of the federation", "regions", regions)
+	}
+	return nil
+}
+
+// openRaft starts the region's Raft, which other replicas reach by their records.
+func (r *Replica) openRaft() (err error) {
+	self := r.card.Replica
+	r.node, err = state.Open(state.Options{
+		Dir: r.dir.raft(), RaftID: self.RaftID(),
+		Stream: raftStream{Listener: r.port.Listener(port.Raft), dialer: r.peers.dialer,
+			only: identity.AllowRegion(r.card.TrustDomain, self.Region)},
+		AddressOf: r.addressOf, Logger: r.log, Registerer: r.metrics,
+		SnapshotThreshold: r.cfg.Raft.SnapshotThreshold,
+		Bootstrap:         r.founding != nil,
+		OnHalt: func(err error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.halted = err
+		},
+	})
+	if err != nil {
+		return err
+	}
+	r.proposer = &proposer{node: r.node, peers: r.peers, siblings: r.siblings}
+	return r.checkRegion()
+}
+
+// checkRegion refuses a Raft log of another region than the card names.
+func (r *Replica) checkRegion() error {
+	var about state.About
+	r.node.Read(func(s *state.State) { about = s.About() })
+	if about.Epoch != 0 && (about.Region != r.card.Replica.Region || about.TrustDomain != r.card.TrustDomain) {
+		return fmt.Errorf("data directory %s: the Raft log is of region %s of %s, the replica of region %s of %s; one of them was copied here: restore the directory as a whole, or empty it and join again",
+			r.dir, about.Region, about.TrustDomain, r.card.Replica.Region, r.card.TrustDomain)
+	}
+	return nil
+}
+
+// addressOf finds where the Raft of a replica is reached.
+func (r *Replica) addressOf(raftID string) (string, bool) {
+	for _, replica := range r.siblings() {
+		if replica.RaftID() == raftID {
+			return replica.PeerAddress, true
+		}
+	}
+	return "", false
+}
+
+// close stops what open started, in reverse.
+func (r *Replica) close() error {
+	var errs []error
+	if r.node != nil {
+		errs = append(errs, r.node.Shutdown())
+	}
+	if r.peers != nil {
+		r.peers.close()
+	}
+	for _, l := range []net.Listener{r.socket, r.http} {
+		if l != nil {
+			_ = l.Close() // a server that ran has closed it already
+		}
+	}
+	if r.port != nil {
+		_ = r.port.Close()
+	}
+	if r.cache != nil {
+		errs = append(errs, r.cache.Close())
+	}
+	if r.lock != nil {
+		_ = r.lock.Close()
+	}
+	return errors.Join(errs...)
+}

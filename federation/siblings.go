@@ -1,0 +1,121 @@
+package federation
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/federation/state"
+	"github.com/federator/federator/identity"
+	"github.com/federator/federator/peering/enroll"
+	"github.com/federator/federator/peering/pb"
+)
+
+// siblingsServer answers the replicas of the own region.
+type siblingsServer struct {
+	pb.UnimplementedSiblingsServer
+	r *Replica
+}
+
+// Propose runs a command that a sibling forwarded, if this replica leads.
+func (s *siblingsServer) Propose(ctx context.Context, req *pb.ProposeRequest) (*pb.ProposeResponse, error) {
+	result, err := s.r.node.ProposeEncoded(ctx, req.GetCommand())
+	if errors.Is(err, state.ErrNotLeader) {
+		leader, _ := s.r.node.Leader()
+		return &pb.ProposeResponse{NotLeader: true, LeaderId: leader}, nil
+	}
+	if err != nil {
+		return &pb.ProposeResponse{Code: state.CodeOf(err), Message: err.Error()}, nil
+	}
+	return &pb.ProposeResponse{Result: result.Value, Index: result.Index}, nil
+}
+
+// Prove shows that this replica holds the region's authority.
+func (s *siblingsServer) Prove(_ context.Context, req *pb.ProveRequest) (*pb.ProveResponse, error) {
+	ca, ok := s.r.vault.signer()
+	if !ok {
+		return nil, status.Error(codes.FailedPrecondition, "the region's certificate authority is not unsealed here yet")
+	}
+	proof, err := identity.ProveUnseal(req.GetNonce(), ca.Signer())
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	return &pb.ProveResponse{Proof: proof}, nil
+}
+
+// Sign certifies an enrolled key once more. The sibling may be passing on the
+// request of another replica, whose possession of the key the request proves.
+func (s *siblingsServer) Sign(_ context.Context, req *pb.SignRequest) (*pb.SignResponse, error) {
+	chain, err := s.r.signEnrolled(req.GetCsr())
+	if err != nil {
+		return nil, wireError(err)
+	}
+	return &pb.SignResponse{SvidChain: chain, TrustList: s.r.verifier.Signed()}, nil
+}
+
+// signEnrolled certifies the key of a request if it is on record for one of the
+// region's replicas.
+func (r *Replica) signEnrolled(csr []byte) ([][]byte, error) {
+	ca, ok := r.vault.signer()
+	if !ok {
+		return nil, fmt.Errorf("%w: this replica does not hold the region's certificate authority; ask another", enroll.ErrUnavailable)
+	}
+	req, err := identity.ParseRequest(csr)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", enroll.ErrInvalid, err)
+	}
+	for _, record := range r.agreedReplicas() {
+		if bytes.Equal(req.SPKI, record.PublicKey) {
+			return r.sign(ca, *record, csr)
+		}
+	}
+	return nil, enroll.ErrUnknownReplica
+}
+
+// Announce tells a sibling where the region stands.
+func (s *siblingsServer) Announce(_ context.Context, req *pb.AnnounceRequest) (*pb.AnnounceResponse, error) {
+	stats := s.r.node.Stats()
+	var known bool
+	s.r.node.Read(func(st *state.State) { known = st.Replica(req.GetReplica().GetName()) != nil })
+	return &pb.AnnounceResponse{
+		Leader: stats.Leader, Epoch: stats.Version.Epoch, CommitIndex: stats.CommitIndex,
+		Time: timestamppb.Now(), Unknown: !known,
+	}, nil
+}
+
+// proveUnsealed has a replica prove that it can open the region's authority,
+// after sealing that to it: promotion to voter requires it.
+func (r *Replica) proveUnsealed(ctx context.Context, candidate catalog.Replica) error {
+	ca, ok := r.vault.signer()
+	if !ok {
+		return errors.New("the region's certificate authority is not unsealed on the leader")
+	}
+	r.noteCandidate(candidate.Recipient)
+	if err := r.reseal(ctx); err != nil {
+		return err
+	}
+	c, err := r.peers.client(candidate)
+	if err != nil {
+		return err
+	}
+	for {
+		nonce := make([]byte, 32)
+		rand.Read(nonce)
+		answer, err := pb.NewSiblingsClient(c).Prove(ctx, &pb.ProveRequest{Nonce: nonce, Subject: "intermediate"})
+		switch {
+		case err == nil:
+			return identity.CheckProof(nonce, answer.GetProof(), ca.Certificate)
+		case status.Code(err) != codes.FailedPrecondition:
+			return fmt.Errorf("replica %s: %w", candidate.Name, err)
+		case !sleep(ctx, retryProof):
+			return fmt.Errorf("replica %s could not unseal in time: %w", candidate.Name, err)
+		}
+	}
+}
