@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -212,13 +213,42 @@ func TestDamagedSnapshotsAreRefused(t *testing.T) {
 	}
 }
 
+// unframed returns the JSON values of a stream, a line each; framed is the
+// inverse and computes the checksums, which a fuzzer cannot guess.
+func unframed(stream []byte, magic string) []byte {
+	var lines [][]byte
+	for rest := stream[len(magic):]; len(rest) > 8; {
+		size := binary.BigEndian.Uint32(rest)
+		lines = append(lines, rest[8:8+size])
+		rest = rest[8+size:]
+	}
+	return bytes.Join(lines, []byte("\n"))
+}
+
+func framed(lines []byte, magic string) []byte {
+	out := []byte(magic)
+	for line := range bytes.SplitSeq(lines, []byte("\n")) {
+		out = binary.BigEndian.AppendUint32(out, uint32(len(line)))
+		out = binary.BigEndian.AppendUint32(out, checksum(line))
+		out = append(out, line...)
+	}
+	return out
+}
+
 func FuzzReadSnapshot(f *testing.F) {
 	r := &rig{t: f, s: NewState(), now: epoch0}
 	r.ok(foundUSWest())
 	r.ok(putSet("west-1", "file", "checkout", "e1"))
-	f.Add(snapshotOf(f, r.s))
-	f.Add([]byte(magicSnapshot))
-	f.Fuzz(func(t *testing.T, b []byte) {
+	good := snapshotOf(f, r.s)
+	if !bytes.Equal(framed(unframed(good, magicSnapshot), magicSnapshot), good) {
+		f.Fatal("the harness frames otherwise")
+	}
+	f.Add(true, good)
+	f.Add(false, unframed(good, magicSnapshot))
+	f.Fuzz(func(t *testing.T, raw bool, b []byte) {
+		if !raw {
+			b = framed(b, magicSnapshot)
+		}
 		s, err := ReadSnapshot(bytes.NewReader(b))
 		if err != nil {
 			return
@@ -237,10 +267,19 @@ func FuzzReadBackup(f *testing.F) {
 	if _, err := writeBackup(&buf, r.s, epoch0); err != nil {
 		f.Fatal(err)
 	}
-	f.Add(buf.Bytes())
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if _, s, err := ReadBackup(bytes.NewReader(b)); err == nil && s.about.Region == "" && s.about.Epoch == 0 {
-			t.Fatal("an empty backup was accepted")
+	f.Add(true, buf.Bytes())
+	f.Add(false, unframed(buf.Bytes(), magicBackup))
+	f.Fuzz(func(t *testing.T, raw bool, b []byte) {
+		if !raw {
+			b = framed(b, magicBackup)
+		}
+		_, s, err := ReadBackup(bytes.NewReader(b))
+		if err != nil {
+			return
+		}
+		opts := OfflineOptions{RaftID: "n.dn", Replica: &catalog.Replica{Name: "n", DiskID: "dn", Region: s.about.Region, Cluster: "c"}}
+		if err := s.startOver(opts); err != nil || s.Publishes() {
+			t.Fatalf("a backup that was accepted cannot start over: %v", err)
 		}
 	})
 }
