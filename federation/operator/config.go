@@ -1,0 +1,123 @@
+package operator
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/federation/gossip"
+	"github.com/federator/federator/federation/state"
+	"github.com/federator/federator/identity"
+	"github.com/federator/federator/peering/pb"
+	"github.com/federator/federator/peering/replication"
+)
+
+// Raft is the replica's part in its region's Raft; a [state.Node].
+type Raft interface {
+	Read(func(*state.State))
+	Stats() state.Stats
+	Health() []error
+	Backup(context.Context, io.Writer) (state.Manifest, error)
+}
+
+// Proposer gets commands into the region's Raft, through its leader wherever it
+// is, and returns when they are applied here.
+type Proposer interface {
+	Propose(context.Context, state.Meta, state.Command) (state.Result, error)
+}
+
+// Gossip is what is measured of other replicas; a [gossip.Gossip].
+type Gossip interface {
+	Members() []gossip.Member
+	// Alive reports whether a replica of the own region answers.
+	Alive(name string) bool
+}
+
+// Trust is the trust list in force; an [identity.Verifier].
+type Trust interface {
+	List() identity.List
+	Signed() []byte
+	Roots() []*x509.Certificate
+}
+
+// Config is what a [Server] works with. The functions are called from any
+// goroutine and must answer at once, unless they take a context.
+type Config struct {
+	// Self is this replica as its data directory describes it; Authority names the
+	// authority region, Zone the DNS zone.
+	Self        catalog.Replica
+	TrustDomain string
+	Authority   string
+	Zone        string
+	// DNS: this replica answers DNS.
+	DNS bool
+	// Started is when the replica started.
+	Started time.Time
+
+	Catalog  *catalog.Catalog
+	Raft     Raft
+	Proposer Proposer
+	Gossip   Gossip
+	Trust    Trust
+
+	// Links are the streams from the other regions.
+	Links func() []replication.LinkStatus
+	// ReachSince tells since when a region has been in its present state; zero if
+	// that never changed.
+	ReachSince func(region string) time.Time
+	// WaitingFor says what keeps the replica from being ready.
+	WaitingFor func() []string
+	// Refused are objects of other regions that are not adopted.
+	Refused func() []state.RefusedObject
+	// CacheError is why the last write of the import cache failed; nil if it did not.
+	CacheError func() error
+
+	// Renewal tells how the replica's certificate is doing, Chain is the one in use
+	// (leaf, intermediate, root in DER; nil if none).
+	Renewal func() identity.RenewerState
+	Chain   func() [][]byte
+	// Signer returns the region's CA if it is unsealed here.
+	Signer func() (*identity.Intermediate, bool)
+	// LockedOut says why a secret of the region could not be unsealed; nil if it was.
+	LockedOut func(secret string) error
+
+	// RemoveRegion has the authority region remove an epoch of a region.
+	RemoveRegion func(ctx context.Context, region string, epoch uint64, actor, origin string, force bool) (*catalog.Region, error)
+	// Revoke has the authority region revoke a replica's key.
+	Revoke func(ctx context.Context, replica catalog.Replica, actor, origin string) error
+	// Keyring returns the gossip keys, the primary first, and who does not hold the
+	// newest yet; RotateKeyring begins or goes on with a rotation.
+	Keyring       func() (version uint64, keys [][]byte, waitingFor []string)
+	RotateKeyring func(ctx context.Context, actor string, without []string) error
+	// Left is told that this replica is no longer a member of its region.
+	Left func()
+
+	// Now is the clock (nil: time.Now), Random makes tokens (nil: crypto/rand), Log
+	// may be nil.
+	Now    func() time.Time
+	Random io.Reader
+	Log    *slog.Logger
+}
+
+// Server answers the Operator service. It is safe for concurrent use.
+type Server struct {
+	pb.UnimplementedOperatorServer
+	Config
+}
+
+// New returns a server. It keeps nothing of its own that would need closing.
+func New(c Config) *Server {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Random == nil {
+		c.Random = rand.Reader
+	}
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
+	return &Server{Config: c}
+}
