@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"sigs.k8s.io/yaml"
+
+	"github.com/federator/federator/federation"
+)
+
+func (a *app) agentCmd() *cobra.Command {
+	var flags federation.Config
+	var file string
+	var show bool
+	cmd := &cobra.Command{
+		Use: "agent", Short: "Run the replica of a data directory", Args: usage(cobra.NoArgs),
+		Long: `Run the replica that init or join made. Flags override the config file. It ends
+cleanly on SIGTERM and Ctrl-C.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config, err := effectiveConfig(file, flags, cmd.Flags())
+			if err != nil {
+				return err
+			}
+			if show {
+				return a.printConfig(config)
+			}
+			return federation.Run(cmd.Context(), config, a.logger(config.Log))
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&file, "config", "", "config file (YAML)")
+	f.BoolVar(&show, "print-config", false, "print the effective config and end")
+	dataDirFlag(f, &flags.DataDir, a.env)
+	f.StringVar(&flags.Services, "services", "", "static services file, watched")
+	f.StringVar(&flags.Zone, "zone-name", "clusterset.local", "the DNS zone")
+	f.StringSliceVar(&flags.Listen.DNS, "dns", nil, "HOST:PORT of the DNS server, repeatable (default: the address given to init or join)")
+	f.StringVar(&flags.Listen.Peer, "listen-peer", "", "HOST:PORT to listen on for mTLS (default: as others reach it)")
+	f.StringVar(&flags.Listen.Gossip, "listen-gossip", "", "HOST:PORT to listen on for gossip (default: as others reach it)")
+	f.StringVar(&flags.Listen.HTTP, "http", "127.0.0.1:7480", "HOST:PORT of /metrics, /healthz and /readyz, or off")
+	f.StringVar(&flags.Log.Level, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&flags.Log.Format, "log-format", "text", "text or json")
+	return cmd
+}
+
+// effectiveConfig is the file, overridden by the flags that were given, with
+// defaults for the rest.
+func effectiveConfig(file string, flags federation.Config, given *pflag.FlagSet) (federation.Config, error) {
+	config := federation.Config{DataDir: flags.DataDir}
+	if file != "" {
+		var err error
+		if config, err = federation.LoadConfig(file); err != nil {
+			return config, err
+		}
+	}
+	override(given, "data-dir", &config.DataDir, flags.DataDir)
+	override(given, "services", &config.Services, flags.Services)
+	override(given, "zone-name", &config.Zone, flags.Zone)
+	override(given, "dns", &config.Listen.DNS, flags.Listen.DNS)
+	override(given, "listen-peer", &config.Listen.Peer, flags.Listen.Peer)
+	override(given, "listen-gossip", &config.Listen.Gossip, flags.Listen.Gossip)
+	override(given, "http", &config.Listen.HTTP, flags.Listen.HTTP)
+	override(given, "socket", &config.Listen.Socket, given.Lookup("socket").Value.String())
+	override(given, "log-level", &config.Log.Level, flags.Log.Level)
+	override(given, "log-format", &config.Log.Format, flags.Log.Format)
+	if config.DataDir == "" {
+		config.DataDir = flags.DataDir
+	}
+	config = config.WithDefaults()
+	if err := config.Validate(); err != nil {
+		return config, usageError{fmt.Errorf("the config is not valid:\n  %s", strings.ReplaceAll(err.Error(), "\n", "\n  "))}
+	}
+	return config, nil
+}
+
+// override sets a field of the config if its flag was given.
+func override[T any](given *pflag.FlagSet, flag string, field *T, value T) {
+	if given.Changed(flag) {
+		*field = value
+	}
+}
+
+func (a *app) printConfig(config federation.Config) error {
+	if a.output == "json" {
+		return a.printJSON(config)
+	}
+	b, err := yaml.Marshal(config)
+	if err != nil {
+		return err
+	}
+	_, err = a.out.Write(b)
+	return err
+}
+
+// logger writes to standard error as the config says, which is valid.
+func (a *app) logger(config federation.Log) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(config.Level)) // validated
+	options := &slog.HandlerOptions{Level: level}
+	if config.Format == "json" {
+		return slog.New(slog.NewJSONHandler(a.err, options))
+	}
+	return slog.New(slog.NewTextHandler(a.err, options))
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/federator/federator/federation"
+)
+
+func (a *app) initCmd() *cobra.Command {
+	var options federation.InitOptions
+	var keyFile string
+	cmd := &cobra.Command{
+		Use: "init", Short: "Make a trust domain, its first region and this replica", Args: usage(cobra.NoArgs),
+		Long: `Make a trust domain, its first region and this replica, in an empty data directory.
+It prints the recovery key, once: with it the trust domain can be taken over when
+the first region is lost for good. Keep it away from these machines.`,
+		Example: "  federator init --trust-domain acme.example --region us-west --cluster west-1 --peer-address 10.0.0.5:7443",
+		RunE: func(*cobra.Command, []string) error {
+			options.Build = ownVersion().GetVersion()
+			return a.found(options, keyFile)
+		},
+	}
+	cmd.Flags().StringVar(&options.TrustDomain, "trust-domain", "", "the name of the whole federation, such as acme.example")
+	cmd.Flags().StringVar(&keyFile, "recovery-key-file", "", "write the recovery key to this new file (mode 0600) and do not print it")
+	placeFlags(cmd.Flags(), &options.Place, a.env)
+	required(cmd, "trust-domain", "region", "cluster")
+	return cmd
+}
+
+// placeFlags are the flags that say what a new replica is.
+func placeFlags(flags *pflag.FlagSet, p *federation.Place, env func(string) string) {
+	dataDirFlag(flags, &p.DataDir, env)
+	flags.StringVar(&p.Region, "region", "", "the replica's region, such as us-west")
+	flags.StringVar(&p.Cluster, "cluster", "", "the cluster whose services it looks after, one or two DNS labels")
+	flags.StringVar(&p.Zone, "zone", "", "the replica's zone, such as a")
+	flags.StringVar(&p.Name, "name", "", "the replica's name, unique in its region (default: the host's name)")
+	flags.StringVar(&p.PeerAddress, "peer-address", "", "HOST:PORT of its mTLS port as other replicas reach it (default: this machine's address, port 7443)")
+	flags.StringVar(&p.GossipAddress, "gossip-address", "", "HOST:PORT of its gossip port as other replicas reach it (default: this machine's address, port 7946)")
+	flags.StringVar(&p.DNSAddress, "dns-address", "", "HOST:PORT of its DNS server, for people (default: none)")
+}
+
+func dataDirFlag(flags *pflag.FlagSet, dir *string, env func(string) string) {
+	flags.StringVar(dir, "data-dir", dataDirOf(env), "the replica's data directory (env FEDERATOR_DATA_DIR)")
+}
+
+// found makes the trust domain. The file for the recovery key is made first, so
+// that there is never a trust domain whose key could not be kept.
+func (a *app) found(options federation.InitOptions, keyFile string) (err error) {
+	var file *os.File
+	if keyFile != "" {
+		if file, err = os.OpenFile(keyFile, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil {
+			return fmt.Errorf("recovery key file: %w", err)
+		}
+		defer func() {
+			if err = errors.Join(err, file.Close()); err != nil {
+				err = errors.Join(err, os.Remove(keyFile))
+			}
+		}()
+	}
+	result, err := federation.Init(options)
+	if err != nil {
+		return err
+	}
+	if file != nil {
+		if _, err := fmt.Fprintln(file, result.RecoveryKey); err != nil {
+			// The trust domain is made: the key must not be lost with the file.
+			fmt.Fprintf(a.err, "recovery key (could not be written to %s): %s\n", keyFile, result.RecoveryKey)
+			return fmt.Errorf("recovery key file: %w", err)
+		}
+	}
+	return a.printFounded(options, result, keyFile)
+}
+
+func (a *app) printFounded(options federation.InitOptions, result federation.InitResult, keyFile string) error {
+	r := result.Replica
+	if a.output == "json" {
+		answer := map[string]any{"trustDomain": options.TrustDomain, "replica": r, "rootPin": result.RootPin}
+		if keyFile == "" {
+			answer["recoveryKey"] = result.RecoveryKey
+		}
+		return a.printJSON(answer)
+	}
+	fmt.Fprintf(a.out, "made the trust domain %s and its first region %s with replica %s\nroot key pin: %s\n", options.TrustDomain, r.Region, r.Name, result.RootPin)
+	if keyFile == "" {
+		fmt.Fprintf(a.out, "\nRECOVERY KEY, shown only now: %s\nKeep it away from these machines.\n\n", result.RecoveryKey)
+	} else {
+		fmt.Fprintf(a.out, "the recovery key is in %s; keep it away from these machines\n", keyFile)
+	}
+	fmt.Fprintf(a.out, "next: federator agent --data-dir %s\n", options.DataDir)
+	return nil
+}
