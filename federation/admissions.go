@@ -30,6 +30,7 @@ func (a admissions) Describe() enroll.Description {
 	return enroll.Description{
 		TrustDomain: a.r.card.TrustDomain, Region: a.r.card.Replica.Region, Epoch: a.r.catalog.Version(a.r.card.Replica.Region).Epoch,
 		MinProtocol: state.MinProtocol, MaxProtocol: state.Protocol, Build: a.r.card.Replica.Build,
+		TrustList: a.r.verifier.Signed(),
 	}
 }
 
@@ -308,7 +309,7 @@ func (a admissions) foundElsewhere(ctx context.Context, j enroll.Admission) (*pb
 
 func (a admissions) register(ctx context.Context, j enroll.Admission) (*pb.RegisterRegionResponse, error) {
 	if a.r.card.Authority == a.r.card.Replica.Region && a.r.holdsRoot() {
-		answer, err := a.r.registerRegion(ctx, joinMeta(j), j.Replica.Region, j.Replica.Cluster, j.Replica.PublicKey, j.IntermediateCSR)
+		answer, err := a.r.registerRegion(ctx, joinMeta(j), j.Replica, j.IntermediateCSR)
 		return answer, enrollError(err)
 	}
 	founder := enroll.ReplicaToWire(&j.Replica)

@@ -48,7 +48,12 @@ func (f *federationServer) RegisterRegion(ctx context.Context, req *pb.RegisterR
 		})
 	}
 	meta := state.Meta{Actor: id.String(), From: fmt.Sprintf("token %s of %s", req.GetTokenId(), req.GetIssuingRegion())}
-	answer, err := f.r.registerRegion(ctx, meta, req.GetRegion(), req.GetCluster(), req.GetFounder().GetPublicKey(), req.GetIntermediateCsr())
+	founder, err := enroll.ReplicaFromWire(req.GetFounder())
+	if err != nil {
+		return nil, wireError(fmt.Errorf("%w: founder: %w", enroll.ErrInvalid, err))
+	}
+	founder.PublicKey = req.GetFounder().GetPublicKey()
+	answer, err := f.r.registerRegion(ctx, meta, founder, req.GetIntermediateCsr())
 	return answer, wireError(err)
 }
 
@@ -60,7 +65,7 @@ func (r *Replica) holdsRoot() bool {
 
 // registerRegion does the work of RegisterRegion on a replica that holds the
 // root. It is idempotent for the same founder and key.
-func (r *Replica) registerRegion(ctx context.Context, meta state.Meta, region, cluster string, founderSPKI, csr []byte) (*pb.RegisterRegionResponse, error) {
+func (r *Replica) registerRegion(ctx context.Context, meta state.Meta, founder catalog.Replica, csr []byte) (*pb.RegisterRegionResponse, error) {
 	root, ok := r.vault.anchor()
 	if !ok {
 		return nil, fmt.Errorf("%w: this replica does not hold the root", enroll.ErrUnavailable)
@@ -69,7 +74,10 @@ func (r *Replica) registerRegion(ctx context.Context, meta state.Meta, region, c
 	if err != nil {
 		return nil, fmt.Errorf("%w: certificate request of the region: %w", enroll.ErrInvalid, err)
 	}
-	result, err := r.proposer.Propose(ctx, meta, &state.RegisterRegion{Region: region, Founder: founderOf(founderSPKI), Clusters: []string{cluster}})
+	region := founder.Region
+	result, err := r.proposer.Propose(ctx, meta, &state.RegisterRegion{
+		Region: region, Founder: founderOf(founder.PublicKey), Clusters: []string{founder.Cluster}, Seed: &founder,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,11 @@ func (r *Replica) replicasOf(region string) []catalog.Replica {
 	if len(out) > 0 {
 		return out
 	}
+	for _, rec := range r.registry() {
+		if rec.Name == region && rec.Seed != nil && !rec.Removed {
+			out = append(out, *rec.Seed)
+		}
+	}
 	for _, seed := range r.card.Seeds {
 		if seed.Region == region {
 			out = append(out, seed)
@@ -75,7 +80,7 @@ func (r *Replica) otherRegions() []string {
 func (r *Replica) removed(region string, epoch uint64) bool {
 	for _, rec := range r.registry() {
 		if rec.Name == region {
-			return rec.Epoch > epoch && epoch != 0 && rec.Removed || rec.Removed && epoch <= rec.Epoch
+			return rec.Removed && epoch <= rec.Epoch
 		}
 	}
 	return false

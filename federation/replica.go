@@ -106,6 +106,9 @@ func (r *Replica) openDirectory() (err error) {
 	if r.lock, err = r.dir.lock(); err != nil {
 		return err
 	}
+	if err := os.MkdirAll(r.dir.raft(), 0o700); err != nil {
+		return err
+	}
 	r.founding, err = r.dir.readFounding()
 	return err
 }
@@ -189,7 +192,7 @@ func (r *Replica) checkRegion() error {
 
 // addressOf finds where the Raft of a replica is reached.
 func (r *Replica) addressOf(raftID string) (string, bool) {
-	for _, replica := range r.siblings() {
+	for _, replica := range append(r.siblings(), r.card.Replica) {
 		if replica.RaftID() == raftID {
 			return replica.PeerAddress, true
 		}

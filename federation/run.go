@@ -206,7 +206,7 @@ func (r *Replica) run(ctx context.Context) error {
 		}
 	})
 	for _, loop := range []func(context.Context) error{
-		r.port.Run, r.serve, r.followState, r.followTrust, r.followSecrets, r.found,
+		r.port.Run, r.serve, r.followState, r.followTrust, r.followRemoval, r.followSecrets, r.found,
 		r.cache.Run, r.importer.Run, r.gossip.Run, r.observer.run, r.desk.run, r.renewer.Run,
 		r.lead, r.tick, r.describe, r.answer,
 	} {
@@ -256,6 +256,7 @@ func (r *Replica) followState(ctx context.Context) error {
 		if err := r.pull(); err != nil {
 			r.log.Error("the region's state did not reach the catalog", "error", err)
 		}
+		r.forgetRemoved()
 		if all := r.everybody(); !slices.EqualFunc(all, known, sameAddress) {
 			known = all
 			select {
@@ -270,6 +271,17 @@ func (r *Replica) followState(ctx context.Context) error {
 		case <-watch.Changed():
 			watch.Take()
 		case <-tick.C:
+		}
+	}
+}
+
+// forgetRemoved drops what is held of regions that were removed.
+func (r *Replica) forgetRemoved() {
+	for _, region := range r.registry() {
+		held := r.catalog.Version(region.Name)
+		if region.Name != r.card.Replica.Region && held != (catalog.Version{}) && r.removed(region.Name, held.Epoch) {
+			r.log.Info("forgetting a removed region", "peer", region.Name, "epoch", held.Epoch)
+			r.tee.Forget(region.Name)
 		}
 	}
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/federator/federator/peering/enroll"
 	"github.com/federator/federator/peering/pb"
 	"github.com/federator/federator/peering/port"
-	"github.com/federator/federator/peering/token"
 )
 
 func (r *Replica) tls() identity.TLS {
@@ -105,9 +104,9 @@ func (r *Replica) renewExpired(ctx context.Context) ([][]byte, error) {
 	for _, s := range r.siblings() {
 		addresses = append(addresses, s.PeerAddress)
 	}
-	var pins []token.Pin
+	var pins []identity.KeyID
 	for _, root := range r.verifier.Roots() {
-		pins = append(pins, token.Pin(identity.CertKeyID(root)))
+		pins = append(pins, identity.CertKeyID(root))
 	}
 	names, ips := sanOf(r.card.Replica)
 	joiner := &enroll.Joiner{Now: time.Now}
@@ -158,6 +157,64 @@ func (r *Replica) followTrust(ctx context.Context) error {
 			})
 		}
 	}
+}
+
+// How often a replica that gets through to nobody asks whether it is still
+// trusted, and how long its links must have been down.
+const (
+	askTrustEvery = 5 * time.Second
+	askTrustAfter = 5 * time.Second
+)
+
+// followRemoval finds out that the own region was removed. Nobody trusts its
+// certificates then, so no stream can say so: the signed trust list does, which
+// anyone may ask for. A removed region forgets the others and serves its own
+// clients only, until it joins anew.
+func (r *Replica) followRemoval(ctx context.Context) error {
+	removed := false
+	for sleep(ctx, askTrustEvery) {
+		for _, link := range r.importer.Status() {
+			if !link.Synced && time.Since(link.LastEvent) > askTrustAfter && !r.isRevoked() {
+				r.askTrust(ctx, link.Region)
+			}
+		}
+		if is := r.isRevoked(); is && !removed {
+			removed = true
+			r.log.Error("this region was removed from the federation and serves its own clients only; to come back, empty the data directories and join with a new token")
+			for _, region := range r.otherRegions() {
+				r.tee.Forget(region)
+			}
+		}
+	}
+	return nil
+}
+
+// isRevoked reports whether the trust list revokes this replica's own
+// certificate.
+func (r *Replica) isRevoked() bool {
+	_, err := r.verifier.VerifyTrust(r.keys.source.Chain())
+	return errors.Is(err, identity.ErrRevoked)
+}
+
+// askTrust fetches the trust list from one of a region's replicas.
+func (r *Replica) askTrust(ctx context.Context, region string) {
+	pins := identity.Pins{TrustDomain: r.card.TrustDomain}
+	for _, root := range r.verifier.Roots() {
+		pins.Roots = append(pins.Roots, identity.CertKeyID(root))
+	}
+	replicas := r.replicasOf(region)
+	if len(replicas) == 0 {
+		return
+	}
+	one, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	joiner := &enroll.Joiner{Now: time.Now}
+	list, err := joiner.TrustList(one, replicas[rand.IntN(len(replicas))].PeerAddress, region, pins)
+	if err != nil {
+		r.log.Debug("could not ask for the trust list", "region", region, "error", err)
+		return
+	}
+	r.learnTrust(list)
 }
 
 // followSecrets unseals what changes among the region's secrets, and keeps the

@@ -150,6 +150,9 @@ type Region struct {
 	// Intermediate is the DER of the region's current CA certificate.
 	Intermediate []byte    `json:"intermediate,omitempty"`
 	Since        time.Time `json:"since"`
+	// Seed is the founding replica as it was then: where the others reach the
+	// region until they hold its own records.
+	Seed *Replica `json:"seed,omitempty"`
 }
 
 // Trust carries the signed trust list of package identity, which verifies it;

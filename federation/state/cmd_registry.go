@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,6 +28,8 @@ type RegisterRegion struct {
 	Clusters []string `json:"clusters,omitempty"`
 	// Intermediate is the DER of the region's CA certificate, if it has one yet.
 	Intermediate []byte `json:"intermediate,omitempty"`
+	// Seed is the founding replica, where the others reach the region at first.
+	Seed *catalog.Replica `json:"seed,omitempty"`
 }
 
 func (*RegisterRegion) kind() Type { return TypeRegisterRegion }
@@ -47,10 +50,12 @@ func (r *RegisterRegion) validate() error {
 			return err
 		}
 	}
-	if err := checkDER(r.Intermediate); err != nil {
-		return err
+	if r.Seed != nil {
+		if err := checkReplica(r.Seed); err != nil {
+			return err
+		}
 	}
-	return label("region", r.Region)
+	return cmp.Or(checkDER(r.Intermediate), label("region", r.Region))
 }
 
 func (r *RegisterRegion) apply(c *change) (any, error) {
@@ -65,7 +70,7 @@ func (r *RegisterRegion) register(c *change) (Issued, error) {
 	if err := c.authority(); err != nil {
 		return Issued{}, err
 	}
-	next := catalog.Region{Name: r.Region, Epoch: 1, Founder: r.Founder, Intermediate: r.Intermediate, Since: c.meta.Time}
+	next := catalog.Region{Name: r.Region, Epoch: 1, Founder: r.Founder, Intermediate: r.Intermediate, Since: c.meta.Time, Seed: r.Seed}
 	if old := c.Region(r.Region); old != nil {
 		switch {
 		case old.Removed:

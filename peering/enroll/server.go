@@ -30,6 +30,8 @@ type Description struct {
 	Epoch                    uint64
 	MinProtocol, MaxProtocol int
 	Build                    string
+	// TrustList is the signed list in force, which is public.
+	TrustList []byte
 }
 
 // TokenRecord is what a region keeps of a token that it issued.
@@ -122,6 +124,7 @@ func (s *Server) Hello(ctx context.Context, req *pb.HelloRequest) (*pb.HelloResp
 		Nonce: req.GetNonce(), Time: timestamppb.New(s.now()),
 		TrustDomain: d.TrustDomain, Region: d.Region, Epoch: d.Epoch,
 		MinProtocol: uint32(d.MinProtocol), MaxProtocol: uint32(d.MaxProtocol), Build: d.Build,
+		TrustList: d.TrustList,
 	}, nil
 }
 

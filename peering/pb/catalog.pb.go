@@ -1393,8 +1393,11 @@ type Region struct {
 	Authority bool     `protobuf:"varint,5,opt,name=authority,proto3" json:"authority,omitempty"`
 	Removed   bool     `protobuf:"varint,6,opt,name=removed,proto3" json:"removed,omitempty"`
 	// Certificate, DER.
-	Intermediate  []byte                 `protobuf:"bytes,7,opt,name=intermediate,proto3" json:"intermediate,omitempty"`
-	Since         *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=since,proto3" json:"since,omitempty"`
+	Intermediate []byte                 `protobuf:"bytes,7,opt,name=intermediate,proto3" json:"intermediate,omitempty"`
+	Since        *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=since,proto3" json:"since,omitempty"`
+	// The founding replica, where the region is reached until its own records are
+	// known.
+	Seed          *Replica `protobuf:"bytes,9,opt,name=seed,proto3" json:"seed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1481,6 +1484,13 @@ func (x *Region) GetIntermediate() []byte {
 func (x *Region) GetSince() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Since
+	}
+	return nil
+}
+
+func (x *Region) GetSeed() *Replica {
+	if x != nil {
+		return x.Seed
 	}
 	return nil
 }
@@ -1876,7 +1886,7 @@ const file_federator_v1_catalog_proto_rawDesc = "" +
 	"\x04spec\x18\x04 \x01(\fR\x04spec\x12\x18\n" +
 	"\adeleted\x18\x05 \x01(\bR\adeleted\x12\x12\n" +
 	"\x04acks\x18\x06 \x03(\tR\x04acks\x12\x14\n" +
-	"\x05actor\x18\a \x01(\tR\x05actor\"\xf6\x01\n" +
+	"\x05actor\x18\a \x01(\tR\x05actor\"\xa1\x02\n" +
 	"\x06Region\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x18\n" +
@@ -1885,7 +1895,8 @@ const file_federator_v1_catalog_proto_rawDesc = "" +
 	"\tauthority\x18\x05 \x01(\bR\tauthority\x12\x18\n" +
 	"\aremoved\x18\x06 \x01(\bR\aremoved\x12\"\n" +
 	"\fintermediate\x18\a \x01(\fR\fintermediate\x120\n" +
-	"\x05since\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\x1b\n" +
+	"\x05since\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12)\n" +
+	"\x04seed\x18\t \x01(\v2\x15.federator.v1.ReplicaR\x04seed\"\x1b\n" +
 	"\x05Trust\x12\x12\n" +
 	"\x04list\x18\x01 \x01(\fR\x04list\"\xe7\x02\n" +
 	"\x06Record\x12-\n" +
@@ -1986,21 +1997,22 @@ var file_federator_v1_catalog_proto_depIdxs = []int32{
 	25, // 20: federator.v1.Replica.joined_at:type_name -> google.protobuf.Timestamp
 	5,  // 21: federator.v1.Object.version:type_name -> federator.v1.ObjectVersion
 	25, // 22: federator.v1.Region.since:type_name -> google.protobuf.Timestamp
-	10, // 23: federator.v1.Record.set:type_name -> federator.v1.EndpointSet
-	11, // 24: federator.v1.Record.health:type_name -> federator.v1.HealthTable
-	15, // 25: federator.v1.Record.cluster:type_name -> federator.v1.Cluster
-	16, // 26: federator.v1.Record.replica:type_name -> federator.v1.Replica
-	17, // 27: federator.v1.Record.object:type_name -> federator.v1.Object
-	18, // 28: federator.v1.Record.region:type_name -> federator.v1.Region
-	19, // 29: federator.v1.Record.trust:type_name -> federator.v1.Trust
-	3,  // 30: federator.v1.Delta.version:type_name -> federator.v1.Version
-	20, // 31: federator.v1.Delta.upserts:type_name -> federator.v1.Record
-	0,  // 32: federator.v1.HealthTable.HealthEntry.value:type_name -> federator.v1.Health
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	16, // 23: federator.v1.Region.seed:type_name -> federator.v1.Replica
+	10, // 24: federator.v1.Record.set:type_name -> federator.v1.EndpointSet
+	11, // 25: federator.v1.Record.health:type_name -> federator.v1.HealthTable
+	15, // 26: federator.v1.Record.cluster:type_name -> federator.v1.Cluster
+	16, // 27: federator.v1.Record.replica:type_name -> federator.v1.Replica
+	17, // 28: federator.v1.Record.object:type_name -> federator.v1.Object
+	18, // 29: federator.v1.Record.region:type_name -> federator.v1.Region
+	19, // 30: federator.v1.Record.trust:type_name -> federator.v1.Trust
+	3,  // 31: federator.v1.Delta.version:type_name -> federator.v1.Version
+	20, // 32: federator.v1.Delta.upserts:type_name -> federator.v1.Record
+	0,  // 33: federator.v1.HealthTable.HealthEntry.value:type_name -> federator.v1.Health
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_federator_v1_catalog_proto_init() }

@@ -78,9 +78,12 @@ type HelloResponse struct {
 	Region      string                 `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
 	Epoch       uint64                 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// The range of state-machine versions that the server understands.
-	MinProtocol   uint32 `protobuf:"varint,6,opt,name=min_protocol,json=minProtocol,proto3" json:"min_protocol,omitempty"`
-	MaxProtocol   uint32 `protobuf:"varint,7,opt,name=max_protocol,json=maxProtocol,proto3" json:"max_protocol,omitempty"`
-	Build         string `protobuf:"bytes,8,opt,name=build,proto3" json:"build,omitempty"`
+	MinProtocol uint32 `protobuf:"varint,6,opt,name=min_protocol,json=minProtocol,proto3" json:"min_protocol,omitempty"`
+	MaxProtocol uint32 `protobuf:"varint,7,opt,name=max_protocol,json=maxProtocol,proto3" json:"max_protocol,omitempty"`
+	Build       string `protobuf:"bytes,8,opt,name=build,proto3" json:"build,omitempty"`
+	// The signed trust list, so that a replica that nobody trusts any more can
+	// learn why.
+	TrustList     []byte `protobuf:"bytes,9,opt,name=trust_list,json=trustList,proto3" json:"trust_list,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -169,6 +172,13 @@ func (x *HelloResponse) GetBuild() string {
 		return x.Build
 	}
 	return ""
+}
+
+func (x *HelloResponse) GetTrustList() []byte {
+	if x != nil {
+		return x.TrustList
+	}
+	return nil
 }
 
 // EnrollRequest asks for admission.
@@ -533,7 +543,7 @@ const file_federator_v1_enroll_proto_rawDesc = "" +
 	"\n" +
 	"\x19federator/v1/enroll.proto\x12\ffederator.v1\x1a\x1afederator/v1/catalog.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"$\n" +
 	"\fHelloRequest\x12\x14\n" +
-	"\x05nonce\x18\x01 \x01(\fR\x05nonce\"\x82\x02\n" +
+	"\x05nonce\x18\x01 \x01(\fR\x05nonce\"\xa1\x02\n" +
 	"\rHelloResponse\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\fR\x05nonce\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12!\n" +
@@ -542,7 +552,9 @@ const file_federator_v1_enroll_proto_rawDesc = "" +
 	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\x12!\n" +
 	"\fmin_protocol\x18\x06 \x01(\rR\vminProtocol\x12!\n" +
 	"\fmax_protocol\x18\a \x01(\rR\vmaxProtocol\x12\x14\n" +
-	"\x05build\x18\b \x01(\tR\x05build\"\xb0\x01\n" +
+	"\x05build\x18\b \x01(\tR\x05build\x12\x1d\n" +
+	"\n" +
+	"trust_list\x18\t \x01(\fR\ttrustList\"\xb0\x01\n" +
 	"\rEnrollRequest\x12\x19\n" +
 	"\btoken_id\x18\x01 \x01(\tR\atokenId\x12\x16\n" +
 	"\x06secret\x18\x02 \x01(\fR\x06secret\x12\x10\n" +

@@ -198,6 +198,13 @@ func RegionFromPB(p *pb.Region) (*catalog.Region, error) {
 			r.Clusters = append(r.Clusters, f.cluster("clusters", c))
 		}
 	}
+	if p.GetSeed() != nil {
+		seed, err := ReplicaFromPB(p.GetSeed())
+		if err != nil {
+			f.failf("seed", "%v", err)
+		}
+		r.Seed = seed
+	}
 	return r, f.err
 }
 

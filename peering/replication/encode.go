@@ -199,7 +199,7 @@ func ObjectToPB(o *catalog.Object) *pb.Object {
 
 // RegionToPB converts an entry of the region registry.
 func RegionToPB(r *catalog.Region) *pb.Region {
-	return &pb.Region{
+	p := &pb.Region{
 		Name:         r.Name,
 		Epoch:        r.Epoch,
 		Founder:      r.Founder,
@@ -209,6 +209,10 @@ func RegionToPB(r *catalog.Region) *pb.Region {
 		Intermediate: r.Intermediate,
 		Since:        timeToPB(r.Since),
 	}
+	if r.Seed != nil {
+		p.Seed = ReplicaToPB(r.Seed)
+	}
+	return p
 }
 
 // sortedKeys makes what depends on the order of a map repeatable.

@@ -1,0 +1,185 @@
+package federation
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/federation/operator"
+	"github.com/federator/federator/federation/state"
+	"github.com/federator/federator/identity"
+	"github.com/federator/federator/peering/token"
+)
+
+// agent is a replica that runs within the test.
+type agent struct {
+	*Replica
+	stop func() error
+}
+
+func place(t *testing.T, region, name string) Place {
+	t.Helper()
+	peer, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	defer udp.Close()
+	return Place{
+		DataDir: t.TempDir(), Region: region, Cluster: region + "-1", Zone: "a", Name: name,
+		PeerAddress: peer.Addr().String(), GossipAddress: udp.LocalAddr().String(), Build: "test",
+	}
+}
+
+// start runs the replica of a data directory until the test ends or stops it.
+func start(t *testing.T, p Place, services string) *agent {
+	t.Helper()
+	level := slog.LevelError
+	if testing.Verbose() {
+		level = slog.LevelInfo
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	socket := filepath.Join(t.TempDir(), "s")
+	cfg := Config{DataDir: p.DataDir, Services: services, Listen: Listen{HTTP: "off", Socket: socket}}.WithDefaults()
+	r := &Replica{cfg: cfg, dir: dataDir(cfg.DataDir), started: time.Now(), changed: make(chan struct{}, 1), leaving: make(chan struct{})}
+	if err := r.open(log); err != nil {
+		_ = r.close()
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.run(ctx) }()
+	stopped := false
+	a := &agent{Replica: r, stop: func() error {
+		if stopped {
+			return nil
+		}
+		stopped = true
+		cancel()
+		err := <-done
+		return fmt.Errorf("%w", joinErrors(err, r.close()))
+	}}
+	t.Cleanup(func() { _ = a.stop() })
+	return a
+}
+
+func joinErrors(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func eventually(t *testing.T, within time.Duration, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(within)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", within, what)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// invite makes a join token of the agent's region.
+func (a *agent) invite(t *testing.T) token.Token {
+	t.Helper()
+	tok := token.Token{
+		TrustDomain: a.card.TrustDomain, Region: a.card.Replica.Region,
+		Addresses: []string{a.card.Replica.PeerAddress}, Expires: time.Now().Add(time.Hour),
+	}
+	for _, root := range a.verifier.Roots() {
+		tok.Pins = append(tok.Pins, identity.CertKeyID(root))
+	}
+	tok, err := token.New(rand.Reader, tok)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash := tok.Secret.Hash()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_, err = a.proposer.Propose(ctx, a.systemMeta(), &state.CreateToken{
+		ID: tok.ID, Hash: hash[:], Purpose: operator.JoinPurpose{}.String(), Expires: tok.Expires,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok
+}
+
+// admit joins a new replica with a token of the agent and starts it.
+func (a *agent) admit(t *testing.T, region, name, services string) *agent {
+	t.Helper()
+	p := place(t, region, name)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	_, err := Join(ctx, JoinOptions{Place: p, Token: a.invite(t), Progress: func(s string) { t.Log(region, name, s) }})
+	if err != nil {
+		t.Fatalf("join of %s/%s: %v", region, name, err)
+	}
+	return start(t, p, services)
+}
+
+func initialise(t *testing.T, region, name, services string) *agent {
+	t.Helper()
+	p := place(t, region, name)
+	if _, err := Init(InitOptions{Place: p, TrustDomain: "test.example"}); err != nil {
+		t.Fatal(err)
+	}
+	a := start(t, p, services)
+	eventually(t, 10*time.Second, "the first replica leads and has founded its region", func() bool {
+		return a.catalog.Version(region) != (catalog.Version{}) && a.vault.keys().Version > 0
+	})
+	return a
+}
+
+func writeServices(t *testing.T, address string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "services.yaml")
+	doc := fmt.Sprintf("services:\n  - name: shop/checkout\n    ports: [{name: http, port: 80, protocol: TCP}]\n    endpoints: [{address: %s, zone: a}]\n", address)
+	if err := os.WriteFile(path, []byte(doc), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestReplicasOfTwoRegionsJoinAgreeAndKnowOfEachOthersServices(t *testing.T) {
+	checkout := catalog.ServiceName{Namespace: "shop", Name: "checkout"}
+	west := initialise(t, "us-west", "a", writeServices(t, "127.0.0.11"))
+	westB := west.admit(t, "us-west", "b", writeServices(t, "127.0.0.11"))
+	westC := west.admit(t, "us-west", "c", writeServices(t, "127.0.0.11"))
+	eventually(t, 15*time.Second, "three voters", func() bool {
+		voters := 0
+		for _, s := range west.node.Servers() {
+			if s.Voter {
+				voters++
+			}
+		}
+		return voters == 3
+	})
+	eu := westB.admit(t, "eu-central", "a", writeServices(t, "127.0.0.21"))
+	for _, a := range []*agent{west, westB, westC, eu} {
+		eventually(t, 15*time.Second, a.card.Replica.Region+"/"+a.card.Replica.Name+" knows both regions' endpoints", func() bool {
+			s := a.catalog.Service(checkout)
+			return s != nil && len(s.Backends) == 2
+		})
+	}
+	eventually(t, 5*time.Second, "nobody is silent", func() bool {
+		silent, _ := eu.gossip.Reach()
+		is, known := silent["us-west"]
+		return known && !is
+	})
+}
