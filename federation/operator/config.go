@@ -72,8 +72,6 @@ type Config struct {
 	ReachSince func(region string) time.Time
 	// WaitingFor says what keeps the replica from being ready.
 	WaitingFor func() []string
-	// Refused are objects of other regions that are not adopted.
-	Refused func() []state.RefusedObject
 	// CacheError is why the last write of the import cache failed; nil if it did not.
 	CacheError func() error
 
@@ -86,14 +84,15 @@ type Config struct {
 	// LockedOut says why a secret of the region could not be unsealed; nil if it was.
 	LockedOut func(secret string) error
 
-	// RemoveRegion has the authority region remove an epoch of a region.
-	RemoveRegion func(ctx context.Context, region string, epoch uint64, actor, origin string, force bool) (*catalog.Region, error)
+	// RemoveRegion has the authority region remove a region, also one whose replicas
+	// still answer if forced to.
+	RemoveRegion func(ctx context.Context, region, actor, origin string, force bool) (*catalog.Region, error)
 	// Revoke has the authority region revoke a replica's key.
 	Revoke func(ctx context.Context, replica catalog.Replica, actor, origin string) error
 	// Keyring returns the gossip keys, the primary first, and who does not hold the
 	// newest yet; RotateKeyring begins or goes on with a rotation.
-	Keyring       func() (version uint64, keys [][]byte, waitingFor []string)
-	RotateKeyring func(ctx context.Context, actor string, without []string) error
+	Keyring       func(ctx context.Context) (version uint64, keys [][]byte, waitingFor []string)
+	RotateKeyring func(ctx context.Context, without []string) error
 	// Left is told that this replica is no longer a member of its region.
 	Left func()
 

@@ -96,13 +96,15 @@ func (s *Server) look() *view {
 	v := &view{
 		now: s.Now(), self: s.Self, trustDomain: s.TrustDomain, zone: s.Zone, dns: s.DNS,
 		started: s.Started, waitingFor: s.WaitingFor(),
-		stats: s.Raft.Stats(), health: s.Raft.Health(), refused: s.Refused(), cacheErr: s.CacheError(),
+		stats: s.Raft.Stats(), health: s.Raft.Health(), cacheErr: s.CacheError(),
 		cond: s.Catalog.Conditions(), services: s.Catalog.Services(), objects: s.objects(),
 		renewal: s.Renewal(), trust: s.Trust.List(),
 	}
+	foreign := s.foreign()
 	s.Raft.Read(func(st *state.State) {
 		v.about, v.common = st.About(), st.CommonProtocol()
 		v.conflicts, v.secrets = st.Conflicts(), st.Secrets()
+		_, v.refused = st.Adoptable(foreign, nil, v.now)
 	})
 	v.locked = map[string]error{}
 	for _, secret := range v.secrets {
@@ -123,6 +125,20 @@ func (s *Server) look() *view {
 	s.lookAtRegions(v)
 	v.count()
 	return v
+}
+
+// foreign returns what the other regions hold of the last-writer-wins objects.
+func (s *Server) foreign() (out []catalog.Object) {
+	for _, region := range s.knownRegions() {
+		if region == s.Self.Region {
+			continue
+		}
+		s.Catalog.Records(region, catalog.RecordObject, func(rec *catalog.Record) bool {
+			out = append(out, *rec.Object)
+			return true
+		})
+	}
+	return out
 }
 
 // registry returns the entries of the region registry, by name.

@@ -1,0 +1,127 @@
+package operator
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/federation/state"
+	"github.com/federator/federator/peering/pb"
+)
+
+const (
+	// leaveWait is how long a replica that leaves may take to be out of Raft.
+	leaveWait = 10 * time.Second
+	leavePoll = 50 * time.Millisecond
+)
+
+// Leave takes a replica of this region out for good: its record goes, the leader
+// takes it out of Raft, and the region's secrets are sealed anew without it.
+func (s *Server) Leave(ctx context.Context, r *pb.LeaveRequest) (*pb.LeaveResponse, error) {
+	name := cmp.Or(r.GetName(), s.Self.Name)
+	siblings := s.siblings()
+	i := slices.IndexFunc(siblings, func(c catalog.Replica) bool { return c.Name == name })
+	if i < 0 {
+		var known []string
+		for _, c := range siblings {
+			known = append(known, c.Name)
+		}
+		return nil, missing("replica of region "+s.Self.Region+" named", name, known)
+	}
+	leaver := siblings[i]
+	warnings := s.afterLoss(leaver, siblings)
+	if len(warnings) > 0 && !r.GetForce() {
+		return nil, unmet("NEEDS_FORCE", "%s; join another replica first, or leave all the same with --force", warnings[0])
+	}
+	if r.GetCompromised() {
+		if err := s.revoke(ctx, leaver); err != nil {
+			return nil, err
+		}
+	}
+	reason := "left"
+	if r.GetCompromised() {
+		reason = "compromised"
+	}
+	if _, err := s.propose(ctx, &state.RemoveReplica{Name: leaver.Name, DiskID: leaver.DiskID, Reason: reason}); err != nil {
+		return nil, fmt.Errorf("replica %s is still a member: %w", name, err)
+	}
+	out := &pb.LeaveResponse{Voters: s.awaitGone(ctx, leaver.RaftID()), Warnings: warnings}
+	if slices.Contains(out.GetVoters(), name) && len(out.GetVoters()) > 1 {
+		out.Warnings = append(out.Warnings, fmt.Sprintf("%s still votes: the leader takes it out as soon as another can take its place", name))
+	}
+	if name == s.Self.Name {
+		s.Left()
+	}
+	return out, nil
+}
+
+// revoke has the authority region refuse the replica's key everywhere.
+func (s *Server) revoke(ctx context.Context, r catalog.Replica) error {
+	if s.Revoke == nil {
+		return unmet("NO_REVOCATION", "this build cannot revoke the key of a single replica; let it leave without --compromised, which re-seals the region's secrets without it, and rotate the gossip key with federator keyring rotate")
+	}
+	return refused(s.Revoke(ctx, r, s.actor(ctx), s.origin(ctx)))
+}
+
+// afterLoss says what the region could no longer do without the replica.
+func (s *Server) afterLoss(leaver catalog.Replica, siblings []catalog.Replica) []string {
+	stats := s.Raft.Stats()
+	voters, usable := 0, 0
+	for _, server := range stats.Servers {
+		if server.Voter {
+			voters++
+		}
+	}
+	for _, c := range siblings {
+		if c.Name != leaver.Name && (c.Name == s.Self.Name || s.Gossip.Alive(c.Name)) {
+			usable++
+		}
+	}
+	return lossWarnings(s.Self.Region, leaver.Name, len(siblings)-1, usable, voters, roleOf(stats, leaver.RaftID()) != "standby")
+}
+
+// lossWarnings is the rule of [Server.afterLoss]: remaining replicas, those of
+// them that answer, and the voters that there are now.
+func lossWarnings(region, leaver string, remaining, usable, voters int, votes bool) []string {
+	switch need := (max(voters-1, 1))/2 + 1; {
+	case remaining == 0:
+		return []string{fmt.Sprintf("%s is the last replica of region %s: nobody would be left to serve it; to take the region out, use federator region remove %s in another region", leaver, region, region)}
+	case votes && usable < need:
+		return []string{fmt.Sprintf("without %s only %d of the %d other replicas of region %s answer, and %d are needed for a quorum", leaver, usable, remaining, region, need)}
+	}
+	return nil
+}
+
+// awaitGone waits for the leader to take a replica out of Raft, for a bounded
+// time, and returns the names of the voters then.
+func (s *Server) awaitGone(ctx context.Context, raftID string) []string {
+	ctx, cancel := context.WithTimeout(ctx, leaveWait)
+	defer cancel()
+	tick := time.NewTicker(leavePoll)
+	defer tick.Stop()
+	for {
+		servers := s.Raft.Stats().Servers
+		gone := !slices.ContainsFunc(servers, func(m state.Server) bool { return m.ID == raftID })
+		if gone || ctx.Err() != nil {
+			return votersOf(servers)
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+}
+
+func votersOf(servers []state.Server) []string {
+	var out []string
+	for _, m := range servers {
+		if m.Voter {
+			out = append(out, nameOf(m.ID))
+		}
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,150 @@
+package operator
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/locality"
+	"github.com/federator/federator/peering/pb"
+)
+
+// maxPolicy bounds the JSON of one policy, in bytes.
+const maxPolicy = 64 << 10
+
+// ListPolicies lists the policies by name.
+func (s *Server) ListPolicies(context.Context, *pb.ListPoliciesRequest) (*pb.ListPoliciesResponse, error) {
+	out := &pb.ListPoliciesResponse{}
+	for _, o := range living(s.objects(), catalog.KindPolicy) {
+		out.Policies = append(out.Policies, policyInfo(o))
+	}
+	return out, nil
+}
+
+// GetPolicy returns one policy.
+func (s *Server) GetPolicy(_ context.Context, r *pb.GetPolicyRequest) (*pb.PolicyInfo, error) {
+	o, err := s.object(catalog.KindPolicy, r.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return policyInfo(o), nil
+}
+
+func policyInfo(o *catalog.Object) *pb.PolicyInfo {
+	return &pb.PolicyInfo{Name: o.Name, Spec: o.Spec, Meta: metaOf(o)}
+}
+
+// ApplyPolicy writes a policy, unless it says what it said before.
+func (s *Server) ApplyPolicy(ctx context.Context, r *pb.ApplyPolicyRequest) (*pb.ApplyPolicyResponse, error) {
+	policy, err := parsePolicy(r.GetName(), r.GetSpec())
+	if err != nil {
+		return nil, err
+	}
+	spec, err := json.Marshal(policy)
+	if err != nil {
+		return nil, refused(err)
+	}
+	out := &pb.ApplyPolicyResponse{Action: "created", Warnings: s.policyWarnings(r.GetName(), policy)}
+	out.Policy = &pb.PolicyInfo{Name: r.GetName(), Spec: spec}
+	if old, err := s.object(catalog.KindPolicy, r.GetName()); err == nil {
+		out.Action, out.Policy.Meta = "changed", metaOf(old)
+		if samePolicy(old.Spec, spec) {
+			out.Action = "unchanged"
+		}
+	}
+	if r.GetDryRun() || out.Action == "unchanged" {
+		return out, nil
+	}
+	written, err := s.write(ctx, catalog.ObjectKey{Kind: catalog.KindPolicy, Name: r.GetName()}, policy)
+	if err != nil {
+		return nil, err
+	}
+	out.Policy = policyInfo(written)
+	return out, nil
+}
+
+// DeletePolicy deletes a policy; the services that it was for follow the default
+// one, or the built-in rules.
+func (s *Server) DeletePolicy(ctx context.Context, r *pb.DeletePolicyRequest) (*pb.DeletePolicyResponse, error) {
+	if _, err := s.object(catalog.KindPolicy, r.GetName()); err != nil {
+		return nil, err
+	}
+	if _, err := s.write(ctx, catalog.ObjectKey{Kind: catalog.KindPolicy, Name: r.GetName()}, nil); err != nil {
+		return nil, err
+	}
+	return &pb.DeletePolicyResponse{}, nil
+}
+
+// parsePolicy reads the strict JSON of a policy and says everything that is wrong.
+func parsePolicy(name string, spec []byte) (catalog.Policy, error) {
+	var p catalog.Policy
+	if len(spec) == 0 || len(spec) > maxPolicy {
+		return p, invalid("policy %s: expected 1 to %d bytes of JSON, found %d", name, maxPolicy, len(spec))
+	}
+	d := json.NewDecoder(bytes.NewReader(spec))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&p); err != nil {
+		return p, invalid("policy %s: %v", name, err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return p, invalid("policy %s: expected one JSON value, found more behind it", name)
+	}
+	if errs := locality.ValidatePolicy(name, p); len(errs) > 0 {
+		return p, invalid("policy %s: %v", name, errors.Join(errs...))
+	}
+	return p, nil
+}
+
+// samePolicy compares what two policies say, however they are written.
+func samePolicy(a, b []byte) bool {
+	var old catalog.Policy
+	if json.Unmarshal(a, &old) != nil {
+		return false
+	}
+	canonical, err := json.Marshal(old)
+	return err == nil && bytes.Equal(canonical, b)
+}
+
+// policyWarnings says what a policy names that is not known.
+func (s *Server) policyWarnings(name string, p catalog.Policy) []string {
+	var out []string
+	if strays := strayRegions(p, s.knownRegions()); len(strays) > 0 {
+		out = append(out, fmt.Sprintf("not a region of the federation: %s; it counts once it is", strings.Join(strays, ", ")))
+	}
+	if name == catalog.DefaultPolicy {
+		return out
+	}
+	if service, err := catalog.ParseServiceName(name); err == nil && s.Catalog.Service(service) == nil {
+		out = append(out, fmt.Sprintf("service %s is not exported by any cluster; %s", name, suggestion("service", name, s.serviceNames())))
+	}
+	return out
+}
+
+// strayRegions returns the regions that a policy names and nobody knows.
+func strayRegions(p catalog.Policy, known []string) []string {
+	named := map[string]bool{}
+	note := func(places ...string) {
+		for _, at := range places {
+			region, _, _ := strings.Cut(at, "/")
+			named[region] = true
+		}
+	}
+	note(p.RegionOrder...)
+	note(p.FailoverRegions...)
+	note(slices.Collect(maps.Keys(p.Weights))...)
+	for from, order := range p.RegionOrderFrom {
+		note(from)
+		note(order...)
+	}
+	for _, region := range known {
+		delete(named, region)
+	}
+	return slices.Sorted(maps.Keys(named))
+}
