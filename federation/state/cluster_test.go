@@ -220,3 +220,23 @@ func TestAnUnknownCommandHaltsAndLosesNothing(t *testing.T) {
 	r.write(1)
 	r.holds(r.nodes["a"], 2)
 }
+
+func TestAReplicaThatLagsIsNotPromoted(t *testing.T) {
+	r := newTestRegion(t, nil)
+	r.start("a", true)
+	r.do(foundUSWest())
+	behind := newVoterLoop(r.nodes["a"], VoterHooks{Applied: func(catalog.Replica) (uint64, bool) { return 0, true }})
+	b := replica("b", "west-b")
+	known := map[string]catalog.Replica{"b.db": b}
+	if behind.has(b, 1) {
+		t.Fatal("it is caught up")
+	}
+	voter := []Candidate{{ID: "b.db", Voter: true, Alive: true}}
+	if !behind.holds(voter, known, 7) {
+		t.Fatal("the next change does not wait for a voter that lags")
+	}
+	behind.since = behind.since.Add(-settleTime)
+	if behind.holds(voter, known, 7) {
+		t.Fatal("it waits for ever")
+	}
+}

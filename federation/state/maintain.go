@@ -20,6 +20,12 @@ type VoterHooks struct {
 	// Ready reports whether a replica that does not vote is fit to; nil means
 	// whenever it is alive.
 	Ready func(catalog.Replica) bool
+	// Applied returns the log index that the replica last said it has applied
+	// ([Stats].Applied), false if it is not known; nil: never ask. A replica is
+	// promoted only when it has the newest Raft configuration, and the next change
+	// waits for all live voters to have it: hashicorp/raft elects nobody if the
+	// leader is lost while one of the two others does not know that it votes.
+	Applied func(catalog.Replica) (uint64, bool)
 	// Prove has the replica prove that it can unseal the region's secrets, which
 	// promotion requires; nil means that there is nothing to prove.
 	Prove func(context.Context, catalog.Replica) error
@@ -42,6 +48,8 @@ type voterLoop struct {
 	dead   map[string]time.Time // since when, by Raft id
 	unfit  map[string]time.Time // until when a failed proof counts
 	warned []string
+	held   uint64    // the configuration that voters are waited for to have,
+	since  time.Time // and since when
 }
 
 // MaintainVoters keeps the Raft configuration by the rule of [Voters], while this
@@ -121,7 +129,7 @@ func (l *voterLoop) look(ctx context.Context) {
 		}
 		plan := Voters(candidates)
 		l.tell(plan.Warnings)
-		if plan.Action == ActNone || ctx.Err() != nil {
+		if plan.Action == ActNone || ctx.Err() != nil || l.holds(candidates, replicas, index) {
 			return
 		}
 		if err := l.act(ctx, plan, replicas[plan.ID], index); err != nil {
@@ -157,6 +165,7 @@ func (l *voterLoop) candidates() ([]Candidate, map[string]catalog.Replica, uint6
 		members[id] = true
 		c := l.candidate(id, replicas)
 		c.Member, c.Voter = true, s.Suffrage == raft.Voter
+		c.Ready = c.Ready && l.has(replicas[id], future.Index())
 		out = append(out, c)
 	}
 	for id := range replicas {
@@ -184,6 +193,29 @@ func (l *voterLoop) candidate(id string, replicas map[string]catalog.Replica) Ca
 	c.Expired = l.hooks.CleanUpAfter > 0 && !c.Alive && now.Sub(l.dead[id]) >= l.hooks.CleanUpAfter
 	c.Ready = registered && !now.Before(l.unfit[id]) && (self || l.hooks.Ready(r))
 	return c
+}
+
+// settleTime is how long a change waits for a voter that lags.
+const settleTime = 10 * time.Second
+
+// holds reports whether the next change should wait, because a live voter does
+// not have the last one yet. It does not wait for ever.
+func (l *voterLoop) holds(candidates []Candidate, replicas map[string]catalog.Replica, index uint64) bool {
+	now := l.node.opts.Clock()
+	if l.held != index {
+		l.held, l.since = index, now
+	}
+	lags := func(c Candidate) bool { return c.Voter && c.Alive && !c.Gone && !l.has(replicas[c.ID], index) }
+	return slices.ContainsFunc(candidates, lags) && now.Sub(l.since) < settleTime
+}
+
+// has reports whether the replica has applied the log up to index.
+func (l *voterLoop) has(r catalog.Replica, index uint64) bool {
+	if l.hooks.Applied == nil || r.RaftID() == l.node.opts.RaftID {
+		return true
+	}
+	applied, known := l.hooks.Applied(r)
+	return known && applied >= index
 }
 
 // act makes one change of the configuration; index fences off other changes.

@@ -95,7 +95,7 @@ func (r *testRegion) start(name string, bootstrap bool) *Node {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = n.MaintainVoters(ctx, VoterHooks{Alive: r.alive})
+		_ = n.MaintainVoters(ctx, VoterHooks{Alive: r.alive, Applied: r.applied})
 	}()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -108,6 +108,16 @@ func (r *testRegion) alive(c catalog.Replica) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.nodes[c.Name] != nil
+}
+
+func (r *testRegion) applied(c catalog.Replica) (uint64, bool) {
+	r.mu.Lock()
+	n := r.nodes[c.Name]
+	r.mu.Unlock()
+	if n == nil {
+		return 0, false
+	}
+	return n.raft.AppliedIndex(), true
 }
 
 func (r *testRegion) stop(name string) {
@@ -131,7 +141,14 @@ func (r *testRegion) three() {
 		r.start(name, false)
 		r.do(&AdmitReplica{replica(name, "west-"+name)})
 	}
-	r.until("three voters", func() bool { l := r.leader(); return l != nil && r.voters(l) == 3 })
+	r.until("three voters, who all know", func() bool {
+		for _, name := range []string{"a", "b", "c"} {
+			if r.voters(r.nodes[name]) != 3 {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 func (r *testRegion) voters(n *Node) int {
