@@ -1,0 +1,531 @@
+package operator
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/federation/gossip"
+	"github.com/federator/federator/federation/state"
+	"github.com/federator/federator/identity"
+	"github.com/federator/federator/peering/pb"
+	"github.com/federator/federator/peering/token"
+)
+
+const document = `
+services:
+  - name: shop/checkout
+    ports: [{port: 80, name: http}]
+    endpoints:
+      - {address: 10.1.0.1, zone: a}
+      - {address: 10.1.0.2, zone: b}
+`
+
+func (w *world) apply(text string) *pb.ApplyServicesResponse {
+	w.t.Helper()
+	r, err := w.server.ApplyServices(w.as(), &pb.ApplyServicesRequest{Document: []byte(text)})
+	w.must(err)
+	return r
+}
+
+func TestStatusTellsOfEveryRegion(t *testing.T) {
+	w := newWorld(t)
+	w.apply(document)
+	s, err := w.server.Status(w.as(), nil)
+	w.must(err)
+	if !s.GetReady() || s.GetServices() != 1 || s.GetEndpoints() != 4 || s.GetRaft().GetState() != "leader" || s.GetRaft().GetLeader() != "a" {
+		t.Errorf("unexpected status: %v", s)
+	}
+	regions := map[string]*pb.RegionStatus{}
+	for _, r := range s.GetRegions() {
+		regions[r.GetName()] = r
+	}
+	eu, us := regions["eu-central"], regions["us-west"]
+	if eu.GetFreshness() != "fresh" || eu.GetReplicasAlive() != 1 || eu.GetReplicas() != 1 || eu.GetStreamFrom() != "e0" || eu.GetEndpoints() != 2 {
+		t.Errorf("unexpected status of eu-central: %v", eu)
+	}
+	if us.GetFreshness() != "own" || !us.GetAuthority() || us.GetLeader() != "a" || us.GetReplicasAlive() != 1 || us.GetServices() != 1 {
+		t.Errorf("unexpected status of us-west: %v", us)
+	}
+	if s.GetCertificate().GetRootNotAfter() == nil || s.GetBuild().GetProtocol() != 1 {
+		t.Errorf("expected certificate times and a protocol, found %v and %v", s.GetCertificate(), s.GetBuild())
+	}
+}
+
+func TestCheckOfAHealthyWorldFindsOnlyThatTheRegionHasOneReplica(t *testing.T) {
+	w := newWorld(t)
+	w.apply(document)
+	// The lease of the cluster is the leader's to grant.
+	w.do(&state.GrantLease{Cluster: "west-1", Owner: "a"})
+	r, err := w.server.Check(w.as(), nil)
+	w.must(err)
+	if len(r.GetProblems()) != 1 || r.GetProblems()[0].GetCode() != "few-replicas" {
+		t.Errorf("unexpected problems: %v", r.GetProblems())
+	}
+	if len(r.GetChecked()) != len(examinations()) {
+		t.Errorf("expected %d names of what was looked at, found %v", len(examinations()), r.GetChecked())
+	}
+}
+
+func TestMembersJoinRecordsRolesAndEchoes(t *testing.T) {
+	w := newWorld(t)
+	w.do(&state.AdmitReplica{Replica: replicaOf("us-west", "b", "west-1")})
+	w.gossip.dead["b"] = true
+	w.gossip.members = append(w.gossip.members, gossip.Member{Region: "us-west", Name: "b", State: gossip.MemberSilent})
+	r, err := w.server.Members(w.as(), &pb.MembersRequest{})
+	w.must(err)
+	var lines []string
+	for _, m := range r.GetMembers() {
+		lines = append(lines, fmt.Sprintf("%s/%s %s %s self=%v", m.GetReplica().GetRegion(), m.GetReplica().GetName(), m.GetRole(), m.GetState(), m.GetSelf()))
+	}
+	want := []string{"eu-central/e0 unknown alive self=false", "us-west/a leader alive self=true", "us-west/b standby dead self=false"}
+	if !slices.Equal(lines, want) {
+		t.Errorf("expected %v, found %v", want, lines)
+	}
+	_, err = w.server.Members(w.as(), &pb.MembersRequest{Region: "eu-centrl"})
+	wants(t, err, codes.NotFound, "NOT_FOUND")
+	if !strings.Contains(err.Error(), "did you mean eu-central?") {
+		t.Errorf("expected a suggestion, found %v", err)
+	}
+}
+
+func TestATokenIsMadeListedAndRevoked(t *testing.T) {
+	w := newWorld(t)
+	made, err := w.server.CreateToken(w.as(), &pb.CreateTokenRequest{Region: "eu-central", Cluster: "eu-1", Description: "rack 7"})
+	w.must(err)
+	parsed, err := token.Parse(made.GetToken())
+	w.must(err)
+	if parsed.Region != "us-west" || !slices.Equal(parsed.Addresses, []string{"a.us-west:7443"}) || len(parsed.Pins) != 1 {
+		t.Errorf("unexpected token: %v %v", parsed, parsed.Addresses)
+	}
+	list, err := w.server.ListTokens(w.as(), nil)
+	w.must(err)
+	if len(list.GetTokens()) != 1 {
+		t.Fatalf("expected one token, found %v", list)
+	}
+	got := list.GetTokens()[0]
+	if got.GetRegion() != "eu-central" || got.GetCluster() != "eu-1" || got.GetDescription() != "rack 7" || got.GetState() != "unused" || got.GetCreatedBy() != "uid:0@a" {
+		t.Errorf("unexpected token: %v", got)
+	}
+	if _, err = w.server.RevokeToken(w.as(), &pb.RevokeTokenRequest{Id: got.GetId()}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.server.RevokeToken(w.as(), &pb.RevokeTokenRequest{Id: got.GetId()})
+	wants(t, err, codes.NotFound, "NOT_FOUND")
+}
+
+func TestATokenThatNobodyCouldUseIsRefused(t *testing.T) {
+	w := newWorld(t)
+	for name, r := range map[string]*pb.CreateTokenRequest{
+		"too short":          {Ttl: durationpb.New(time.Second)},
+		"too long":           {Ttl: durationpb.New(25 * time.Hour)},
+		"no region":          {Region: "EU"},
+		"two regions' words": {Region: "us-west", Cluster: "eu-1"},
+		"a tale":             {Description: strings.Repeat("x", 200)},
+		"two lines":          {Description: "a\nb"},
+	} {
+		_, err := w.server.CreateToken(w.as(), r)
+		if err == nil {
+			t.Errorf("%s: expected a refusal", name)
+			continue
+		}
+		wants(t, err, codes.InvalidArgument, "INVALID")
+	}
+}
+
+func TestAnEvacuationBeginsIsProlongedAndStopped(t *testing.T) {
+	w := newWorld(t)
+	w.apply(document)
+	for _, length := range []time.Duration{time.Minute, time.Hour} {
+		e, err := w.server.Evacuate(w.as(), &pb.EvacuateRequest{Region: "eu-central", Duration: durationpb.New(length), Reason: "power"})
+		w.must(err)
+		if left := e.GetRemaining().AsDuration(); left > length || left < length-time.Second || e.GetIgnored() != "" || e.GetMeta().GetActor() != "uid:0@a" {
+			t.Errorf("unexpected evacuation: %v", e)
+		}
+	}
+	list, err := w.server.ListEvacuations(w.as(), nil)
+	w.must(err)
+	if len(list.GetEvacuations()) != 1 || list.GetEvacuations()[0].GetReason() != "power" || list.GetEvacuations()[0].GetMeta().GetGeneration() != 2 {
+		t.Errorf("unexpected evacuations: %v", list)
+	}
+	res, err := w.server.Resolve(w.as(), &pb.ResolveRequest{Service: "shop/checkout", From: "eu-central"})
+	w.must(err)
+	if slices.Contains(res.GetDnsAnswers(), "10.2.0.1") || len(res.GetDnsAnswers()) == 0 || len(res.GetOmissions()) == 0 {
+		t.Errorf("expected answers without eu-central, found %v", res)
+	}
+	_, err = w.server.StopEvacuation(w.as(), &pb.StopEvacuationRequest{Region: "eu-central"})
+	w.must(err)
+	list, err = w.server.ListEvacuations(w.as(), nil)
+	w.must(err)
+	if len(list.GetEvacuations()) != 0 {
+		t.Errorf("expected none, found %v", list)
+	}
+	_, err = w.server.StopEvacuation(w.as(), &pb.StopEvacuationRequest{Region: "eu-central"})
+	wants(t, err, codes.NotFound, "NOT_FOUND")
+}
+
+func TestAnEvacuationThatWouldLeaveAServiceWithNothingSaysSo(t *testing.T) {
+	w := newWorld(t) // only eu-central has shop/checkout
+	e, err := w.server.Evacuate(w.as(), &pb.EvacuateRequest{Region: "eu-central", Duration: durationpb.New(time.Minute)})
+	w.must(err)
+	if !strings.Contains(e.GetIgnored(), "shop/checkout") {
+		t.Errorf("expected to read that shop/checkout is spared, found %q", e.GetIgnored())
+	}
+	r, err := w.server.Check(w.as(), nil)
+	w.must(err)
+	if !slices.ContainsFunc(r.GetProblems(), func(p *pb.Problem) bool { return p.GetCode() == "evacuation-ignored" }) {
+		t.Errorf("expected check to report it, found %v", r.GetProblems())
+	}
+}
+
+func TestAnEvacuationIsBoundedAndOfAKnownRegion(t *testing.T) {
+	w := newWorld(t)
+	for _, d := range []time.Duration{0, time.Millisecond, 25 * time.Hour} {
+		_, err := w.server.Evacuate(w.as(), &pb.EvacuateRequest{Region: "eu-central", Duration: durationpb.New(d)})
+		wants(t, err, codes.InvalidArgument, "INVALID")
+	}
+	_, err := w.server.Evacuate(w.as(), &pb.EvacuateRequest{Region: "mars", Duration: durationpb.New(time.Minute)})
+	wants(t, err, codes.NotFound, "NOT_FOUND")
+	if !strings.Contains(err.Error(), "eu-central, us-west") {
+		t.Errorf("expected the known regions, found %v", err)
+	}
+}
+
+func TestServicesAreAppliedPrunedAndDeleted(t *testing.T) {
+	w := newWorld(t)
+	actions := func(r *pb.ApplyServicesResponse) string {
+		var out []string
+		for _, c := range r.GetChanges() {
+			out = append(out, c.GetService()+" "+c.GetAction())
+		}
+		return strings.Join(out, ", ")
+	}
+	dry, err := w.server.ApplyServices(w.as(), &pb.ApplyServicesRequest{Document: []byte(document), DryRun: true})
+	w.must(err)
+	if actions(dry) != "shop/checkout created" || len(w.server.sets("west-1")) != 0 {
+		t.Errorf("a dry run said %q and left %d sets", actions(dry), len(w.server.sets("west-1")))
+	}
+	for _, step := range []struct {
+		text  string
+		prune bool
+		want  string
+	}{
+		{document, false, "shop/checkout created"},
+		{document, false, "shop/checkout unchanged"},
+		{strings.ReplaceAll(document, "10.1.0.2", "10.1.0.3"), false, "shop/checkout changed"},
+		{strings.ReplaceAll(document, "checkout", "catalog"), false, "shop/catalog created"},
+		{strings.ReplaceAll(document, "checkout", "catalog"), true, "shop/catalog unchanged, shop/checkout deleted"},
+	} {
+		r, err := w.server.ApplyServices(w.as(), &pb.ApplyServicesRequest{Cluster: "west-1", Document: []byte(step.text), Prune: step.prune})
+		w.must(err)
+		if actions(r) != step.want {
+			t.Errorf("expected %q, found %q", step.want, actions(r))
+		}
+	}
+	if _, err := w.server.DeleteService(w.as(), &pb.DeleteServiceRequest{Service: "shop/catalog"}); err != nil || len(w.server.sets("west-1")) != 0 {
+		t.Errorf("expected nothing left, found %v and %v", w.server.sets("west-1"), err)
+	}
+	_, err = w.server.DeleteService(w.as(), &pb.DeleteServiceRequest{Service: "shop/catalog"})
+	wants(t, err, codes.NotFound, "NOT_FOUND")
+}
+
+func TestServicesOfAnotherSourceOrClusterOrWithMistakesAreRefused(t *testing.T) {
+	w := newWorld(t)
+	w.do(&state.PutSets{Cluster: "west-1", Source: "file", Upserts: []catalog.EndpointSet{set("west-1", "file", "checkout", "10.1.0.9")}})
+	_, err := w.server.ApplyServices(w.as(), &pb.ApplyServicesRequest{Document: []byte(document)})
+	wants(t, err, codes.FailedPrecondition, "SOURCE_TAKEN")
+	_, err = w.server.DeleteService(w.as(), &pb.DeleteServiceRequest{Service: "shop/checkout"})
+	wants(t, err, codes.FailedPrecondition, "SOURCE_TAKEN")
+	_, err = w.server.ApplyServices(w.as(), &pb.ApplyServicesRequest{Cluster: "eu-1", Document: []byte(document)})
+	wants(t, err, codes.FailedPrecondition, "OTHER_REGION")
+	_, err = w.server.ApplyServices(w.as(), &pb.ApplyServicesRequest{Cluster: "west-2", Document: []byte(document)})
+	wants(t, err, codes.NotFound, "NOT_FOUND")
+	_, err = w.server.ApplyServices(w.as(), &pb.ApplyServicesRequest{Document: []byte("services: [{}]")})
+	wants(t, err, codes.InvalidArgument, "INVALID")
+	_, err = w.server.ApplyServices(w.as(), &pb.ApplyServicesRequest{Document: bytes.Repeat([]byte(" "), maxDocument+1)})
+	wants(t, err, codes.InvalidArgument, "INVALID")
+}
+
+func TestAPolicyIsAppliedOnceAndWarnsOfWhatIsNotKnown(t *testing.T) {
+	w := newWorld(t)
+	apply := func(spec string, dry bool) *pb.ApplyPolicyResponse {
+		t.Helper()
+		r, err := w.server.ApplyPolicy(w.as(), &pb.ApplyPolicyRequest{Name: "shop/checkout", Spec: []byte(spec), DryRun: dry})
+		w.must(err)
+		return r
+	}
+	for _, step := range []struct {
+		spec     string
+		dry      bool
+		want     string
+		warnings int
+	}{
+		{`{"regionOrder":["us-west"]}`, true, "created", 0},
+		{`{"regionOrder":["us-west"]}`, false, "created", 0},
+		{` {"regionOrder": ["us-west"]}`, false, "unchanged", 0},
+		{`{"weights":{"mars/a":1,"us-west":2}}`, false, "changed", 1},
+	} {
+		if r := apply(step.spec, step.dry); r.GetAction() != step.want || len(r.GetWarnings()) != step.warnings {
+			t.Errorf("%s: expected %s and %d warnings, found %v", step.spec, step.want, step.warnings, r)
+		}
+	}
+	list, err := w.server.ListPolicies(w.as(), nil)
+	w.must(err)
+	if len(list.GetPolicies()) != 1 || list.GetPolicies()[0].GetMeta().GetGeneration() != 2 {
+		t.Errorf("unexpected policies: %v", list)
+	}
+	_, err = w.server.DeletePolicy(w.as(), &pb.DeletePolicyRequest{Name: "shop/checkout"})
+	w.must(err)
+	_, err = w.server.GetPolicy(w.as(), &pb.GetPolicyRequest{Name: "shop/checkout"})
+	wants(t, err, codes.NotFound, "NOT_FOUND")
+}
+
+func TestAWriteFollowsAVersionThatTheRegionHasYetToAdopt(t *testing.T) {
+	w := newWorld(t)
+	key := catalog.ObjectKey{Kind: catalog.KindPolicy, Name: catalog.DefaultPolicy}
+	theirs := catalog.Object{ObjectKey: key, Spec: json.RawMessage(`{}`), Actor: "other", Version: catalog.ObjectVersion{Generation: 7, HLC: 1, Region: "eu-central"}}
+	w.must(w.server.Catalog.Apply(catalog.Delta{Region: "eu-central", Version: catalog.Version{Epoch: 1, Seq: 2}, Upserts: []catalog.Record{{Object: &theirs}}}, time.Now()))
+	r, err := w.server.ApplyPolicy(w.as(), &pb.ApplyPolicyRequest{Name: "default", Spec: []byte(`{"regionOrder":["us-west"]}`)})
+	w.must(err)
+	if r.GetAction() != "changed" || r.GetPolicy().GetMeta().GetGeneration() != 8 {
+		t.Errorf("expected generation 8, found %v", r)
+	}
+}
+
+func TestAnOperatorIsGrantedARoleAndACertificate(t *testing.T) {
+	w := newWorld(t)
+	key, err := identity.NewKey()
+	w.must(err)
+	csr, err := identity.NewRequest(key, identity.OperatorID(domain, "ada"), nil, nil)
+	w.must(err)
+	r, err := w.server.CreateOperator(w.as(), &pb.CreateOperatorRequest{Name: "ada", Role: "admin", Csr: csr})
+	w.must(err)
+	verifier := w.server.Trust.(*identity.Verifier)
+	if id, err := verifier.VerifyChain(r.GetChain(), time.Now()); err != nil || id != identity.OperatorID(domain, "ada") {
+		t.Errorf("expected a chain that proves ada, found %v and %v", id, err)
+	}
+	list, err := w.server.ListOperators(w.as(), nil)
+	w.must(err)
+	if len(list.GetOperators()) != 1 || list.GetOperators()[0].GetRole() != "admin" || len(r.GetTrustList()) == 0 || len(r.GetAddresses()) != 1 {
+		t.Errorf("unexpected operators %v, or answer %v", list, r)
+	}
+	for _, bad := range []*pb.CreateOperatorRequest{
+		{Name: "ada", Role: "emperor", Csr: csr}, {Name: "eve", Role: "viewer", Csr: csr}, {Name: "ada", Role: "viewer", Csr: []byte("x")},
+		{Name: "ada", Role: "viewer", Csr: csr, Ttl: durationpb.New(time.Second)}, {Name: "a/b", Role: "viewer", Csr: csr},
+	} {
+		_, err := w.server.CreateOperator(w.as(), bad)
+		wants(t, err, codes.InvalidArgument, "INVALID")
+	}
+	_, err = w.server.DeleteOperator(w.as(), &pb.DeleteOperatorRequest{Name: "ada"})
+	w.must(err)
+	w.server.Signer = func() (*identity.Intermediate, bool) { return nil, false }
+	_, err = w.server.CreateOperator(w.as(), &pb.CreateOperatorRequest{Name: "ada", Role: "admin", Csr: csr})
+	wants(t, err, codes.FailedPrecondition, "NOT_VOTER")
+}
+
+func TestEveryChangeIsInTheAuditTrailNewestFirst(t *testing.T) {
+	w := newWorld(t)
+	w.apply(document)
+	_, err := w.server.Evacuate(w.as(), &pb.EvacuateRequest{Region: "us-west", Duration: durationpb.New(time.Minute)})
+	w.must(err)
+	r, err := w.server.ListAudit(w.as(), &pb.ListAuditRequest{Actor: "uid:0"})
+	w.must(err)
+	if len(r.GetEntries()) != 2 {
+		t.Fatalf("expected two entries, found %v", r)
+	}
+	last, first := r.GetEntries()[0], r.GetEntries()[1]
+	if last.GetAction() != "put-object" || last.GetSubject() != "evacuation/us-west" || last.GetActor() != "uid:0@a" || last.GetOrigin() != "socket pid:7" || last.GetReplica() != "a" {
+		t.Errorf("unexpected entry: %v", last)
+	}
+	if first.GetAction() != "apply-services" || first.GetSubject() != "cluster west-1" || !strings.Contains(first.GetDetail(), "shop/checkout") {
+		t.Errorf("unexpected entry: %v", first)
+	}
+	one, err := w.server.ListAudit(w.as(), &pb.ListAuditRequest{Limit: 1})
+	w.must(err)
+	if len(one.GetEntries()) != 1 || one.GetEntries()[0].GetIndex() != last.GetIndex() {
+		t.Errorf("expected the newest only, found %v", one)
+	}
+	_, err = w.server.ListAudit(w.as(), &pb.ListAuditRequest{Limit: maxAudit + 1})
+	wants(t, err, codes.InvalidArgument, "INVALID")
+}
+
+func TestTheLastReplicaLeavesOnlyWhenForced(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.server.Leave(w.as(), &pb.LeaveRequest{})
+	wants(t, err, codes.FailedPrecondition, "NEEDS_FORCE")
+	_, err = w.server.Leave(w.as(), &pb.LeaveRequest{Name: "z"})
+	wants(t, err, codes.NotFound, "NOT_FOUND")
+	_, err = w.server.Leave(w.as(), &pb.LeaveRequest{Force: true, Compromised: true})
+	wants(t, err, codes.FailedPrecondition, "NO_REVOCATION")
+	if w.left != 0 {
+		t.Error("the replica left though it was refused")
+	}
+	ctx, cancel := context.WithTimeout(w.as(), 500*time.Millisecond)
+	defer cancel()
+	r, err := w.server.Leave(ctx, &pb.LeaveRequest{Force: true})
+	w.must(err)
+	if w.left != 1 || len(r.GetWarnings()) != 1 {
+		t.Errorf("expected to have left with a warning, found %d and %v", w.left, r)
+	}
+}
+
+func TestAStandbyLeavesWithoutMoreAdo(t *testing.T) {
+	w := newWorld(t)
+	w.do(&state.AdmitReplica{Replica: replicaOf("us-west", "b", "west-1")})
+	r, err := w.server.Leave(w.as(), &pb.LeaveRequest{Name: "b"})
+	w.must(err)
+	if w.left != 0 || !slices.Equal(r.GetVoters(), []string{"a"}) || len(w.server.siblings()) != 1 {
+		t.Errorf("unexpected answer %v, left %d, replicas %v", r, w.left, w.server.siblings())
+	}
+}
+
+func TestARegionIsRemovedWhenItIsSilentOrByForce(t *testing.T) {
+	w := newWorld(t)
+	for region, reason := range map[string]string{"us-west": "AUTHORITY", "eu-central": "STILL_ANSWERS"} {
+		_, err := w.server.RemoveRegion(w.as(), &pb.RemoveRegionRequest{Region: region})
+		wants(t, err, codes.FailedPrecondition, reason)
+	}
+	_, err := w.server.RemoveRegion(w.as(), &pb.RemoveRegionRequest{Region: "eu-central", Epoch: 9, Force: true})
+	wants(t, err, codes.FailedPrecondition, "OTHER_EPOCH")
+	_, err = w.server.RemoveRegion(w.as(), &pb.RemoveRegionRequest{Region: "mars"})
+	wants(t, err, codes.NotFound, "NOT_FOUND")
+	r, err := w.server.RemoveRegion(w.as(), &pb.RemoveRegionRequest{Region: "eu-central", Force: true})
+	w.must(err)
+	if !r.GetRegion().GetRemoved() || slices.Contains(w.server.knownRegions(), "eu-central") {
+		t.Errorf("expected it removed, found %v and %v", r, w.server.knownRegions())
+	}
+}
+
+func TestTheKeyringShowsFingerprintsOnly(t *testing.T) {
+	w := newWorld(t)
+	r, err := w.server.RotateKeyring(w.as(), &pb.RotateKeyringRequest{Without: []string{"eu-central"}})
+	w.must(err)
+	sum := sha256.Sum256([]byte{1})
+	if len(r.GetKeys()) != 2 || r.GetKeys()[0].GetFingerprint() != fmt.Sprintf("%x", sum[:4]) || !r.GetKeys()[0].GetPrimary() || r.GetKeys()[1].GetPrimary() {
+		t.Errorf("unexpected keyring: %v", r)
+	}
+	_, err = w.server.RotateKeyring(w.as(), &pb.RotateKeyringRequest{Without: []string{"mars"}})
+	wants(t, err, codes.NotFound, "NOT_FOUND")
+}
+
+// parts gathers a stream.
+type parts struct {
+	grpc.ServerStreamingServer[pb.BackupResponse]
+	ctx  context.Context
+	list []*pb.BackupResponse
+}
+
+func (p *parts) Context() context.Context { return p.ctx }
+func (p *parts) Send(r *pb.BackupResponse) error {
+	p.list = append(p.list, r)
+	return nil
+}
+
+func TestABackupIsWholeAndCanBeRead(t *testing.T) {
+	w := newWorld(t)
+	w.apply(document)
+	for i := range 300 { // more than one part
+		w.do(&state.Audit{Action: "fill", Target: "space", Detail: strings.Repeat(fmt.Sprint(i), 300)})
+	}
+	stream := &parts{ctx: w.as()}
+	w.must(w.server.Backup(nil, stream))
+	var archive []byte
+	for i, p := range stream.list {
+		if len(p.GetData()) > backupPart || (p.GetRegion() != nil) != (i == 0) || (p.GetSha256() != nil) != (i == len(stream.list)-1) {
+			t.Errorf("part %d of %d: %d bytes, region %v, digest %x", i, len(stream.list), len(p.GetData()), p.GetRegion(), p.GetSha256())
+		}
+		archive = append(archive, p.GetData()...)
+	}
+	sum := sha256.Sum256(archive)
+	if len(stream.list) < 2 || !bytes.Equal(sum[:], stream.list[len(stream.list)-1].GetSha256()) {
+		t.Errorf("expected several parts and their digest, found %d", len(stream.list))
+	}
+	manifest, read, err := state.ReadBackup(bytes.NewReader(archive))
+	w.must(err)
+	audit := read.Audit(1)
+	if manifest.Region != "us-west" || len(audit) != 1 || !strings.HasPrefix(audit[0].Detail, "backup: ") {
+		t.Errorf("expected the backup to hold its own line of the trail, found %v", audit)
+	}
+}
+
+func TestResolveExplainsAndSuggests(t *testing.T) {
+	w := newWorld(t)
+	w.apply(document)
+	for _, c := range []struct {
+		request *pb.ResolveRequest
+		from    string
+		first   string
+	}{
+		{&pb.ResolveRequest{}, "us-west/a", "10.1.0.1"},
+		{&pb.ResolveRequest{From: "us-west/b"}, "us-west/b", "10.1.0.2"},
+		{&pb.ResolveRequest{From: "eu-central/a"}, "eu-central/a", "10.2.0.1"},
+		{&pb.ResolveRequest{ClientAddress: "10.2.9.9"}, "eu-central/b", "10.2.0.1"},
+		{&pb.ResolveRequest{ClientAddress: "192.0.2.1"}, "us-west/a", "10.1.0.1"},
+	} {
+		c.request.Service = "shop/checkout"
+		r, err := w.server.Resolve(w.as(), c.request)
+		w.must(err)
+		if r.GetFrom() != c.from || len(r.GetDnsAnswers()) == 0 || r.GetDnsAnswers()[0] != c.first || len(r.GetExplanation()) == 0 {
+			t.Errorf("%v: expected %s from %s, found %v", c.request, c.first, c.from, r)
+		}
+	}
+	for _, c := range []struct {
+		request *pb.ResolveRequest
+		code    codes.Code
+		hint    string
+	}{
+		{&pb.ResolveRequest{Service: "shop/chekout"}, codes.NotFound, "did you mean shop/checkout?"},
+		{&pb.ResolveRequest{Service: "checkout"}, codes.InvalidArgument, "NAMESPACE/NAME"},
+		{&pb.ResolveRequest{Service: "shop/checkout", From: "us-wst"}, codes.NotFound, "did you mean us-west?"},
+		{&pb.ResolveRequest{Service: "shop/checkout", ClientAddress: "here"}, codes.InvalidArgument, "IP address"},
+		{&pb.ResolveRequest{Service: "shop/checkout", From: "us-west", ClientAddress: "10.0.0.1"}, codes.InvalidArgument, "both"},
+	} {
+		_, err := w.server.Resolve(w.as(), c.request)
+		if err == nil || !strings.Contains(err.Error(), c.hint) {
+			t.Errorf("%v: expected %q, found %v", c.request, c.hint, err)
+		}
+	}
+}
+
+func TestServicesAndEndpointsAreListed(t *testing.T) {
+	w := newWorld(t)
+	w.apply(document)
+	list, err := w.server.Services(w.as(), &pb.ServicesRequest{Namespace: "shop", Region: "eu-central"})
+	w.must(err)
+	if len(list.GetServices()) != 1 || list.GetServices()[0].GetHealthy() != 4 || len(list.GetServices()[0].GetBackends()) != 2 {
+		t.Errorf("unexpected services: %v", list)
+	}
+	if none, err := w.server.Services(w.as(), &pb.ServicesRequest{Namespace: "none"}); err != nil || len(none.GetServices()) != 0 {
+		t.Errorf("expected none, found %v and %v", none, err)
+	}
+	change := catalog.HealthChange{Service: catalog.ServiceName{Namespace: "shop", Name: "checkout"}, Endpoint: "10.2.0.2", Health: catalog.Unhealthy, Version: catalog.HealthVersion{Epoch: 1, Term: 1, Seq: 1}}
+	w.server.Catalog.ApplyHealth(catalog.HealthDelta{Cluster: "eu-1", Changes: []catalog.HealthChange{change}}, time.Now())
+	r, err := w.server.Endpoints(w.as(), &pb.EndpointsRequest{Service: "shop/checkout"})
+	w.must(err)
+	var lines []string
+	for _, e := range r.GetEndpoints() {
+		lines = append(lines, fmt.Sprintf("%s %s %s %s %d", e.GetRegion(), e.GetAddress(), e.GetHealth(), e.GetHealthFrom(), e.GetPorts()["http"]))
+	}
+	want := []string{"eu-central 10.2.0.1 healthy source 80", "eu-central 10.2.0.2 unhealthy gossip 80", "us-west 10.1.0.1 healthy source 80", "us-west 10.1.0.2 healthy source 80"}
+	if !slices.Equal(lines, want) {
+		t.Errorf("expected %q, found %q", want, lines)
+	}
+}
+
+func TestVersionSaysWhatTheRegionRunsAt(t *testing.T) {
+	v, err := newWorld(t).server.Version(t.Context(), nil)
+	if err != nil || v.GetProtocol() != 1 || v.GetMaxProtocol() < 1 || v.GetGoVersion() == "" {
+		t.Errorf("unexpected version %v, %v", v, err)
+	}
+}
