@@ -1,0 +1,223 @@
+package fleet
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Replica is one agent of a fleet, and where it is. The address fields are
+// host:port. Set them before the replica joins.
+type Replica struct {
+	Region, Cluster, Zone, Name   string
+	Dir                           string // its data directory
+	Peer, Gossip, DNS, HTTP, Sock string
+
+	fleet   *Fleet
+	process *process
+}
+
+// String returns "region/name".
+func (r *Replica) String() string { return r.Region + "/" + r.Name }
+
+// Place decides what a replica is and where, and starts nothing. The cluster of
+// region R is named R-1.
+func (f *Fleet) Place(region, name string) *Replica {
+	f.Helper()
+	ip := f.Address()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	dir := filepath.Join(f.Dir, region, fmt.Sprintf("%s.%d", name, len(f.replicas)))
+	r := &Replica{
+		Region: region, Cluster: region + "-1", Zone: string(rune('a' + len(f.replicas)%2)), Name: name, Dir: dir, fleet: f,
+		Peer: ip + ":7443", Gossip: ip + ":7946", DNS: ip + ":8600", HTTP: ip + ":7480", Sock: filepath.Join(dir, "federator.sock"),
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		f.Fatal(err)
+	}
+	f.replicas = append(f.replicas, r)
+	return r
+}
+
+// Placing are the flags that init and join share.
+func (r *Replica) Placing() []string {
+	return []string{
+		"--region", r.Region, "--cluster", r.Cluster, "--zone", r.Zone, "--name", r.Name, "--data-dir", r.Dir,
+		"--peer-address", r.Peer, "--gossip-address", r.Gossip, "--dns-address", r.DNS,
+	}
+}
+
+// Init founds the trust domain with a first replica in the region, and runs it.
+func (f *Fleet) Init(region string) *Replica {
+	f.Helper()
+	r := f.Place(region, region+"-0")
+	args := append([]string{"init", "--trust-domain", TrustDomain, "--recovery-key-file", filepath.Join(f.Dir, "recovery.key")}, r.Placing()...)
+	f.Run(args...).OK(f)
+	r.Start()
+	r.Ready()
+	return r
+}
+
+// Join lets a new replica join by a token of issuer, and runs it.
+func (f *Fleet) Join(issuer *Replica, region, name string) *Replica {
+	f.Helper()
+	r := f.Place(region, name)
+	r.Join(issuer.Token()).OK(f)
+	r.Start()
+	r.Ready()
+	return r
+}
+
+// Grow makes the regions of the federation complete: the first is founded by
+// init, the others by join, each with so many replicas, named REGION-0 and on.
+func (f *Fleet) Grow(replicas int, regions ...string) {
+	f.Helper()
+	first := f.Init(regions[0])
+	f.together(regions, func(region string) error {
+		issuer := first
+		if region != first.Region {
+			r := f.Place(region, region+"-0")
+			if err := r.enter(first); err != nil {
+				return err
+			}
+			issuer = r
+		}
+		for n := 1; n < replicas; n++ {
+			if err := f.Place(region, fmt.Sprintf("%s-%d", region, n)).enter(issuer); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// together does the same for all regions at once and ends the test if any fails.
+func (f *Fleet) together(regions []string, do func(region string) error) {
+	f.Helper()
+	errs := make([]error, len(regions))
+	var wg sync.WaitGroup
+	for i, region := range regions {
+		wg.Go(func() { errs[i] = do(region) })
+	}
+	wg.Wait()
+	for i, err := range errs {
+		if err != nil {
+			f.Fatalf("region %s: %v", regions[i], err)
+		}
+	}
+}
+
+// enter joins, starts and waits until the replica is ready.
+func (r *Replica) enter(issuer *Replica) error {
+	token := issuer.CLI("token", "create")
+	if token.Code != 0 {
+		return fmt.Errorf("%s: token create: %s", issuer, token.Err)
+	}
+	if joined := r.Join(strings.TrimSpace(token.Out)); joined.Code != 0 {
+		return fmt.Errorf("%s: join: %s", r, joined.Err)
+	}
+	r.Start()
+	return Await(readyWithin, r.ready)
+}
+
+// Token returns a new join token of the replica.
+func (r *Replica) Token() string {
+	r.fleet.Helper()
+	return strings.TrimSpace(r.CLI("token", "create").OK(r.fleet).Out)
+}
+
+// Join runs federator join with a token, or what stands for one.
+func (r *Replica) Join(token string, more ...string) Result {
+	return r.fleet.Run(append(append([]string{"join", token}, r.Placing()...), more...)...)
+}
+
+// Start starts the agent and does not wait for it.
+func (r *Replica) Start(more ...string) {
+	if r.process.running() {
+		r.fleet.Fatalf("%s runs already", r)
+	}
+	args := append([]string{"agent", "--data-dir", r.Dir, "--dns", r.DNS, "--http", r.HTTP, "--socket", r.Sock}, more...)
+	if file := r.fleet.servicesFile(r.Region); file != "" {
+		args = append(args, "--services", file)
+	}
+	p, err := r.fleet.starter.launch(r.logPath(), r.fleet.command(args...))
+	if err != nil {
+		r.fleet.Fatalf("%s: %v", r, err)
+	}
+	r.process = p
+}
+
+// readyWithin bounds how long an agent may take to be ready on a busy machine.
+const readyWithin = 30 * time.Second
+
+// Ready waits until the agent says that it is ready.
+func (r *Replica) Ready() {
+	r.fleet.Helper()
+	r.fleet.Until(readyWithin, r.String()+" to be ready", r.ready)
+}
+
+func (r *Replica) ready() error {
+	if !r.process.running() {
+		return fmt.Errorf("%s is not running; the end of its log:\n%s", r, r.Log(5))
+	}
+	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := client.Get("http://" + r.HTTP + "/readyz")
+	if err != nil {
+		return err
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("/readyz says %s", answer.Status)
+	}
+	return nil
+}
+
+// Running reports whether the agent runs.
+func (r *Replica) Running() bool { return r.process.running() }
+
+// PID is the process id of the agent that was started last.
+func (r *Replica) PID() int { return r.process.cmd.Process.Pid }
+
+// Kill ends the agent as a crash does.
+func (r *Replica) Kill() { r.process.kill() }
+
+// Stop ends the agent as a service manager does; the test fails if it has to be
+// killed after all.
+func (r *Replica) Stop() {
+	r.fleet.Helper()
+	if !r.process.end(syscall.SIGTERM, 10*time.Second) {
+		r.fleet.Errorf("%s did not end within 10s of SIGTERM", r)
+	}
+}
+
+// Ended waits until the agent ends by itself and returns its exit code and what
+// it wrote since it was started.
+func (r *Replica) Ended(within time.Duration) (code int, log string) {
+	r.fleet.Helper()
+	select {
+	case <-r.process.gone:
+	case <-time.After(within):
+		r.fleet.Fatalf("expected %s to end by itself within %v", r, within)
+	}
+	return r.process.cmd.ProcessState.ExitCode(), r.Log(0)
+}
+
+func (r *Replica) logPath() string { return r.Dir + ".log" }
+
+// Log returns the last lines of the agent's log, or all of it for 0.
+func (r *Replica) Log(lines int) string {
+	b, err := os.ReadFile(r.logPath())
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
+	if lines > 0 {
+		all = all[max(0, len(all)-lines):]
+	}
+	return strings.Join(all, "\n")
+}

@@ -1,0 +1,48 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/federator/federator/test/e2e/fleet"
+)
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+// run builds the binary once and tells the tests where it is.
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "federator-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary, err := fleet.Binary("../..", dir)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if err := os.Setenv(fleet.BinaryVariable, binary); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// newFleet returns a fleet of the binary under test, whose test runs beside the
+// others.
+func newFleet(t *testing.T) *fleet.Fleet {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts many processes; run without -short")
+	}
+	t.Parallel()
+	return quickFleet(t)
+}
+
+// quickFleet is newFleet for the tests that run with -short, too.
+func quickFleet(t *testing.T) *fleet.Fleet {
+	t.Helper()
+	return fleet.New(t, os.Getenv(fleet.BinaryVariable))
+}
