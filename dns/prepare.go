@@ -221,7 +221,9 @@ func (o *outcome) addShare(at *place, weight uint32, sum *uint64) {
 	}
 	*sum += uint64(weight)
 	o.shares = append(o.shares, share{place: at, end: min(*sum<<32/locality.Unit, 1<<32)})
-	o.upTo = max(1, min(o.upTo, n*locality.Unit/int(weight)))
+	// Shares are rounded to the millionth: two of three endpoints weigh 666667.
+	slack := int(weight) / 100
+	o.upTo = max(1, min(o.upTo, (n*locality.Unit+slack)/int(weight)))
 }
 
 // finish makes the last share end at the end of the line.

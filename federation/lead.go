@@ -107,8 +107,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 func (r *Replica) voterHooks() state.VoterHooks {
 	return state.VoterHooks{
-		Alive: func(c catalog.Replica) bool { return r.gossip.Alive(c.Name) },
-		Prove: r.proveUnsealed,
+		Alive:   func(c catalog.Replica) bool { return r.gossip.Alive(c.Name) },
+		Applied: r.appliedBy,
+		Prove:   r.proveUnsealed,
 		Warn: func(list []string) {
 			r.mu.Lock()
 			defer r.mu.Unlock()

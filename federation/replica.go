@@ -64,6 +64,7 @@ type Replica struct {
 	halted   error
 	refused  []state.RefusedObject
 	warnings []string
+	applied  map[string]progress // of the siblings, by name
 	// candidates are the recipients of replicas that are about to become voters.
 	candidates map[string]time.Time
 	changed    chan struct{} // tells the importer that the directory changed
@@ -159,9 +160,9 @@ func (r *Replica) openCatalog() (err error) {
 // openRaft starts the region's Raft, which other replicas reach by their records.
 func (r *Replica) openRaft() (err error) {
 	self := r.card.Replica
-	r.node, err = state.Open(state.Options{
+	node, err := state.Open(state.Options{
 		Dir: r.dir.raft(), RaftID: self.RaftID(),
-		Stream: raftStream{Listener: r.port.Listener(port.Raft), dialer: r.peers.dialer,
+		Stream: raftStream{Listener: members{r.port.Listener(port.Raft), r.raftNode}, dialer: r.peers.dialer,
 			only: identity.AllowRegion(r.card.TrustDomain, self.Region)},
 		AddressOf: r.addressOf, Logger: r.log, Registerer: r.metrics,
 		SnapshotThreshold: r.cfg.Raft.SnapshotThreshold,
@@ -175,8 +176,18 @@ func (r *Replica) openRaft() (err error) {
 	if err != nil {
 		return err
 	}
+	r.mu.Lock()
+	r.node = node
+	r.mu.Unlock()
 	r.proposer = &proposer{node: r.node, peers: r.peers, siblings: r.siblings}
 	return r.checkRegion()
+}
+
+// raftNode returns the node, nil until it is open.
+func (r *Replica) raftNode() *state.Node {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.node
 }
 
 // checkRegion refuses a Raft log of another region than the card names.

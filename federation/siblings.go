@@ -16,6 +16,7 @@ import (
 	"github.com/federator/federator/identity"
 	"github.com/federator/federator/peering/enroll"
 	"github.com/federator/federator/peering/pb"
+	"github.com/federator/federator/peering/rpc"
 )
 
 // siblingsServer answers the replicas of the own region.
@@ -79,11 +80,13 @@ func (r *Replica) signEnrolled(csr []byte) ([][]byte, error) {
 	return nil, enroll.ErrUnknownReplica
 }
 
-// Announce tells a sibling where the region stands.
-func (s *siblingsServer) Announce(_ context.Context, req *pb.AnnounceRequest) (*pb.AnnounceResponse, error) {
+// Announce notes how far a sibling is, and tells it where the region stands.
+func (s *siblingsServer) Announce(ctx context.Context, req *pb.AnnounceRequest) (*pb.AnnounceResponse, error) {
+	id, _ := rpc.PeerID(ctx)
+	s.r.noteApplied(id.Name, req.GetAppliedIndex())
 	stats := s.r.node.Stats()
 	var known bool
-	s.r.node.Read(func(st *state.State) { known = st.Replica(req.GetReplica().GetName()) != nil })
+	s.r.node.Read(func(st *state.State) { known = st.Replica(id.Name) != nil })
 	return &pb.AnnounceResponse{
 		Leader: stats.Leader, Epoch: stats.Version.Epoch, CommitIndex: stats.CommitIndex,
 		Time: timestamppb.Now(), Unknown: !known,

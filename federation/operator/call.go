@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/federation/state"
 	"github.com/federator/federator/peering/rpc"
 )
@@ -36,7 +37,35 @@ func (s *Server) propose(ctx context.Context, cmd state.Command) (state.Result, 
 	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
 	defer cancel()
 	result, err := s.Proposer.Propose(ctx, state.Meta{Actor: s.actor(ctx), From: s.origin(ctx)}, cmd)
-	return result, refused(err)
+	if err != nil {
+		return result, refused(err)
+	}
+	s.settle(ctx)
+	return result, nil
+}
+
+const (
+	// settleWait is how long an answer waits until this replica serves the change.
+	settleWait = 2 * time.Second
+	settlePoll = 5 * time.Millisecond
+)
+
+// settle waits until the catalog has what the region's Raft has, so that whoever
+// changes something here sees it in the next answer from here.
+func (s *Server) settle(ctx context.Context) {
+	var want catalog.Version
+	s.Raft.Read(func(st *state.State) { want = st.Version() })
+	ctx, cancel := context.WithTimeout(ctx, settleWait)
+	defer cancel()
+	tick := time.NewTicker(settlePoll)
+	defer tick.Stop()
+	for s.Catalog.Version(s.Self.Region).Compare(want) < 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // note adds a line to the audit trail for a change that is made elsewhere, or by

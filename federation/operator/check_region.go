@@ -23,15 +23,24 @@ func (v *view) us() string { return "region " + v.self.Region }
 
 // checkRaft reports a halt, and a region that cannot agree on anything.
 func (v *view) checkRaft() []problem {
+	var out []problem
 	for _, err := range v.health {
-		if state.CodeOf(err) == state.ErrHalted.Code {
+		switch state.CodeOf(err) {
+		case state.ErrHalted.Code:
 			return []problem{{severe, "raft-halted", v.me(), "a state machine that runs every command", err.Error(),
 				"run a build that knows the command; nothing is lost, and the others go on", v.started}}
+		case "disk", "needs-epoch", state.ErrNotLeader.Code: // looked at elsewhere
+		default:
+			out = append(out, problem{severity: severe, code: "raft", subject: v.me(), expected: "a Raft that is well", found: err.Error(), action: "see the agent's log"})
 		}
 	}
-	if v.stats.Leader != "" {
-		return v.checkLag()
+	if v.stats.Leader == "" {
+		return append(out, v.leaderless())
 	}
+	return append(out, v.checkLag()...)
+}
+
+func (v *view) leaderless() problem {
 	voters, alive := v.votes()
 	p := problem{severity: severe, code: "no-leader", subject: v.us(), expected: "a leader",
 		found:  fmt.Sprintf("none; %d of %d voters answer", alive, voters),
@@ -40,7 +49,7 @@ func (v *view) checkRaft() []problem {
 		p.code, p.expected = "quorum-lost", fmt.Sprintf("%d of %d voters", quorum(voters), voters)
 		p.action = "start the dead voters again; if they are lost for good, stop the survivors and run federator region recover on the one with the newest state. Lookups go on meanwhile, changes wait"
 	}
-	return []problem{p}
+	return p
 }
 
 // lagging is how many entries a replica may be behind without being named.

@@ -46,20 +46,24 @@ func (v *view) checkServices() []problem {
 
 func (v *view) checkEndpoints(s *catalog.Service) []problem {
 	var out []problem
-	total, serving := 0, 0
+	counts := map[catalog.Health]int{}
+	total := 0
 	for _, b := range s.Backends {
 		total += len(b.Health)
 		for _, h := range b.Health {
-			if answers(h) {
-				serving++
-			}
+			counts[h]++
 		}
 		if len(b.Health) == 0 {
 			out = append(out, problem{severity: warning, code: "no-endpoints", subject: "service " + s.Name.String() + " in cluster " + b.Set.Cluster,
 				expected: "at least one endpoint", found: "it is exported without any", action: "give it endpoints, or do not export it there"})
 		}
 	}
-	if total > 0 && serving == 0 {
+	switch {
+	case total == 0 || counts[catalog.Healthy]+counts[catalog.Degraded] > 0:
+	case counts[catalog.Unknown] == total:
+		out = append(out, problem{severity: warning, code: "health-unknown", subject: "service " + s.Name.String(), expected: "checked endpoints",
+			found: fmt.Sprintf("none of %d was decided on yet", total), action: "wait for a few intervals of its check; if it stays, does a replica of its cluster run?"})
+	default:
 		out = append(out, problem{severity: severe, code: "no-healthy-endpoint", subject: "service " + s.Name.String(), expected: "a healthy endpoint somewhere",
 			found:  fmt.Sprintf("none of %d; clients are sent to all of them (panic), unless the policy turns that off", total),
 			action: "look at the service, and at its health check: federator endpoints " + s.Name.String()})

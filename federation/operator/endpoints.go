@@ -20,23 +20,52 @@ func (s *Server) Endpoints(_ context.Context, r *pb.EndpointsRequest) (*pb.Endpo
 		return nil, missing("region", r.GetRegion(), known)
 	}
 	out := &pb.EndpointsResponse{Service: service.Name.String()}
+	var said *testimony
 	for _, b := range service.Backends {
 		if r.GetRegion() != "" && b.Region != r.GetRegion() {
 			continue
 		}
-		w := s.witnesses(b)
-		order := make([]int, len(b.Set.Endpoints))
-		for i := range order {
-			order[i] = i
+		if said == nil || said.region != b.Region { // backends are ordered by region
+			said = s.testimony(b.Region, service.Name)
 		}
-		slices.SortFunc(order, func(i, j int) int {
-			return strings.Compare(b.Set.Endpoints[i].ID, b.Set.Endpoints[j].ID)
-		})
-		for _, i := range order {
+		w := s.witnesses(said, b)
+		for _, i := range byID(b.Set.Endpoints) {
 			out.Endpoints = append(out.Endpoints, w.endpoint(b, i))
 		}
 	}
 	return out, nil
+}
+
+// byID returns the indices of the endpoints in the order of their ids.
+func byID(endpoints []catalog.Endpoint) []int {
+	order := make([]int, len(endpoints))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(i, j int) int { return strings.Compare(endpoints[i].ID, endpoints[j].ID) })
+	return order
+}
+
+// testimony is what a region says of the health of a service, by cluster.
+type testimony struct {
+	region string
+	tables map[string]map[string]catalog.Health
+	stale  map[string]time.Time // since when the source is not read
+}
+
+func (s *Server) testimony(region string, service catalog.ServiceName) *testimony {
+	t := &testimony{region: region, tables: map[string]map[string]catalog.Health{}, stale: map[string]time.Time{}}
+	s.Catalog.Records(region, catalog.RecordHealth, func(rec *catalog.Record) bool {
+		if rec.Health.Service == service {
+			t.tables[rec.Health.Cluster] = rec.Health.Health
+		}
+		return true
+	})
+	s.Catalog.Records(region, catalog.RecordCluster, func(rec *catalog.Record) bool {
+		t.stale[rec.Cluster.Name] = rec.Cluster.StaleSince
+		return true
+	})
+	return t
 }
 
 // witnesses is what is said of the health of one cluster's part of a service,
@@ -49,22 +78,11 @@ type witnesses struct {
 	silent bool                      // the region's endpoints are probed from here
 }
 
-func (s *Server) witnesses(b catalog.Backend) witnesses {
-	w := witnesses{gossip: map[string]catalog.Health{}, since: s.ReachSince(b.Region)}
-	s.Catalog.Records(b.Region, catalog.RecordHealth, func(rec *catalog.Record) bool {
-		if rec.Health.SetKey == b.Set.SetKey {
-			w.table = rec.Health.Health
-			return false
-		}
-		return true
-	})
-	s.Catalog.Records(b.Region, catalog.RecordCluster, func(rec *catalog.Record) bool {
-		if rec.Cluster.Name == b.Set.Cluster {
-			w.stale = rec.Cluster.StaleSince
-			return false
-		}
-		return true
-	})
+func (s *Server) witnesses(t *testimony, b catalog.Backend) witnesses {
+	w := witnesses{
+		table: t.tables[b.Set.Cluster], gossip: map[string]catalog.Health{},
+		since: s.ReachSince(b.Region), stale: t.stale[b.Set.Cluster],
+	}
 	for _, ch := range s.Catalog.PendingHealth(b.Set.Cluster) {
 		if ch.Service == b.Set.Service {
 			w.gossip[ch.Endpoint] = ch.Health

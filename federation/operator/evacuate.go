@@ -2,7 +2,6 @@ package operator
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -75,11 +74,11 @@ func withEvacuation(c *catalog.Conditions, e catalog.Evacuation) *catalog.Condit
 func (v *view) evacuations() []*pb.EvacuationInfo {
 	var out []*pb.EvacuationInfo
 	for _, o := range living(v.objects, catalog.KindEvacuation) {
-		var e catalog.Evacuation
-		if json.Unmarshal(o.Spec, &e) != nil || !v.now.Before(e.Until()) {
-			continue
+		// The catalog decides whether it still counts: a clock that is ahead prolongs
+		// nothing.
+		if e, ok := v.cond.Evacuations[o.Name]; ok {
+			out = append(out, v.evacuation(e, o))
 		}
-		out = append(out, v.evacuation(e, o))
 	}
 	return out
 }
@@ -87,7 +86,6 @@ func (v *view) evacuations() []*pb.EvacuationInfo {
 func (v *view) evacuation(e catalog.Evacuation, o *catalog.Object) *pb.EvacuationInfo {
 	return &pb.EvacuationInfo{
 		Region: e.Region, Started: timestamppb.New(e.Started), Duration: lasting(time.Duration(e.Duration)), Until: timestamppb.New(e.Until()),
-		// A clock that is ahead prolongs nothing.
 		Remaining: lasting(min(e.Until().Sub(v.now), time.Duration(e.Duration))),
 		Reason:    e.Reason, Meta: metaOf(o), Ignored: v.ignored(e.Region),
 	}

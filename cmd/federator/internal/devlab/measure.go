@@ -119,13 +119,13 @@ func (s *Story) unharmed(t time.Time, what string) {
 
 // everywhere waits until the answers of every replica for a name are as they
 // must be, and returns how long after start the last of them was.
-func (s *Story) everywhere(ctx context.Context, start time.Time, name string, right func([]string) bool) (time.Duration, error) {
+func (s *Story) everywhere(ctx context.Context, start time.Time, name string, right func(*Replica, []string) bool) (time.Duration, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("%v have passed", patience))
 	defer cancel()
 	for _, r := range s.Replicas {
 		err := s.await(ctx, r.Name+" to answer "+name+" otherwise", func() error {
 			addresses, err := ask(ctx, r.DNS, name)
-			if err == nil && !right(addresses) {
+			if err == nil && !right(r, addresses) {
 				err = fmt.Errorf("it answers %v", addresses)
 			}
 			return err

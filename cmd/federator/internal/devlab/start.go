@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -190,9 +191,10 @@ func (l *Lab) settled(ctx context.Context) error {
 		}
 		for _, s := range sites() {
 			name := "checkout.shop.svc." + s.region + ".region." + l.Zone + "."
+			want := len(l.nearest(r, s.region))
 			err := l.await(ctx, r.Name+" to answer "+name, func() error {
 				addresses, err := ask(ctx, r.DNS, name)
-				if want := len(l.at(s.region, "shop/checkout")); err == nil && len(addresses) != want {
+				if err == nil && len(addresses) != want {
 					err = fmt.Errorf("expected %d addresses, found %d", want, len(addresses))
 				}
 				return err
@@ -203,6 +205,14 @@ func (l *Lab) settled(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// nearest are the endpoints of shop/checkout in a region that a replica prefers
+// while all are well: in its own region those of its own zone.
+func (l *Lab) nearest(r *Replica, region string) []*Endpoint {
+	return slices.DeleteFunc(l.at(region, "shop/checkout"), func(e *Endpoint) bool {
+		return r.Region == region && e.Zone != r.zone
+	})
 }
 
 // await tries until it succeeds, ctx ends, or a process that is waited for ended.

@@ -1,0 +1,115 @@
+package federation
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/federation/state"
+	"github.com/federator/federator/peering/pb"
+	"github.com/federator/federator/peering/port"
+)
+
+const (
+	// announceEvery is how often a replica tells the leader how far it is.
+	announceEvery = 300 * time.Millisecond
+	// announceValid is how long its word counts.
+	announceValid = 3 * time.Second
+)
+
+// progress is how far a sibling said it has applied the log, and when.
+type progress struct {
+	index uint64
+	at    time.Time
+}
+
+// announce tells the leader how far this replica is, as long as it runs.
+func (r *Replica) announce(ctx context.Context) error {
+	unknown := false
+	for sleep(ctx, announceEvery) {
+		leader, ok := r.node.Leader()
+		if !ok || leader == r.card.Replica.RaftID() {
+			continue
+		}
+		for _, s := range r.siblings() {
+			if s.RaftID() != leader {
+				continue
+			}
+			was := unknown
+			unknown = r.announceTo(ctx, s, was)
+			if unknown && !was {
+				r.log.Error("the region no longer knows this replica; to bring it back, empty its data directory and join with a new token", "peer", s.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// announceTo makes one announcement, and reports whether the leader does not know
+// this replica; last is what it was before, should the leader not answer.
+func (r *Replica) announceTo(ctx context.Context, leader catalog.Replica, last bool) bool {
+	c, err := r.peers.client(leader)
+	if err != nil {
+		return last
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	answer, err := pb.NewSiblingsClient(c).Announce(ctx, &pb.AnnounceRequest{AppliedIndex: r.node.Stats().Applied})
+	if err != nil {
+		return last
+	}
+	return answer.GetUnknown()
+}
+
+func (r *Replica) noteApplied(name string, index uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.applied == nil {
+		r.applied = map[string]progress{}
+	}
+	r.applied[name] = progress{index, time.Now()}
+}
+
+// appliedBy is what a sibling last announced, for the rule of who may vote.
+func (r *Replica) appliedBy(s catalog.Replica) (uint64, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p, ok := r.applied[s.Name]
+	return p.index, ok && time.Since(p.at) < announceValid
+}
+
+// members is the listener of fed-raft. While this replica leads it admits only
+// servers that are registered: a replica that was removed, or left behind by a
+// recovery, could otherwise depose it with a higher term. A follower cannot judge,
+// because it may not have heard yet of the replica that leads it.
+type members struct {
+	net.Listener
+	node func() *state.Node
+}
+
+// Accept implements net.Listener.
+func (m members) Accept() (net.Conn, error) {
+	for {
+		c, err := m.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if m.admits(c) {
+			return c, nil
+		}
+		_ = c.Close()
+	}
+}
+
+func (m members) admits(c net.Conn) bool {
+	conn, ok := c.(*port.Conn)
+	node := m.node()
+	if !ok || node == nil || !node.IsLeader() {
+		return true
+	}
+	peer, _ := conn.Peer()
+	registered := false
+	node.Read(func(s *state.State) { registered = s.Replica(peer.Name) != nil })
+	return registered
+}
