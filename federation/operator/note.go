@@ -16,6 +16,8 @@ func (v *view) note(r *regionView) string {
 		return v.ownNote()
 	case r.version == (catalog.Version{}):
 		return "nothing is known of its services yet"
+	case v.cond.Isolated:
+		return "cut off from here; serving the last known state"
 	case r.reach == catalog.Reachable:
 		return v.linkNote(r)
 	}
