@@ -46,7 +46,7 @@ func (s *Server) Leave(ctx context.Context, r *pb.LeaveRequest) (*pb.LeaveRespon
 		reason = "compromised"
 	}
 	if _, err := s.propose(ctx, &state.RemoveReplica{Name: leaver.Name, DiskID: leaver.DiskID, Reason: reason}); err != nil {
-		return nil, fmt.Errorf("replica %s is still a member: %w", name, err)
+		return nil, err
 	}
 	out := &pb.LeaveResponse{Voters: s.awaitGone(ctx, leaver.RaftID()), Warnings: warnings}
 	if slices.Contains(out.GetVoters(), name) && len(out.GetVoters()) > 1 {

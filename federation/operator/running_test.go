@@ -143,6 +143,25 @@ func TestABackupIsWholeAndCanBeRead(t *testing.T) {
 	}
 }
 
+func TestAUsedTokenNamesWhoUsedIt(t *testing.T) {
+	replica := replicaOf("us-west", "b", "west-1")
+	for want, r := range map[string]*state.Redemption{
+		"us-west/b":        {Replica: &replica, From: "10.0.0.1:5"},
+		"eu-central/e1":    {Result: []byte(`{"region":"eu-central","name":"e1"}`), From: "10.0.0.1:5"},
+		"from 10.0.0.1:5":  {From: "10.0.0.1:5"},
+		"from 10.0.0.1:55": {Result: []byte(`[]`), From: "10.0.0.1:55"},
+	} {
+		r.At = time.Unix(9, 0)
+		got := tokenInfo(state.Token{Purpose: "join", Redeemed: r}, time.Now())
+		if got.GetUsedBy() != want || got.GetState() != "used" || got.GetUsed() == nil {
+			t.Errorf("expected %s, found %v", want, got)
+		}
+	}
+	if got := tokenInfo(state.Token{Purpose: "other", Expires: time.Unix(9, 0)}, time.Now()); got.GetState() != "expired" || got.GetDescription() != "other" {
+		t.Errorf("unexpected token: %v", got)
+	}
+}
+
 func TestVersionSaysWhatTheRegionRunsAt(t *testing.T) {
 	v, err := newWorld(t).server.Version(t.Context(), nil)
 	if err != nil || v.GetProtocol() != 1 || v.GetMaxProtocol() < 1 || v.GetGoVersion() == "" {

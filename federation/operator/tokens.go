@@ -3,6 +3,7 @@ package operator
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -147,11 +148,22 @@ func tokenInfo(t state.Token, now time.Time) *pb.TokenInfo {
 	return out
 }
 
-// usedBy names the replica that a redemption admitted here, or, if it went to
-// another region, what the redemption itself says.
+// usedBy names the replica that a redemption let in, or at least where it came
+// from.
 func usedBy(r *state.Redemption) string {
-	if r.Replica != nil {
+	var elsewhere Redeemer
+	switch {
+	case r.Replica != nil:
 		return r.Replica.Region + "/" + r.Replica.Name
+	case json.Unmarshal(r.Result, &elsewhere) == nil && elsewhere.Name != "":
+		return elsewhere.Region + "/" + elsewhere.Name
 	}
-	return strings.TrimSpace(r.By)
+	return strings.TrimSpace("from " + r.From)
+}
+
+// Redeemer is who used a token. As the Result of a [state.RedeemToken] it names
+// a replica of another region, which the state does not record otherwise.
+type Redeemer struct {
+	Region string `json:"region"`
+	Name   string `json:"name"`
 }
