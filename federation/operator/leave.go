@@ -48,7 +48,10 @@ func (s *Server) Leave(ctx context.Context, r *pb.LeaveRequest) (*pb.LeaveRespon
 	if _, err := s.propose(ctx, &state.RemoveReplica{Name: leaver.Name, DiskID: leaver.DiskID, Reason: reason}); err != nil {
 		return nil, err
 	}
-	out := &pb.LeaveResponse{Voters: s.awaitGone(ctx, leaver.RaftID()), Warnings: warnings}
+	out := &pb.LeaveResponse{Warnings: warnings}
+	if len(siblings) > 1 { // else nobody is left to take it out
+		out.Voters = s.awaitGone(ctx, leaver.RaftID())
+	}
 	if slices.Contains(out.GetVoters(), name) && len(out.GetVoters()) > 1 {
 		out.Warnings = append(out.Warnings, fmt.Sprintf("%s still votes: the leader takes it out as soon as another can take its place", name))
 	}

@@ -47,11 +47,15 @@ func (s *Server) members(stats state.Stats) []memberView {
 	for _, m := range s.Gossip.Members() {
 		seen[m.Region+"/"+m.Name] = m
 	}
+	reach := s.Catalog.Conditions().Reach
 	var out []memberView
 	for _, r := range s.replicas() {
 		m := memberView{Replica: r, Member: seen[r.Region+"/"+r.Name], role: "unknown"}
 		m.self = r.Region == s.Self.Region && r.Name == s.Self.Name
 		m.state = stateOf(m.Member)
+		if m.state == "alive" && reach[r.Region] != catalog.Reachable {
+			m.state = "suspect" // the verdict on a region is quicker than single echoes
+		}
 		if r.Region == s.Self.Region {
 			m.role = roleOf(stats, r.RaftID())
 			m.state = siblingState(m.Member, m.self || s.Gossip.Alive(r.Name))

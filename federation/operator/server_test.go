@@ -90,6 +90,10 @@ func TestMembersJoinRecordsRolesAndEchoes(t *testing.T) {
 	if !slices.Equal(lines, want) {
 		t.Errorf("expected %v, found %v", want, lines)
 	}
+	w.server.Catalog.SetReachability(catalog.Reachability{Regions: map[string]catalog.Reach{"eu-central": catalog.Silent}}, time.Now())
+	if r, err = w.server.Members(w.as(), &pb.MembersRequest{Region: "eu-central"}); err != nil || len(r.GetMembers()) != 1 || r.GetMembers()[0].GetState() != "suspect" {
+		t.Errorf("expected the silence of the region to show before that of its replica, found %v and %v", r, err)
+	}
 	_, err = w.server.Members(w.as(), &pb.MembersRequest{Region: "eu-centrl"})
 	wants(t, err, codes.NotFound, "NOT_FOUND")
 	if !strings.Contains(err.Error(), "did you mean eu-central?") {

@@ -84,15 +84,6 @@ func TestARelayedStreamNamesTheRegionThatRelays(t *testing.T) {
 	}
 }
 
-func TestSilenceIsSeenBeforeTheEchoesOfEachReplicaLapse(t *testing.T) {
-	v := well()
-	r := &regionView{name: "eu-central", reach: catalog.Silent}
-	v.noteMembers(r)
-	if r.alive != 0 || r.replicas != 3 {
-		t.Errorf("expected 0 of 3 alive, found %d of %d", r.alive, r.replicas)
-	}
-}
-
 func TestThePartInRaftIsAWord(t *testing.T) {
 	for want, spoil := range map[string]func(*view){
 		"follower":  func(v *view) { v.stats.State = "Follower" },

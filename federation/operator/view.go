@@ -198,8 +198,7 @@ func (v *view) noteMembers(r *regionView) {
 			continue
 		}
 		r.replicas++
-		// A verdict of silence is quicker than one replica's memory of echoes.
-		if m.state == "alive" && r.reach == catalog.Reachable {
+		if m.state == "alive" {
 			r.alive++
 		}
 		if m.LastEvidence.After(r.heard) {
