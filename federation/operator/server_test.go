@@ -63,7 +63,6 @@ func TestStatusTellsOfEveryRegion(t *testing.T) {
 func TestCheckOfAHealthyWorldFindsOnlyThatTheRegionHasOneReplica(t *testing.T) {
 	w := newWorld(t)
 	w.apply(document)
-	// The lease of the cluster is the leader's to grant.
 	w.do(&state.GrantLease{Cluster: "west-1", Owner: "a"})
 	r, err := w.server.Check(w.as(), nil)
 	w.must(err)
