@@ -2,7 +2,6 @@ package federation
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -96,7 +95,7 @@ func (r *Replica) registerRegion(ctx context.Context, meta state.Meta, founder c
 		}
 	}
 	// The founder's certificates count only once the list names their signer.
-	if err := r.publishTrust(ctx); err != nil && !errors.Is(err, state.ErrConflict) {
+	if err := r.publishTrustNow(ctx); err != nil {
 		return nil, err
 	}
 	record = r.regionRecord(region)
@@ -248,7 +247,7 @@ func (r *Replica) removeHere(ctx context.Context, region string, meta state.Meta
 	}
 	record := r.regionRecord(region)
 	if r.holdsRoot() {
-		if err := r.publishTrust(ctx); err != nil && !errors.Is(err, state.ErrConflict) {
+		if err := r.publishTrustNow(ctx); err != nil {
 			return record, err
 		}
 	}

@@ -24,6 +24,9 @@ const (
 	// maxPending is how many pending changes gossip carries; above it readers are
 	// told to wait for the stream.
 	maxPending = 500
+	// takeoverAfter is how long a region must be without a leader, and the owner of
+	// the health silent, before another replica speaks for it.
+	takeoverAfter = 2 * time.Second
 	// deskTick is how often ownership is looked at.
 	deskTick = 200 * time.Millisecond
 )
@@ -51,6 +54,9 @@ type desk struct {
 	deskConfig
 	prober *probe.Prober
 	wake   chan struct{}
+	// due is the takeover that may have to happen, and since when.
+	due      ownership
+	dueSince time.Time
 
 	mu      sync.Mutex
 	owned   ownership
@@ -140,6 +146,9 @@ func (d *desk) take(u source.Update) {
 func (d *desk) claim() bool {
 	cluster, replicas := d.lease()
 	now := owns(cluster, replicas, d.alive, d.haveLeader())
+	if !d.steady(now, cluster) {
+		return false
+	}
 	epoch := d.catalog.Version(d.self.Region).Epoch
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -152,6 +161,16 @@ func (d *desk) claim() bool {
 		d.log.Info("this replica speaks for the health of its cluster now", "cluster", d.self.Cluster, "term", now.term)
 	}
 	return true
+}
+
+// steady reports whether a takeover without a leader has been due for a while: a
+// busy machine loses sight of its siblings for a moment. A lease counts at once.
+func (d *desk) steady(now ownership, lease catalog.Cluster) bool {
+	agreed := now.term == lease.HealthTerm
+	if agreed || now != d.due {
+		d.due, d.dueSince = now, time.Now()
+	}
+	return agreed || time.Since(d.dueSince) >= takeoverAfter
 }
 
 // lease returns the cluster's record and the region's replicas.

@@ -204,6 +204,17 @@ func (r *Replica) publishTrust(ctx context.Context) error {
 	return err
 }
 
+// publishTrustNow publishes until the list says what the registry calls for: the
+// leader's own duty may publish at the same moment, and from an older registry.
+func (r *Replica) publishTrustNow(ctx context.Context) error {
+	for {
+		err := r.publishTrust(ctx)
+		if !errors.Is(err, state.ErrConflict) || !sleep(ctx, 10*time.Millisecond) {
+			return err
+		}
+	}
+}
+
 // renewEpoch asks for a new epoch after the region was recovered or restored.
 func (r *Replica) renewEpoch(ctx context.Context) error {
 	var about state.About

@@ -61,7 +61,7 @@ func (r *Replica) openImports() (err error) {
 		Region: self.Region, Sink: r.tee, Dial: r.peers.dial,
 		Epoch:     func() uint64 { return r.catalog.Version(self.Region).Epoch },
 		Directory: r.imports, Changed: r.changed, Removed: r.removed,
-		Logger: r.log, Registerer: r.metrics,
+		Logger: r.log.WithGroup("link"), Registerer: r.metrics,
 	})
 	return err
 }
@@ -149,7 +149,7 @@ func (r *Replica) openServers() (err error) {
 	pb.RegisterSiblingsServer(r.servers.Main, &siblingsServer{r: r})
 	pb.RegisterFederationServer(r.servers.Main, &federationServer{r: r})
 	pb.RegisterOperatorServer(r.servers.Main, r.operatorServer())
-	pb.RegisterEnrollmentServer(r.servers.Enroll, enroll.NewServer(admissions{r}, time.Now, r.log))
+	pb.RegisterEnrollmentServer(r.servers.Enroll, enroll.NewServer(admissions{r}, time.Now, r.log.WithGroup("join")))
 	return nil
 }
 

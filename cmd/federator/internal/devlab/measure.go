@@ -186,5 +186,16 @@ func (s *Story) healed(ctx context.Context) error {
 	for _, r := range s.Replicas {
 		s.expect(r.Name, true)
 	}
+	// An answer may come from the last known state; the verdict must be gone too.
+	for _, site := range sites() {
+		if site.region == victim {
+			continue
+		}
+		for _, r := range s.in(site.region) {
+			if _, err := s.freshAt(ctx, r, time.Now()); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
