@@ -3,6 +3,7 @@ package federation
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -87,6 +88,9 @@ func (a admissions) Check(ctx context.Context, j enroll.Admission) error {
 	if err != nil {
 		return fmt.Errorf("%w: region %s has to decide and did not answer: %w", enroll.ErrUnavailable, decides, err)
 	}
+	if answer.GetCode() == "" {
+		return nil
+	}
 	return enroll.FromCode(answer.GetCode(), answer.GetMessage())
 }
 
@@ -163,6 +167,12 @@ func (a admissions) Redeem(ctx context.Context, j enroll.Admission) error {
 			return enrollError(err)
 		}
 		cmd.Admit = &state.AdmitReplica{Replica: j.Replica}
+	} else {
+		by, err := json.Marshal(operator.Redeemer{Region: j.Replica.Region, Name: j.Replica.Name})
+		if err != nil {
+			return err
+		}
+		cmd.Result = by
 	}
 	_, err := a.r.proposer.Propose(ctx, joinMeta(j), cmd)
 	return enrollError(err)

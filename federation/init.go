@@ -48,6 +48,8 @@ type InitResult struct {
 	// RecoveryKey opens the root of the trust domain when its region is lost. It is
 	// shown once and kept nowhere.
 	RecoveryKey string
+	// RecoveryRecipient is its public half, for federator backup --recipient.
+	RecoveryRecipient string
 	// RootPin is the SHA-256 of the root's key, which tokens pin.
 	RootPin string
 }
@@ -55,9 +57,11 @@ type InitResult struct {
 // founding is what the first start of a region's first replica writes into its
 // Raft.
 type founding struct {
-	Found   state.Found       `json:"found"`
-	Secrets *state.PutSecrets `json:"secrets"`
-	Trust   *state.PutTrust   `json:"trust,omitempty"`
+	Found state.Found `json:"found"`
+	// Restored: the region exists already; only its secrets are written anew.
+	Restored bool              `json:"restored,omitempty"`
+	Secrets  *state.PutSecrets `json:"secrets"`
+	Trust    *state.PutTrust   `json:"trust,omitempty"`
 }
 
 // Init makes a trust domain and its first region, with this replica as its first.
@@ -112,14 +116,14 @@ func Init(o InitOptions) (InitResult, error) {
 		Secrets: secrets,
 		Trust:   &state.PutTrust{List: list},
 	}
-	if err := keys.certify(dir, ca, replica, now()); err != nil {
+	if err := keys.certify(ca, replica, now()); err != nil {
 		return InitResult{}, err
 	}
 	card := Card{Format: cardFormat, TrustDomain: o.TrustDomain, Authority: replica.Region, Replica: replica}
 	if err := dir.settle(card, &f, list, []byte(nil)); err != nil {
 		return InitResult{}, err
 	}
-	return InitResult{Replica: replica, RecoveryKey: recovery.Secret(), RootPin: root.KeyID().String()}, nil
+	return InitResult{Replica: replica, RecoveryKey: recovery.Secret(), RecoveryRecipient: recovery.Recipient(), RootPin: root.KeyID().String()}, nil
 }
 
 // firstSecrets seals the authorities and a new gossip key for the first replica.
@@ -285,7 +289,7 @@ func (d dataDir) diskID() (string, error) {
 }
 
 // certify signs the replica's own first certificate with the region's authority.
-func (k ownKeys) certify(dir dataDir, ca *identity.Intermediate, r catalog.Replica, now time.Time) error {
+func (k ownKeys) certify(ca *identity.Intermediate, r catalog.Replica, now time.Time) error {
 	names, ips := sanOf(r)
 	chain, err := ca.SignReplica(identity.ReplicaRequest{Name: r.Name, PublicKey: k.source.Signer().Public(), DNSNames: names, IPs: ips}, now)
 	if err != nil {

@@ -64,7 +64,7 @@ func Join(ctx context.Context, o JoinOptions) (JoinResult, error) {
 	if err != nil {
 		return JoinResult{}, err
 	}
-	f, err := admittedAs(admitted, replica, keys, caKey, dir, o.Now())
+	f, err := admittedAs(admitted, replica, keys, caKey, o.Now())
 	if err != nil {
 		return JoinResult{}, fmt.Errorf("the admission of %s: %w", admitted.Address, err)
 	}
@@ -81,7 +81,7 @@ func Join(ctx context.Context, o JoinOptions) (JoinResult, error) {
 
 // admittedAs stores the replica's certificate and, for a founder, prepares what
 // its region begins with.
-func admittedAs(a *enroll.Result, replica catalog.Replica, keys ownKeys, caKey crypto.Signer, dir dataDir, now time.Time) (*founding, error) {
+func admittedAs(a *enroll.Result, replica catalog.Replica, keys ownKeys, caKey crypto.Signer, now time.Time) (*founding, error) {
 	if !a.Founding {
 		return nil, keys.source.Replace(a.Chain)
 	}
@@ -93,7 +93,7 @@ func admittedAs(a *enroll.Result, replica catalog.Replica, keys ownKeys, caKey c
 	if err != nil {
 		return nil, err
 	}
-	if err := keys.certify(dir, ca, replica, now); err != nil {
+	if err := keys.certify(ca, replica, now); err != nil {
 		return nil, err
 	}
 	secrets, err := regionSecrets(ca, replica.Recipient, a.SealedKeyring)

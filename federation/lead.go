@@ -53,6 +53,11 @@ func (r *Replica) reign(ctx context.Context, changed <-chan struct{}) {
 	if _, err := r.node.Barrier(ctx); err != nil {
 		return
 	}
+	select { // a founder's first commands come before everything else
+	case <-ctx.Done():
+		return
+	case <-r.founded:
+	}
 	duties.Go(func() { _ = r.node.MaintainVoters(ctx, r.voterHooks()) })
 	duties.Go(func() { r.every(ctx, leaseEvery, "grant leases", r.grantLeases) })
 	duties.Go(func() { r.every(ctx, dutyEvery, "adopt the objects of other regions", r.adoptObjects) })

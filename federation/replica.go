@@ -68,6 +68,7 @@ type Replica struct {
 	// candidates are the recipients of replicas that are about to become voters.
 	candidates map[string]time.Time
 	changed    chan struct{} // tells the importer that the directory changed
+	founded    chan struct{} // closed when the founding commands are written, if any
 	leaving    chan struct{} // closed when the replica has left
 }
 
@@ -78,7 +79,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := cfg.Validate(); err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
-	r := &Replica{cfg: cfg, dir: dataDir(cfg.DataDir), started: time.Now(), changed: make(chan struct{}, 1), leaving: make(chan struct{})}
+	r := &Replica{cfg: cfg, dir: dataDir(cfg.DataDir), started: time.Now(), changed: make(chan struct{}, 1), leaving: make(chan struct{}), founded: make(chan struct{})}
 	err := r.open(log)
 	if err == nil {
 		err = r.run(ctx)
@@ -166,7 +167,7 @@ func (r *Replica) openRaft() (err error) {
 			only: identity.AllowRegion(r.card.TrustDomain, self.Region)},
 		AddressOf: r.addressOf, Logger: r.log, Registerer: r.metrics,
 		SnapshotThreshold: r.cfg.Raft.SnapshotThreshold,
-		Bootstrap:         r.founding != nil,
+		Bootstrap:         r.founding != nil && !r.founding.Restored,
 		OnHalt: func(err error) {
 			r.mu.Lock()
 			defer r.mu.Unlock()

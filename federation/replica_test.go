@@ -52,7 +52,7 @@ func start(t *testing.T, p Place, services string) *agent {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	socket := filepath.Join(t.TempDir(), "s")
 	cfg := Config{DataDir: p.DataDir, Services: services, Listen: Listen{HTTP: "off", Socket: socket}}.WithDefaults()
-	r := &Replica{cfg: cfg, dir: dataDir(cfg.DataDir), started: time.Now(), changed: make(chan struct{}, 1), leaving: make(chan struct{})}
+	r := &Replica{cfg: cfg, dir: dataDir(cfg.DataDir), started: time.Now(), changed: make(chan struct{}, 1), leaving: make(chan struct{}), founded: make(chan struct{})}
 	if err := r.open(log); err != nil {
 		_ = r.close()
 		t.Fatal(err)
@@ -182,4 +182,135 @@ func TestReplicasOfTwoRegionsJoinAgreeAndKnowOfEachOthersServices(t *testing.T) 
 		is, known := silent["us-west"]
 		return known && !is
 	})
+}
+
+// backup writes a backup file of the agent's region.
+func (a *agent) backup(t *testing.T, recipients ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "backup")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	head, err := a.backupHead(recipients)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write(head); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.node.Backup(context.Background(), f); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func backends(a *agent, name string) (regions []string) {
+	n, _ := catalog.ParseServiceName(name)
+	if s := a.catalog.Service(n); s != nil {
+		for _, b := range s.Backends {
+			regions = append(regions, b.Region)
+		}
+	}
+	return regions
+}
+
+func TestARegionIsRestoredOnANewMachineUnderAHigherEpoch(t *testing.T) {
+	west := initialise(t, "us-west", "a", writeServices(t, "127.0.0.11"))
+	eu := west.admit(t, "eu-central", "a", writeServices(t, "127.0.0.21"))
+	eventually(t, 15*time.Second, "us-west knows eu-central's endpoints", func() bool { return len(backends(west, "shop/checkout")) == 2 })
+	key, err := identity.NewSealKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := eu.backup(t, key.Recipient())
+	_ = eu.stop()
+
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	p := place(t, "eu-central", "z")
+	if _, err := Restore(RestoreOptions{Place: p, Archive: f, Key: key.Secret()}); err != nil {
+		t.Fatal(err)
+	}
+	restored := start(t, p, writeServices(t, "127.0.0.22"))
+	eventually(t, 20*time.Second, "us-west takes the restored region's new epoch", func() bool {
+		return west.catalog.Version("eu-central").Epoch == 2 && len(backends(west, "shop/checkout")) == 2
+	})
+	checkout := catalog.ServiceName{Namespace: "shop", Name: "checkout"}
+	eventually(t, 15*time.Second, "the endpoints of the new machine's services file", func() bool {
+		s := west.catalog.Service(checkout)
+		return s != nil && len(s.Backends) == 2 && s.Backends[0].Set.Endpoints[0].Address.String() == "127.0.0.22"
+	})
+	if got := restored.replicasOf("eu-central"); len(got) != 1 || got[0].Name != "z" {
+		t.Fatalf("the restored region has one replica, z; found %v", got)
+	}
+	restored.admit(t, "eu-central", "y", "")
+}
+
+func TestARecoveredReplicaCarriesItsRegionOnAlone(t *testing.T) {
+	west := initialise(t, "us-west", "a", writeServices(t, "127.0.0.11"))
+	p := place(t, "eu-central", "a")
+	if _, err := Join(context.Background(), JoinOptions{Place: p, Token: west.invite(t)}); err != nil {
+		t.Fatal(err)
+	}
+	eu := start(t, p, writeServices(t, "127.0.0.21"))
+	eventually(t, 15*time.Second, "us-west knows eu-central's endpoints", func() bool { return len(backends(west, "shop/checkout")) == 2 })
+	_ = eu.stop()
+	if _, err := RecoverRegion(p.DataDir); err != nil {
+		t.Fatal(err)
+	}
+	start(t, p, writeServices(t, "127.0.0.21"))
+	eventually(t, 20*time.Second, "us-west takes the recovered region's new epoch", func() bool {
+		return west.catalog.Version("eu-central").Epoch == 2 && len(backends(west, "shop/checkout")) == 2
+	})
+}
+
+func TestARemovedRegionIsForgottenAndLearnsIt(t *testing.T) {
+	west := initialise(t, "us-west", "a", writeServices(t, "127.0.0.11"))
+	eu := west.admit(t, "eu-central", "a", writeServices(t, "127.0.0.21"))
+	eventually(t, 15*time.Second, "both know both", func() bool {
+		return len(backends(west, "shop/checkout")) == 2 && len(backends(eu, "shop/checkout")) == 2
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if _, err := west.removeRegion(ctx, "eu-central", "tester", "test", false); err == nil {
+		t.Fatal("a region whose replicas answer must not be removed without force")
+	}
+	if _, err := west.removeRegion(ctx, "eu-central", "tester", "test", true); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "us-west forgets eu-central", func() bool { return len(backends(west, "shop/checkout")) == 1 })
+	eventually(t, 30*time.Second, "eu-central learns that it was removed and serves its own clients only", func() bool {
+		got := backends(eu, "shop/checkout")
+		return eu.isRevoked() && len(got) == 1 && got[0] == "eu-central"
+	})
+}
+
+func TestTheGossipKeyIsRotatedEverywhere(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for every region to hold each stage")
+	}
+	west := initialise(t, "us-west", "a", "")
+	eu := west.admit(t, "eu-central", "a", "")
+	eventually(t, 15*time.Second, "they know each other", func() bool { return west.importsKnown() && eu.importsKnown() })
+	old := west.vault.ring.List()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := west.rotateKeyring(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []*agent{west, eu} {
+		eventually(t, 60*time.Second, a.card.Replica.Region+" holds only the new key", func() bool {
+			now := a.vault.ring.List()
+			return len(now) == 1 && now[0] != old[0]
+		})
+	}
+	silent, _ := eu.gossip.Reach()
+	if silent["us-west"] {
+		t.Fatal("the regions lost sight of each other")
+	}
 }

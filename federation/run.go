@@ -316,9 +316,14 @@ func (r *Replica) pull() error {
 // found writes the region's first commands, on its founder's first start.
 func (r *Replica) found(ctx context.Context) error {
 	if r.founding == nil {
+		close(r.founded)
 		return nil
 	}
 	commands := []state.Command{&r.founding.Found, r.founding.Secrets}
+	if r.founding.Restored {
+		r.expectPresent(r.founding.Secrets)
+		commands = commands[1:]
+	}
 	if r.founding.Trust != nil {
 		commands = append(commands, r.founding.Trust)
 	}
@@ -331,8 +336,23 @@ func (r *Replica) found(ctx context.Context) error {
 			return fmt.Errorf("found the region: %w", err)
 		}
 	}
-	r.log.Info("founded the region")
+	// Now, so that the first to join does not find the secrets still sealed.
+	if err := r.vault.refresh(r.secrets()); err != nil {
+		return fmt.Errorf("found the region: %w", err)
+	}
+	r.log.Info("the region is founded", "restored", r.founding.Restored)
+	close(r.founded)
 	return r.dir.removeFounding()
+}
+
+// expectPresent makes the writes replace the secrets that the state holds now.
+func (r *Replica) expectPresent(p *state.PutSecrets) {
+	r.node.Read(func(s *state.State) {
+		for i := range p.Secrets {
+			old, _ := s.Secret(p.Secrets[i].Name)
+			p.Secrets[i].Expect = old.Generation
+		}
+	})
 }
 
 // systemMeta marks commands that no operator asked for.

@@ -220,6 +220,11 @@ func (r *Replica) askTrust(ctx context.Context, region string) {
 // followSecrets unseals what changes among the region's secrets, and keeps the
 // gossip keys at hand for the next start.
 func (r *Replica) followSecrets(ctx context.Context) error {
+	select { // a founder's own secrets are written first
+	case <-ctx.Done():
+		return nil
+	case <-r.founded:
+	}
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	saved := uint64(0)

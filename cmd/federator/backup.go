@@ -16,15 +16,18 @@ import (
 )
 
 func (a *app) backupCmd() *cobra.Command {
-	return a.ask("backup FILE", "Write the region's state to a file; secrets in it stay sealed", cobra.ExactArgs(1),
+	request := &pb.BackupRequest{}
+	cmd := a.ask("backup FILE", "Write the region's state to a file; secrets in it stay sealed", cobra.ExactArgs(1),
 		func(ctx context.Context, agent pb.OperatorClient, args []string) (proto.Message, show, error) {
-			stream, err := agent.Backup(ctx, &pb.BackupRequest{})
+			stream, err := agent.Backup(ctx, request)
 			if err != nil {
 				return nil, nil, err
 			}
 			region, err := saveBackup(stream.Recv, args[0])
 			return region, said("the state of %s is in %s", region.GetName(), args[0]), err
 		})
+	cmd.Flags().StringSliceVar(&request.Recipients, "recipient", nil, "age recipient whose key can restore the backup on a new machine, such as the one that init prints (repeatable)")
+	return cmd
 }
 
 // saveBackup writes the parts of a backup to a new file, which it removes again

@@ -79,13 +79,13 @@ func (a *app) found(options federation.InitOptions, keyFile string) (err error) 
 func (a *app) printFounded(options federation.InitOptions, result federation.InitResult, keyFile string) error {
 	r := result.Replica
 	if a.output == "json" {
-		answer := map[string]any{"trustDomain": options.TrustDomain, "replica": r, "rootPin": result.RootPin}
+		answer := map[string]any{"trustDomain": options.TrustDomain, "replica": r, "rootPin": result.RootPin, "recoveryRecipient": result.RecoveryRecipient}
 		if keyFile == "" {
 			answer["recoveryKey"] = result.RecoveryKey
 		}
 		return a.printJSON(answer)
 	}
-	fmt.Fprintf(a.out, "made the trust domain %s and its first region %s with replica %s\nroot key pin: %s\n", options.TrustDomain, r.Region, r.Name, result.RootPin)
+	fmt.Fprintf(a.out, "made the trust domain %s and its first region %s with replica %s\nroot key pin: %s\nrecovery recipient, for federator backup --recipient: %s\n", options.TrustDomain, r.Region, r.Name, result.RootPin, result.RecoveryRecipient)
 	if keyFile == "" {
 		fmt.Fprintf(a.out, "\nRECOVERY KEY, shown only now: %s\nKeep it away from these machines.\n\n", result.RecoveryKey)
 	} else {

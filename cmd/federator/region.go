@@ -10,8 +10,8 @@ import (
 )
 
 func (a *app) regionCmd() *cobra.Command {
-	cmd := parent("region", "Regions as a whole: remove")
-	cmd.AddCommand(a.regionRemoveCmd())
+	cmd := parent("region", "Regions as a whole: remove, recover")
+	cmd.AddCommand(a.regionRemoveCmd(), a.regionRecoverCmd())
 	return cmd
 }
 

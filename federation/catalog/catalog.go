@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -248,13 +249,18 @@ func (c *Catalog) Records(region string, kind RecordKind, yield func(*Record) bo
 	st := c.regions[region]
 	var records []*Record
 	if st != nil {
-		for _, k := range slices.Sorted(maps.Keys(st.records)) {
+		from := st.facts
+		if kind == RecordSet || kind == RecordHealth {
+			from = st.records
+		}
+		for k, r := range from {
 			if k.Kind() == kind {
-				records = append(records, st.records[k])
+				records = append(records, r)
 			}
 		}
 	}
 	c.mu.RUnlock()
+	slices.SortFunc(records, func(a, b *Record) int { return strings.Compare(string(a.Key()), string(b.Key())) })
 	for _, r := range records {
 		if !yield(r) {
 			return

@@ -7,9 +7,12 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/federation/state"
+	"github.com/federator/federator/identity"
 	"github.com/federator/federator/peering/pb"
 	"github.com/federator/federator/peering/replication"
 )
@@ -25,18 +28,44 @@ const (
 // line in the audit trail goes through the leader and is waited for here, so that
 // the archive holds everything that was acknowledged before the call. A region
 // that lost its quorum can be backed up all the same, with what this replica has.
-func (s *Server) Backup(_ *pb.BackupRequest, stream grpc.ServerStreamingServer[pb.BackupResponse]) error {
+func (s *Server) Backup(req *pb.BackupRequest, stream grpc.ServerStreamingServer[pb.BackupResponse]) error {
 	ctx := stream.Context()
+	head, err := s.backupHead(req.GetRecipients())
+	if err != nil {
+		return err
+	}
 	short, cancel := context.WithTimeout(ctx, backupNote)
 	defer cancel()
 	if _, err := s.note(short, "backup", "region "+s.Self.Region, "taken on "+s.Self.Name); err != nil {
 		s.Log.Warn("a backup is made without the region's agreement and may lack its last changes", "error", err)
 	}
 	parts := &partWriter{stream: stream, digest: sha256.New(), region: s.regionRecord()}
+	if _, err := parts.Write(head); err != nil {
+		return err
+	}
 	if _, err := s.Raft.Backup(ctx, parts); err != nil {
 		return refused(err)
 	}
 	return parts.finish()
+}
+
+// maxBackupRecipients bounds who a backup is sealed to.
+const maxBackupRecipients = 16
+
+func (s *Server) backupHead(recipients []string) ([]byte, error) {
+	if len(recipients) > maxBackupRecipients {
+		return nil, status.Errorf(codes.InvalidArgument, "expected at most %d recipients, found %d", maxBackupRecipients, len(recipients))
+	}
+	for _, r := range recipients {
+		if err := identity.ValidateRecipient(r); err != nil {
+			return nil, status.Errorf(codes.InvalidArgument, "recipient: %v; expected the public half of an age key, such as the one that federator init prints", err)
+		}
+	}
+	head, err := s.BackupHead(recipients)
+	if err != nil {
+		return nil, status.Error(codes.FailedPrecondition, err.Error())
+	}
+	return head, nil
 }
 
 // regionRecord is the own region's entry in the registry, or what is known of it

@@ -89,6 +89,9 @@ type Config struct {
 	RemoveRegion func(ctx context.Context, region, actor, origin string, force bool) (*catalog.Region, error)
 	// Revoke has the authority region revoke a replica's key.
 	Revoke func(ctx context.Context, replica catalog.Replica, actor, origin string) error
+	// BackupHead returns what a backup file begins with, for the recipients.
+	BackupHead func(recipients []string) ([]byte, error)
+
 	// Keyring returns the gossip keys, the primary first, and who does not hold the
 	// newest yet; RotateKeyring begins or goes on with a rotation.
 	Keyring       func(ctx context.Context) (version uint64, keys [][]byte, waitingFor []string)

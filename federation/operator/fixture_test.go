@@ -90,6 +90,7 @@ func newWorld(t *testing.T) *world {
 			return 2, [][]byte{{1}, {2}}, []string{"eu-central"}
 		},
 		RotateKeyring: func(context.Context, []string) error { return nil },
+		BackupHead:    func([]string) ([]byte, error) { return []byte(backupHeadOfTest), nil },
 		RemoveRegion:  w.removeRegion, Left: func() { w.left++ },
 	})
 	w.do(&state.Found{TrustDomain: domain, Region: "us-west", Epoch: 1, Authority: true, Founder: "f", Replica: self, Intermediate: w.ca.Certificate.Raw})

@@ -102,6 +102,9 @@ func TestTheKeyringShowsFingerprintsOnly(t *testing.T) {
 }
 
 // parts gathers a stream.
+// backupHeadOfTest stands for what the wiring puts before the state.
+const backupHeadOfTest = "head\n"
+
 type parts struct {
 	grpc.ServerStreamingServer[pb.BackupResponse]
 	ctx  context.Context
@@ -132,6 +135,10 @@ func TestABackupIsWholeAndCanBeRead(t *testing.T) {
 	sum := sha256.Sum256(archive)
 	if len(stream.list) < 2 || !bytes.Equal(sum[:], stream.list[len(stream.list)-1].GetSha256()) {
 		t.Errorf("expected several parts and their digest, found %d", len(stream.list))
+	}
+	archive, found := bytes.CutPrefix(archive, []byte(backupHeadOfTest))
+	if !found {
+		t.Errorf("expected the backup to begin with its head, found %.40q", archive)
 	}
 	manifest, read, err := state.ReadBackup(bytes.NewReader(archive))
 	w.must(err)

@@ -4586,9 +4586,12 @@ func (x *LeaveResponse) GetWarnings() []string {
 	return nil
 }
 
-// BackupRequest has no fields.
+// BackupRequest says who can restore the backup on a machine that knows nothing.
 type BackupRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// age recipients (age1...) that the region's keys are sealed to, at most 16.
+	// Without any, the backup can be restored only where a voter's identity is left.
+	Recipients    []string `protobuf:"bytes,1,rep,name=recipients,proto3" json:"recipients,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4621,6 +4624,13 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
 	return file_federator_v1_operator_proto_rawDescGZIP(), []int{67}
+}
+
+func (x *BackupRequest) GetRecipients() []string {
+	if x != nil {
+		return x.Recipients
+	}
+	return nil
 }
 
 // BackupResponse is the next part of the archive, at most 64 KiB.
@@ -5252,8 +5262,11 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\vcompromised\x18\x03 \x01(\bR\vcompromised\"C\n" +
 	"\rLeaveResponse\x12\x16\n" +
 	"\x06voters\x18\x01 \x03(\tR\x06voters\x12\x1a\n" +
-	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"\x0f\n" +
-	"\rBackupRequest\"j\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"/\n" +
+	"\rBackupRequest\x12\x1e\n" +
+	"\n" +
+	"recipients\x18\x01 \x03(\tR\n" +
+	"recipients\"j\n" +
 	"\x0eBackupResponse\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12\x16\n" +
 	"\x06sha256\x18\x02 \x01(\fR\x06sha256\x12,\n" +
