@@ -3,6 +3,7 @@ package federation
 import (
 	"context"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/federator/federator/federation/catalog"
@@ -86,13 +87,23 @@ func (r *Replica) appliedBy(s catalog.Replica) (uint64, bool) {
 type members struct {
 	net.Listener
 	node func() *state.Node
+	done chan struct{}
+	once sync.Once
 }
 
-// Accept implements net.Listener.
-func (m members) Accept() (net.Conn, error) {
+// Close implements net.Listener.
+func (m *members) Close() error {
+	m.once.Do(func() { close(m.done) })
+	return m.Listener.Close()
+}
+
+// Accept implements net.Listener. When the port is closed it waits for Raft to
+// end too, which would take the loss of its listener for a failure.
+func (m *members) Accept() (net.Conn, error) {
 	for {
 		c, err := m.Listener.Accept()
 		if err != nil {
+			<-m.done
 			return nil, err
 		}
 		if m.admits(c) {
@@ -102,7 +113,7 @@ func (m members) Accept() (net.Conn, error) {
 	}
 }
 
-func (m members) admits(c net.Conn) bool {
+func (m *members) admits(c net.Conn) bool {
 	conn, ok := c.(*port.Conn)
 	node := m.node()
 	if !ok || node == nil || !node.IsLeader() {

@@ -155,8 +155,13 @@ func (f *federationServer) NextEpoch(ctx context.Context, req *pb.NextEpochReque
 	if err != nil {
 		return nil, err
 	}
+	seed, err := enroll.ReplicaFromWire(req.GetSeed())
+	if err != nil {
+		return nil, wireError(fmt.Errorf("%w: seed: %w", enroll.ErrInvalid, err))
+	}
+	seed.PublicKey = req.GetSeed().GetPublicKey()
 	_, err = f.r.proposer.Propose(ctx, state.Meta{Actor: id.String(), From: req.GetReason()}, &state.NextEpoch{
-		Region: req.GetRegion(), Founder: req.GetFounder(), Attempt: fmt.Sprintf("%s@%d", req.GetFounder(), req.GetEpoch()), AtLeast: req.GetEpoch() + 1,
+		Region: req.GetRegion(), Founder: req.GetFounder(), Attempt: fmt.Sprintf("%s@%d", req.GetFounder(), req.GetEpoch()), AtLeast: req.GetEpoch() + 1, Seed: &seed,
 	})
 	if err != nil {
 		return nil, wireError(err)

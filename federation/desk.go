@@ -24,6 +24,8 @@ const (
 	// maxPending is how many pending changes gossip carries; above it readers are
 	// told to wait for the stream.
 	maxPending = 500
+	// restartGap is more than an owner can flip between two folds.
+	restartGap = 1 << 24
 	// takeoverAfter is how long a region must be without a leader, and the owner of
 	// the health silent, before another replica speaks for it.
 	takeoverAfter = 2 * time.Second
@@ -155,12 +157,29 @@ func (d *desk) claim() bool {
 	if now == d.owned && epoch == d.epoch {
 		return false
 	}
-	d.owned, d.epoch, d.seq = now, epoch, 0
+	d.owned, d.epoch, d.seq = now, epoch, d.firstSeq(cluster, epoch, now.term)
 	d.owns = now.owner == d.self.Name
 	if d.owns {
 		d.log.Info("this replica speaks for the health of its cluster now", "cluster", d.self.Cluster, "term", now.term)
 	}
 	return true
+}
+
+// firstSeq is where a term begins to count. An owner that restarts within its
+// term goes on far above what anybody can have seen of it before: flips that were
+// gossiped and not yet folded are known to others only.
+func (d *desk) firstSeq(cluster catalog.Cluster, epoch, term uint64) uint64 {
+	seen := uint64(0)
+	versions := []catalog.HealthVersion{cluster.Confirmed}
+	for _, ch := range d.catalog.PendingHealth(cluster.Name) {
+		versions = append(versions, ch.Version)
+	}
+	for _, v := range versions {
+		if v.Epoch == epoch && v.Term == term {
+			seen = max(seen, v.Seq+restartGap)
+		}
+	}
+	return seen
 }
 
 // steady reports whether a takeover without a leader has been due for a while: a

@@ -22,13 +22,14 @@ func (r *Replica) replicasOf(region string) []catalog.Replica {
 		out = append(out, *rec.Replica)
 		return true
 	})
+	held := r.catalog.Version(region).Epoch
+	for _, rec := range r.registry() {
+		if rec.Name == region && rec.Seed != nil && !rec.Removed && (len(out) == 0 || rec.Epoch > held) {
+			out = append(out, *rec.Seed) // founded, or restored elsewhere, since
+		}
+	}
 	if len(out) > 0 {
 		return out
-	}
-	for _, rec := range r.registry() {
-		if rec.Name == region && rec.Seed != nil && !rec.Removed {
-			out = append(out, *rec.Seed)
-		}
 	}
 	for _, seed := range r.card.Seeds {
 		if seed.Region == region {

@@ -13,6 +13,7 @@ import (
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/federation/state"
 	"github.com/federator/federator/identity"
+	"github.com/federator/federator/peering/enroll"
 	"github.com/federator/federator/peering/pb"
 )
 
@@ -231,7 +232,7 @@ func (r *Replica) renewEpoch(ctx context.Context) error {
 	var epoch uint64
 	if about.Authority {
 		result, err := r.proposer.Propose(ctx, r.systemMeta(), &state.NextEpoch{
-			Region: about.Region, Founder: founder, Attempt: r.card.Replica.DiskID + fmt.Sprint(about.Epoch), AtLeast: r.highestEpoch(about.Epoch) + 1,
+			Region: about.Region, Founder: founder, Attempt: r.card.Replica.DiskID + fmt.Sprint(about.Epoch), AtLeast: r.highestEpoch(about.Epoch) + 1, Seed: &r.card.Replica,
 		})
 		if err != nil {
 			return err
@@ -242,8 +243,10 @@ func (r *Replica) renewEpoch(ctx context.Context) error {
 		}
 		epoch = issued.Epoch
 	} else {
+		seed := enroll.ReplicaToWire(&r.card.Replica)
+		seed.PublicKey = r.card.Replica.PublicKey
 		answer, err := ask(ctx, r.peers, r.replicasOf(r.card.Authority), 5*time.Second, func(ctx context.Context, c *grpc.ClientConn) (*pb.NextEpochResponse, error) {
-			return pb.NewFederationClient(c).NextEpoch(ctx, &pb.NextEpochRequest{Region: about.Region, Epoch: about.Epoch, Founder: founder, Reason: "recovered"})
+			return pb.NewFederationClient(c).NextEpoch(ctx, &pb.NextEpochRequest{Region: about.Region, Epoch: about.Epoch, Founder: founder, Reason: "recovered", Seed: seed})
 		})
 		if err != nil {
 			return fmt.Errorf("ask the authority region %s: %w", r.card.Authority, err)

@@ -40,6 +40,8 @@ func (p *proposer) Propose(ctx context.Context, meta state.Meta, cmd state.Comma
 	if err != nil {
 		return state.Result{}, err
 	}
+	ctx, cancel := ownDeadline(ctx)
+	defer cancel()
 	for {
 		result, err := p.node.ProposeEncoded(ctx, encoded)
 		var elsewhere *state.NotLeaderError
@@ -51,10 +53,23 @@ func (p *proposer) Propose(ctx context.Context, meta state.Meta, cmd state.Comma
 		}
 		select {
 		case <-ctx.Done():
-			return state.Result{}, fmt.Errorf("the region did not take the command in time: %w; is a majority of its voters running? see federator status", err)
+			return state.Result{}, fmt.Errorf("the region did not take the command in time: %w; a majority of its voters has to run, see federator status", err)
 		case <-time.After(proposeRetry):
 		}
 	}
+}
+
+// proposeLimit is the longest that a command is tried.
+const proposeLimit = 15 * time.Second
+
+// ownDeadline ends a little before the caller's deadline, so that the caller
+// hears why.
+func ownDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	limit := proposeLimit
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(deadline)*9/10)
+	}
+	return context.WithTimeout(ctx, limit)
 }
 
 // passing reports errors that another try can cure.

@@ -158,16 +158,19 @@ func (r *Replica) openCatalog() (err error) {
 	return nil
 }
 
+// snapshotEvery is how often the length of the log is looked at.
+const snapshotEvery = 10 * time.Second
+
 // openRaft starts the region's Raft, which other replicas reach by their records.
 func (r *Replica) openRaft() (err error) {
 	self := r.card.Replica
 	node, err := state.Open(state.Options{
 		Dir: r.dir.raft(), RaftID: self.RaftID(),
-		Stream: raftStream{Listener: members{r.port.Listener(port.Raft), r.raftNode}, dialer: r.peers.dialer,
+		Stream: raftStream{Listener: &members{Listener: r.port.Listener(port.Raft), node: r.raftNode, done: make(chan struct{})}, dialer: r.peers.dialer,
 			only: identity.AllowRegion(r.card.TrustDomain, self.Region)},
 		AddressOf: r.addressOf, Logger: r.log, Registerer: r.metrics,
-		SnapshotThreshold: r.cfg.Raft.SnapshotThreshold,
-		Bootstrap:         r.founding != nil && !r.founding.Restored,
+		SnapshotThreshold: r.cfg.Raft.SnapshotThreshold, SnapshotInterval: snapshotEvery, TrailingLogs: r.cfg.Raft.SnapshotThreshold,
+		Bootstrap: r.founding != nil && !r.founding.Restored,
 		OnHalt: func(err error) {
 			r.mu.Lock()
 			defer r.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -189,11 +190,15 @@ func (r *Replica) followRemoval(ctx context.Context) error {
 	return nil
 }
 
-// isRevoked reports whether the trust list revokes this replica's own
-// certificate.
+// isRevoked reports whether the trust list revokes the authority that signed this
+// replica's certificate, as it does when the region is removed.
 func (r *Replica) isRevoked() bool {
-	_, err := r.verifier.VerifyTrust(r.keys.source.Chain())
-	return errors.Is(err, identity.ErrRevoked)
+	chain, err := parseCertificates(r.keys.source.Chain())
+	if err != nil || len(chain) < 2 {
+		return false
+	}
+	id := identity.CertKeyID(chain[1])
+	return slices.ContainsFunc(r.verifier.List().Revoked, func(v identity.Revocation) bool { return v.KeyID == id })
 }
 
 // askTrust fetches the trust list from one of a region's replicas.

@@ -29,7 +29,7 @@ func desiredList(trustDomain string, previous identity.List, regions []*catalog.
 		}
 		id := identity.CertKeyID(cert)
 		if !r.Removed {
-			next.Intermediates = append(next.Intermediates, identity.ListedIntermediate{Region: r.Name, Epoch: r.Epoch, KeyID: id})
+			next.Intermediates = append(next.Intermediates, listed(previous, r, id))
 			continue
 		}
 		gone := identity.Revocation{KeyID: id, Reason: "region " + r.Name + " was removed", At: now.UTC()}
@@ -38,6 +38,17 @@ func desiredList(trustDomain string, previous identity.List, regions []*catalog.
 		}
 	}
 	return next
+}
+
+// listed is a region's entry. An intermediate keeps the epoch it was signed in,
+// which a recovery of its region does not change.
+func listed(previous identity.List, r *catalog.Region, id identity.KeyID) identity.ListedIntermediate {
+	for _, old := range previous.Intermediates {
+		if old.KeyID == id {
+			return old
+		}
+	}
+	return identity.ListedIntermediate{Region: r.Name, Epoch: r.Epoch, KeyID: id}
 }
 
 // sameTrust reports whether two lists say the same, whenever they were issued.

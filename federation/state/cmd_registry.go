@@ -194,6 +194,8 @@ type NextEpoch struct {
 	// AtLeast, when higher, is the epoch to issue: for an authority region whose
 	// own registry was restored and is behind what the others know.
 	AtLeast uint64 `json:"atLeast,omitempty"`
+	// Seed is the replica that carries the region on, where the others reach it.
+	Seed *catalog.Replica `json:"seed,omitempty"`
 }
 
 func (*NextEpoch) kind() Type { return TypeNextEpoch }
@@ -203,6 +205,11 @@ func (n *NextEpoch) audit() (string, string) { return n.Region, "founder " + n.F
 func (n *NextEpoch) validate() error {
 	if n.Founder == "" || len(n.Founder) > maxIDBytes || n.Attempt == "" || len(n.Attempt) > maxIDBytes {
 		return ErrInvalid.withf("region %s: expected a founder and an attempt of 1 to %d bytes", n.Region, maxIDBytes)
+	}
+	if n.Seed != nil {
+		if err := checkReplica(n.Seed); err != nil {
+			return err
+		}
 	}
 	return label("region", n.Region)
 }
@@ -214,6 +221,9 @@ func (n *NextEpoch) apply(c *change) (any, error) {
 		if note.Attempt != n.Attempt {
 			next.Epoch = max(next.Epoch+1, n.AtLeast)
 			next.Founder, next.Since = n.Founder, c.meta.Time
+			if n.Seed != nil {
+				next.Seed = n.Seed
+			}
 			note.Attempt = n.Attempt
 			c.then(func() { c.registry[n.Region] = note })
 		}

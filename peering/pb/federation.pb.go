@@ -194,8 +194,10 @@ type NextEpochRequest struct {
 	// Hex SHA-256 of the SPKI of the replica that restores: makes it idempotent.
 	Founder string `protobuf:"bytes,3,opt,name=founder,proto3" json:"founder,omitempty"`
 	// "restored" or "recovered".
-	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
-	Actor         string `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Actor  string `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`
+	// The replica that carries the region on, where the others reach it.
+	Seed          *Replica `protobuf:"bytes,6,opt,name=seed,proto3" json:"seed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -263,6 +265,13 @@ func (x *NextEpochRequest) GetActor() string {
 		return x.Actor
 	}
 	return ""
+}
+
+func (x *NextEpochRequest) GetSeed() *Replica {
+	if x != nil {
+		return x.Seed
+	}
+	return nil
 }
 
 // NextEpochResponse carries it.
@@ -1280,13 +1289,14 @@ const file_federator_v1_federation_proto_rawDesc = "" +
 	"\x05roots\x18\x03 \x03(\fR\x05roots\x12\x1d\n" +
 	"\n" +
 	"trust_list\x18\x04 \x01(\fR\ttrustList\x12)\n" +
-	"\x10authority_region\x18\x05 \x01(\tR\x0fauthorityRegion\"\x88\x01\n" +
+	"\x10authority_region\x18\x05 \x01(\tR\x0fauthorityRegion\"\xb3\x01\n" +
 	"\x10NextEpochRequest\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x18\n" +
 	"\afounder\x18\x03 \x01(\tR\afounder\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x14\n" +
-	"\x05actor\x18\x05 \x01(\tR\x05actor\"`\n" +
+	"\x05actor\x18\x05 \x01(\tR\x05actor\x12)\n" +
+	"\x04seed\x18\x06 \x01(\v2\x15.federator.v1.ReplicaR\x04seed\"`\n" +
 	"\x11NextEpochResponse\x12,\n" +
 	"\x06region\x18\x01 \x01(\v2\x14.federator.v1.RegionR\x06region\x12\x1d\n" +
 	"\n" +
@@ -1412,39 +1422,40 @@ var file_federator_v1_federation_proto_goTypes = []any{
 var file_federator_v1_federation_proto_depIdxs = []int32{
 	20, // 0: federator.v1.RegisterRegionRequest.founder:type_name -> federator.v1.Replica
 	21, // 1: federator.v1.RegisterRegionResponse.region:type_name -> federator.v1.Region
-	21, // 2: federator.v1.NextEpochResponse.region:type_name -> federator.v1.Region
-	21, // 3: federator.v1.RemoveRegionResponse.region:type_name -> federator.v1.Region
-	20, // 4: federator.v1.AdmitReplicaRequest.replica:type_name -> federator.v1.Replica
-	22, // 5: federator.v1.AdmitReplicaResponse.admission:type_name -> federator.v1.EnrollResponse
-	21, // 6: federator.v1.CheckAdmissionResponse.region:type_name -> federator.v1.Region
-	20, // 7: federator.v1.GetDirectoryResponse.replicas:type_name -> federator.v1.Replica
-	21, // 8: federator.v1.GetDirectoryResponse.regions:type_name -> federator.v1.Region
-	23, // 9: federator.v1.GetDirectoryResponse.time:type_name -> google.protobuf.Timestamp
-	0,  // 10: federator.v1.Federation.RegisterRegion:input_type -> federator.v1.RegisterRegionRequest
-	2,  // 11: federator.v1.Federation.NextEpoch:input_type -> federator.v1.NextEpochRequest
-	4,  // 12: federator.v1.Federation.ClaimCluster:input_type -> federator.v1.ClaimClusterRequest
-	6,  // 13: federator.v1.Federation.RemoveRegion:input_type -> federator.v1.RemoveRegionRequest
-	8,  // 14: federator.v1.Federation.PublishIntermediate:input_type -> federator.v1.PublishIntermediateRequest
-	10, // 15: federator.v1.Federation.Revoke:input_type -> federator.v1.RevokeRequest
-	12, // 16: federator.v1.Federation.AdmitReplica:input_type -> federator.v1.AdmitReplicaRequest
-	14, // 17: federator.v1.Federation.CheckAdmission:input_type -> federator.v1.CheckAdmissionRequest
-	16, // 18: federator.v1.Federation.GetKeyring:input_type -> federator.v1.GetKeyringRequest
-	18, // 19: federator.v1.Federation.GetDirectory:input_type -> federator.v1.GetDirectoryRequest
-	1,  // 20: federator.v1.Federation.RegisterRegion:output_type -> federator.v1.RegisterRegionResponse
-	3,  // 21: federator.v1.Federation.NextEpoch:output_type -> federator.v1.NextEpochResponse
-	5,  // 22: federator.v1.Federation.ClaimCluster:output_type -> federator.v1.ClaimClusterResponse
-	7,  // 23: federator.v1.Federation.RemoveRegion:output_type -> federator.v1.RemoveRegionResponse
-	9,  // 24: federator.v1.Federation.PublishIntermediate:output_type -> federator.v1.PublishIntermediateResponse
-	11, // 25: federator.v1.Federation.Revoke:output_type -> federator.v1.RevokeResponse
-	13, // 26: federator.v1.Federation.AdmitReplica:output_type -> federator.v1.AdmitReplicaResponse
-	15, // 27: federator.v1.Federation.CheckAdmission:output_type -> federator.v1.CheckAdmissionResponse
-	17, // 28: federator.v1.Federation.GetKeyring:output_type -> federator.v1.GetKeyringResponse
-	19, // 29: federator.v1.Federation.GetDirectory:output_type -> federator.v1.GetDirectoryResponse
-	20, // [20:30] is the sub-list for method output_type
-	10, // [10:20] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	20, // 2: federator.v1.NextEpochRequest.seed:type_name -> federator.v1.Replica
+	21, // 3: federator.v1.NextEpochResponse.region:type_name -> federator.v1.Region
+	21, // 4: federator.v1.RemoveRegionResponse.region:type_name -> federator.v1.Region
+	20, // 5: federator.v1.AdmitReplicaRequest.replica:type_name -> federator.v1.Replica
+	22, // 6: federator.v1.AdmitReplicaResponse.admission:type_name -> federator.v1.EnrollResponse
+	21, // 7: federator.v1.CheckAdmissionResponse.region:type_name -> federator.v1.Region
+	20, // 8: federator.v1.GetDirectoryResponse.replicas:type_name -> federator.v1.Replica
+	21, // 9: federator.v1.GetDirectoryResponse.regions:type_name -> federator.v1.Region
+	23, // 10: federator.v1.GetDirectoryResponse.time:type_name -> google.protobuf.Timestamp
+	0,  // 11: federator.v1.Federation.RegisterRegion:input_type -> federator.v1.RegisterRegionRequest
+	2,  // 12: federator.v1.Federation.NextEpoch:input_type -> federator.v1.NextEpochRequest
+	4,  // 13: federator.v1.Federation.ClaimCluster:input_type -> federator.v1.ClaimClusterRequest
+	6,  // 14: federator.v1.Federation.RemoveRegion:input_type -> federator.v1.RemoveRegionRequest
+	8,  // 15: federator.v1.Federation.PublishIntermediate:input_type -> federator.v1.PublishIntermediateRequest
+	10, // 16: federator.v1.Federation.Revoke:input_type -> federator.v1.RevokeRequest
+	12, // 17: federator.v1.Federation.AdmitReplica:input_type -> federator.v1.AdmitReplicaRequest
+	14, // 18: federator.v1.Federation.CheckAdmission:input_type -> federator.v1.CheckAdmissionRequest
+	16, // 19: federator.v1.Federation.GetKeyring:input_type -> federator.v1.GetKeyringRequest
+	18, // 20: federator.v1.Federation.GetDirectory:input_type -> federator.v1.GetDirectoryRequest
+	1,  // 21: federator.v1.Federation.RegisterRegion:output_type -> federator.v1.RegisterRegionResponse
+	3,  // 22: federator.v1.Federation.NextEpoch:output_type -> federator.v1.NextEpochResponse
+	5,  // 23: federator.v1.Federation.ClaimCluster:output_type -> federator.v1.ClaimClusterResponse
+	7,  // 24: federator.v1.Federation.RemoveRegion:output_type -> federator.v1.RemoveRegionResponse
+	9,  // 25: federator.v1.Federation.PublishIntermediate:output_type -> federator.v1.PublishIntermediateResponse
+	11, // 26: federator.v1.Federation.Revoke:output_type -> federator.v1.RevokeResponse
+	13, // 27: federator.v1.Federation.AdmitReplica:output_type -> federator.v1.AdmitReplicaResponse
+	15, // 28: federator.v1.Federation.CheckAdmission:output_type -> federator.v1.CheckAdmissionResponse
+	17, // 29: federator.v1.Federation.GetKeyring:output_type -> federator.v1.GetKeyringResponse
+	19, // 30: federator.v1.Federation.GetDirectory:output_type -> federator.v1.GetDirectoryResponse
+	21, // [21:31] is the sub-list for method output_type
+	11, // [11:21] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_federator_v1_federation_proto_init() }
