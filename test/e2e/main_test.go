@@ -46,3 +46,13 @@ func quickFleet(t *testing.T) *fleet.Fleet {
 	t.Helper()
 	return fleet.New(t, os.Getenv(fleet.BinaryVariable))
 }
+
+// slowFleet is newFleet for the tests that wait for a minute or more, which the
+// environment variable FEDERATOR_E2E_SLOW turns on.
+func slowFleet(t *testing.T) *fleet.Fleet {
+	t.Helper()
+	if os.Getenv("FEDERATOR_E2E_SLOW") == "" {
+		t.Skip("waits for more than a minute; set FEDERATOR_E2E_SLOW=1")
+	}
+	return newFleet(t)
+}

@@ -56,6 +56,25 @@ func (f *Fleet) Exec(cmd *exec.Cmd, input string) Result {
 	return result
 }
 
+// KilledAfter starts a command and kills it after a delay; it reports whether the
+// command had succeeded before. A command that failed by itself ends the test.
+func (f *Fleet) KilledAfter(delay time.Duration, args ...string) (succeeded bool) {
+	f.Helper()
+	var errOut bytes.Buffer
+	cmd := f.command(args...)
+	cmd.Stderr = &errOut
+	if err := f.starter.start(cmd); err != nil {
+		f.Fatal(err)
+	}
+	timer := time.AfterFunc(delay, func() { _ = cmd.Process.Kill() })
+	err := cmd.Wait()
+	killed := !timer.Stop()
+	if err != nil && !killed {
+		f.Fatalf("federator %s: %v: %s", args[0], err, &errOut)
+	}
+	return err == nil
+}
+
 // OK ends the test unless the command succeeded.
 func (r Result) OK(t testing.TB) Result {
 	t.Helper()
@@ -85,8 +104,8 @@ func (r *Replica) CLI(args ...string) Result {
 	return r.fleet.Run(append(args, "--socket", r.Sock)...)
 }
 
-// ask runs a command with -o json and reads its answer.
-func (r *Replica) ask(answer proto.Message, args ...string) error {
+// Ask runs a command with -o json and reads its answer.
+func (r *Replica) Ask(answer proto.Message, args ...string) error {
 	result := r.CLI(append(args, "-o", "json")...)
 	if result.Code != 0 {
 		return errors.New(strings.TrimSpace(result.Err))
@@ -113,7 +132,7 @@ func (r *Replica) Call(ask func(context.Context, pb.OperatorClient) error) error
 // Status is what federator status says.
 func (r *Replica) Status() (*pb.StatusResponse, error) {
 	var s pb.StatusResponse
-	return &s, r.ask(&s, "status")
+	return &s, r.Ask(&s, "status")
 }
 
 // RegionStatus is what federator status says of one region.

@@ -25,7 +25,9 @@ const (
 type Fleet struct {
 	testing.TB
 	// Dir holds everything the fleet writes.
-	Dir     string
+	Dir string
+	// Config is the config file that agents are started with; "" for none.
+	Config  string
 	binary  string
 	starter *starter
 	block   string // of addresses, "127.x.y."
@@ -35,7 +37,12 @@ type Fleet struct {
 	replicas []*Replica
 	services map[string]string // the services file of each region
 	taken    int               // addresses of the block
+	last     []func()
 }
+
+// BeforeRemoval has do called when all processes have ended, before the fleet's
+// directory is removed.
+func (f *Fleet) BeforeRemoval(do func()) { f.last = append(f.last, do) }
 
 // New returns a fleet without replicas, of agents of the given binary. It goes
 // with the test.
@@ -55,6 +62,9 @@ func New(t testing.TB, binary string) *Fleet {
 	return f
 }
 
+// Binary is the path of the federator under test.
+func (f *Fleet) Binary() string { return f.binary }
+
 // close ends every process, tells what they said if the test failed, and removes
 // what they wrote.
 func (f *Fleet) close() {
@@ -71,6 +81,9 @@ func (f *Fleet) close() {
 		for _, r := range f.Replicas("") {
 			f.Logf("---- the end of the log of %s\n%s", r, r.Log(60))
 		}
+	}
+	for _, do := range f.last {
+		do()
 	}
 	if err := os.RemoveAll(f.Dir); err != nil {
 		f.Logf("remove the fleet's directory: %v", err)

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -23,7 +25,7 @@ func dial(socket string) (*grpc.ClientConn, error) {
 // them, in order; "region/name" of all if region is "".
 func (r *Replica) Members(region string) ([]string, error) {
 	var m pb.MembersResponse
-	if err := r.ask(&m, "members", "--region", region); err != nil {
+	if err := r.Ask(&m, "members", "--region", region); err != nil {
 		return nil, err
 	}
 	var names []string
@@ -111,4 +113,58 @@ func (f *Fleet) AnswersAll(within time.Duration, replicas []*Replica, service, r
 			return r.Answers(PinnedName(service, region), want...)
 		})
 	}
+}
+
+// Watch looks a name up at every one of the replicas, over and over, until the
+// returned function is called. That one fails the test for each lookup that was
+// not answered with at least one address, and returns how many there were.
+func (f *Fleet) Watch(name string, replicas ...*Replica) (stop func() int) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	var lookups atomic.Int64
+	for _, r := range replicas {
+		wg.Go(func() {
+			for {
+				found, err := r.Lookup(name)
+				lookups.Add(1)
+				if err != nil || len(found) == 0 {
+					f.Errorf("%s: a lookup of %s failed: found %v, %v", r, name, found, err)
+				}
+				select {
+				case <-done:
+					return
+				case <-time.After(5 * time.Millisecond):
+				}
+			}
+		})
+	}
+	return func() int {
+		close(done)
+		wg.Wait()
+		return int(lookups.Load())
+	}
+}
+
+// Voters waits until every replica of the region is a voter of its Raft, which
+// has a leader, and returns the leader.
+func (f *Fleet) Voters(region string) *Replica {
+	f.Helper()
+	var leader *Replica
+	replicas := f.Replicas(region)
+	f.Until(30*time.Second, fmt.Sprintf("%d voters of %s", len(replicas), region), func() error {
+		s, err := replicas[0].Status()
+		if err != nil {
+			return err
+		}
+		for _, r := range replicas {
+			if r.Name == s.GetRaft().GetLeader() {
+				leader = r
+			}
+		}
+		if n := len(s.GetRaft().GetVoters()); n != len(replicas) || leader == nil {
+			return fmt.Errorf("found the voters %v, leader %q", s.GetRaft().GetVoters(), s.GetRaft().GetLeader())
+		}
+		return nil
+	})
+	return leader
 }

@@ -138,12 +138,16 @@ func (r *Replica) Join(token string, more ...string) Result {
 
 // Start starts the agent and does not wait for it.
 func (r *Replica) Start(more ...string) {
+	r.fleet.Helper()
 	if r.process.running() {
 		r.fleet.Fatalf("%s runs already", r)
 	}
 	args := append([]string{"agent", "--data-dir", r.Dir, "--dns", r.DNS, "--http", r.HTTP, "--socket", r.Sock}, more...)
 	if file := r.fleet.servicesFile(r.Region); file != "" {
 		args = append(args, "--services", file)
+	}
+	if r.fleet.Config != "" {
+		args = append(args, "--config", r.fleet.Config)
 	}
 	p, err := r.fleet.starter.launch(r.logPath(), r.fleet.command(args...))
 	if err != nil {
@@ -195,16 +199,17 @@ func (r *Replica) Stop() {
 	}
 }
 
-// Ended waits until the agent ends by itself and returns its exit code and what
-// it wrote since it was started.
-func (r *Replica) Ended(within time.Duration) (code int, log string) {
-	r.fleet.Helper()
+// Ended waits until the agent ends by itself and returns its exit code and the
+// error that it ended with.
+func (r *Replica) Ended(within time.Duration) (code int, said string, err error) {
 	select {
 	case <-r.process.gone:
 	case <-time.After(within):
-		r.fleet.Fatalf("expected %s to end by itself within %v", r, within)
+		return 0, "", fmt.Errorf("expected %s to end by itself within %v; the end of its log:\n%s", r, within, r.Log(5))
 	}
-	return r.process.cmd.ProcessState.ExitCode(), r.Log(0)
+	log := "\n" + r.Log(0)
+	_, said, _ = strings.Cut(log[max(0, strings.LastIndex(log, "\nfederator: ")):], "federator: ")
+	return r.process.cmd.ProcessState.ExitCode(), said, nil
 }
 
 func (r *Replica) logPath() string { return r.Dir + ".log" }
