@@ -30,11 +30,12 @@ func (r *Replica) announce(ctx context.Context) error {
 	unknown := false
 	for sleep(ctx, announceEvery) {
 		leader, ok := r.node.Leader()
-		if !ok || leader == r.card.Replica.RaftID() {
+		if leader == r.card.Replica.RaftID() {
 			continue
 		}
 		for _, s := range r.siblings() {
-			if s.RaftID() != leader {
+			// Without a leader anybody may know that this replica was removed.
+			if ok && s.RaftID() != leader {
 				continue
 			}
 			was := unknown
@@ -43,6 +44,9 @@ func (r *Replica) announce(ctx context.Context) error {
 				r.log.Error("the region no longer knows this replica; to bring it back, empty its data directory and join with a new token", "peer", s.Name)
 			}
 		}
+		r.mu.Lock()
+		r.unknown = unknown
+		r.mu.Unlock()
 	}
 	return nil
 }

@@ -67,8 +67,9 @@ type Raft struct {
 	// SnapshotThreshold is after how many entries a snapshot is taken; 16 to
 	// 1000000, default 8192.
 	SnapshotThreshold uint64 `json:"snapshotThreshold,omitempty"`
-	// DeadServerAfter is how long a voter may be dead before a living standby takes
-	// its place; 1s to 24h, default 10m.
+	// DeadServerAfter is how long a standby may be dead before it is taken out of
+	// Raft until it is back; a living standby takes a dead voter's place at once.
+	// 1s to 24h, default 10m.
 	DeadServerAfter catalog.Duration `json:"deadServerAfter,omitempty"`
 }
 

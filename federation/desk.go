@@ -1,7 +1,9 @@
 package federation
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -24,6 +26,8 @@ const (
 	// maxPending is how many pending changes gossip carries; above it readers are
 	// told to wait for the stream.
 	maxPending = 500
+	// maxSetEndpoints bounds the endpoints of one service in one cluster.
+	maxSetEndpoints = 10_000
 	// restartGap is more than an owner can flip between two folds.
 	restartGap = 1 << 24
 	// takeoverAfter is how long a region must be without a leader, and the owner of
@@ -142,6 +146,13 @@ func (d *desk) take(u source.Update) {
 	case d.wake <- struct{}{}:
 	default:
 	}
+}
+
+// isEmpty reports whether the source was read and has no services.
+func (d *desk) isEmpty() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.latest != nil && len(d.latest.Sets) == 0
 }
 
 // claim finds out who owns the cluster now, and reports whether that changed.
@@ -263,7 +274,8 @@ func (d *desk) reconcile(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	cluster, _ := d.lease()
-	prefixes, sourceError, since := latest.Prefixes, "", time.Time{}
+	desired, refusal := d.mine(latest.Sets)
+	prefixes, sourceError, since := latest.Prefixes, refusal, time.Time{}
 	if latest.Err != nil {
 		prefixes, sourceError, since = cluster.Prefixes, latest.Err.Error(), latest.StaleSince
 	}
@@ -282,13 +294,36 @@ func (d *desk) reconcile(ctx context.Context) {
 			published = append(published, *b.Set)
 		}
 	}
-	changes := source.Diff(published, latest.Sets, time.Now().UTC())
+	changes := source.Diff(published, desired, time.Now().UTC())
 	if changes.Empty() {
 		return
 	}
 	if err := d.ledger.PutSets(ctx, d.self.Cluster, d.origin, office.term, changes); err != nil {
 		d.log.Warn("could not publish the services; trying again", "cluster", d.self.Cluster, "error", err)
 	}
+}
+
+// mine leaves out the services that another source of the cluster owns, and says
+// which: one name in dispute must not keep the rest of the file from being
+// published.
+func (d *desk) mine(desired []catalog.EndpointSet) (sets []catalog.EndpointSet, refusal string) {
+	others := map[catalog.SetKey]string{}
+	for _, b := range d.own() {
+		if b.Set.Source != d.origin {
+			others[b.Set.SetKey] = b.Set.Source
+		}
+	}
+	for _, set := range desired {
+		switch owner, taken := others[set.SetKey]; {
+		case taken:
+			refusal = cmp.Or(refusal, fmt.Sprintf("service %s of the %s is owned by source %q in cluster %s; delete it there, or leave it out here", set.Service, d.origin, owner, set.Cluster))
+		case len(set.Endpoints) > maxSetEndpoints:
+			refusal = cmp.Or(refusal, fmt.Sprintf("service %s has %d endpoints in cluster %s; expected at most %d", set.Service, len(set.Endpoints), set.Cluster, maxSetEndpoints))
+		default:
+			sets = append(sets, set)
+		}
+	}
+	return sets, refusal
 }
 
 // flip is told by the prober of every change.

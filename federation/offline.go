@@ -182,6 +182,9 @@ func (o *RestoreOptions) restoreAnew(head backupHeader, archive io.Reader) (cata
 	if len(head.Keys) == 0 {
 		return catalog.Replica{}, errors.New("the backup holds no keys, because it was taken without --recipient: it can only be restored into a data directory that kept its replica.json and identity")
 	}
+	if o.Key == "" {
+		return catalog.Replica{}, errors.New("a new machine needs the key of a recipient of the backup; give its file with --key-file")
+	}
 	key, err := identity.ParseSealKey(o.Key)
 	if err != nil {
 		return catalog.Replica{}, fmt.Errorf("the key of the backup: %w", err)

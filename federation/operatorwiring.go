@@ -17,7 +17,7 @@ func (r *Replica) operatorServer() pb.OperatorServer {
 		CacheError: r.cache.Err,
 		Renewal:    r.renewer.State, Chain: r.keys.source.Chain, Signer: r.vault.signer, LockedOut: r.vault.lockedOut,
 
-		BackupHead: r.backupHead, RemoveRegion: r.removeRegion, Keyring: r.keyringStatus, RotateKeyring: r.rotateKeyring, Left: r.left,
+		BackupHead: r.backupHead, RemoveRegion: r.removeRegion, Revoke: r.revoke, Keyring: r.keyringStatus, RotateKeyring: r.rotateKeyring, Left: r.left,
 		Log: r.log,
 	})
 }

@@ -62,6 +62,7 @@ type Replica struct {
 	loaded   bool // the own region is in the catalog
 	serving  bool // DNS answers
 	halted   error
+	unknown  bool // the region says that this replica is no member
 	refused  []state.RefusedObject
 	warnings []string
 	applied  map[string]progress // of the siblings, by name

@@ -178,7 +178,11 @@ func (r *Replica) openOutside() (err error) {
 	}
 	listen := r.cfg.Listen.DNS
 	if len(listen) == 0 && r.card.Replica.DNSAddress != "" {
-		listen = []string{r.card.Replica.DNSAddress}
+		address, err := dnsAddress(r.card.Replica.DNSAddress)
+		if err != nil {
+			return err
+		}
+		listen = []string{address}
 	}
 	if len(listen) == 0 {
 		return nil
@@ -189,6 +193,23 @@ func (r *Replica) openOutside() (err error) {
 		Logger: r.log, Registerer: r.metrics,
 	}, r.catalog)
 	return err
+}
+
+// dnsAddress is where DNS listens by default: the advertised address, or its port
+// on every address if this machine does not have that one.
+func dnsAddress(advertised string) (string, error) {
+	address, err := listenAddress("", advertised)
+	if err != nil {
+		return "", err
+	}
+	udp, err := net.ResolveUDPAddr("udp", address)
+	if err != nil {
+		return "", fmt.Errorf("DNS address %s: %w; give an IP address with --dns", advertised, err)
+	}
+	if udp.IP == nil {
+		return address, nil
+	}
+	return udp.AddrPort().String(), nil
 }
 
 // run keeps everything going until ctx ends or something that cannot be missed
@@ -430,7 +451,7 @@ func (r *Replica) answer(ctx context.Context) error {
 		if since.IsZero() {
 			since = time.Now()
 		}
-		if r.importsKnown() || time.Since(since) > firstImports {
+		if r.importsKnown() && r.sourceKnown() || time.Since(since) > firstImports {
 			break
 		}
 	}
@@ -455,6 +476,12 @@ func (r *Replica) importsKnown() bool {
 	return true
 }
 
+// sourceKnown reports whether the services of the own cluster are there, on a
+// replica that is to have some.
+func (r *Replica) sourceKnown() bool {
+	return r.cfg.Services == "" || len(r.desk.own()) > 0 || r.desk.isEmpty()
+}
+
 // waitingFor says what keeps the replica from being ready; nothing of it is in
 // another region.
 func (r *Replica) waitingFor() []string {
@@ -463,6 +490,9 @@ func (r *Replica) waitingFor() []string {
 	var list []string
 	if r.halted != nil {
 		list = append(list, r.halted.Error())
+	}
+	if r.unknown {
+		list = append(list, "this replica was removed from its region: empty its data directory and join with a new token")
 	}
 	if !r.loaded {
 		list = append(list, "the region's own state: the replica was just admitted, or its region has no leader")

@@ -32,7 +32,7 @@ func desiredList(trustDomain string, previous identity.List, regions []*catalog.
 			next.Intermediates = append(next.Intermediates, listed(previous, r, id))
 			continue
 		}
-		gone := identity.Revocation{KeyID: id, Reason: "region " + r.Name + " was removed", At: now.UTC()}
+		gone := identity.Revocation{KeyID: id, Region: r.Name, Reason: "region " + r.Name + " was removed", At: now.UTC()}
 		if !slices.ContainsFunc(next.Revoked, func(old identity.Revocation) bool { return old.KeyID == id }) {
 			next.Revoked = append(next.Revoked, gone)
 		}

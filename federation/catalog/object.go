@@ -50,9 +50,9 @@ type Policy struct {
 	RegionOrder []string `json:"regionOrder,omitempty"`
 	// RegionOrderFrom overrides RegionOrder for clients in the named region.
 	RegionOrderFrom map[string][]string `json:"regionOrderFrom,omitempty"`
-	// Weights gives localities ("region" or "region/zone") a relative weight,
-	// 0 to 1000000; unnamed ones have 1. Regions with a weight share one
-	// priority instead of being ranked.
+	// Weights gives localities ("region" or "region/zone") a relative weight, 0 to
+	// 1000000. Regions with a weight share one priority instead of being ranked, and
+	// a zone that is not named beside others of its region has 1.
 	Weights map[string]uint32 `json:"weights,omitempty"`
 	// OverprovisioningPercent sets the spill-over threshold: a priority keeps all
 	// its traffic while healthy * this / 100 covers it. 100 to 1000, default 140.

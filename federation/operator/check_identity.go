@@ -70,10 +70,22 @@ func (v *view) checkTrust() []problem {
 	case !slices.ContainsFunc(v.trust.Intermediates, func(i identity.ListedIntermediate) bool { return i.Region == v.self.Region }):
 		p.expected, p.found = "the CA of this region among the valid ones", "it is not listed: other regions refuse this one's replicas"
 		p.action = "is the region a member? See federator status; the authority region lists it when it registers its CA"
+		if v.trustRevokes(v.self.Region) {
+			p.code, p.subject = "region-removed", v.us()
+			p.expected, p.found = "a member of the federation", "the trust list revokes its CA, because the region was removed"
+			p.action = "empty the data directories of its replicas and rejoin with a new token; until then it serves its own clients only"
+		}
 	default:
 		return nil
 	}
 	return []problem{p}
+}
+
+// trustRevokes reports whether the whole region was revoked.
+func (v *view) trustRevokes(region string) bool {
+	return slices.ContainsFunc(v.trust.Revoked, func(r identity.Revocation) bool {
+		return r.Region == region && r.ID == "" && r.Serial == ""
+	})
 }
 
 // checkSecrets reports secrets that this replica should be able to open and

@@ -169,7 +169,7 @@ func (r *RemoveRegion) apply(c *change) (any, error) {
 	case old == nil:
 		return nil, ErrNotFound.withf("region %s is not registered", r.Region)
 	case old.Authority:
-		return nil, ErrInvalid.withf("region %s is the authority region; move the authority first with federator ca takeover", r.Region)
+		return nil, ErrInvalid.withf("region %s is the authority region, which owns the registry and the trust list: it cannot be removed", r.Region)
 	case old.Removed:
 		return nil, nil
 	}

@@ -1,0 +1,95 @@
+package federation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/federation/state"
+	"github.com/federator/federator/identity"
+	"github.com/federator/federator/peering/enroll"
+	"github.com/federator/federator/peering/pb"
+)
+
+// revoke has the authority region withdraw trust from the key of one of this
+// region's replicas, everywhere and for good.
+func (r *Replica) revoke(ctx context.Context, replica catalog.Replica, actor, origin string) error {
+	key := identity.SPKIKeyID(replica.PublicKey)
+	reason := fmt.Sprintf("replica %s of %s is compromised", replica.Name, replica.Region)
+	if r.card.Authority == r.card.Replica.Region && r.holdsRoot() {
+		return r.revokeKey(ctx, key, reason, state.Meta{Actor: actor, From: origin})
+	}
+	req := &pb.RevokeRequest{Region: replica.Region, Name: replica.Name, Key: key.String(), Reason: reason, Actor: actor}
+	call := func(ctx context.Context, c *grpc.ClientConn) (*pb.RevokeResponse, error) {
+		return pb.NewFederationClient(c).Revoke(ctx, req)
+	}
+	var answer *pb.RevokeResponse
+	var err error
+	if r.card.Authority == r.card.Replica.Region {
+		answer, err = forwardToLeader(ctx, r, call)
+	} else {
+		answer, err = ask(ctx, r.peers, r.replicasOf(r.card.Authority), 5*time.Second, call)
+	}
+	if err != nil {
+		return fmt.Errorf("the authority region %s has to revoke the key: %w", r.card.Authority, err)
+	}
+	r.learnTrust(answer.GetTrustList())
+	return nil
+}
+
+// Revoke revokes a key of the caller's own region.
+func (f *federationServer) Revoke(ctx context.Context, req *pb.RevokeRequest) (*pb.RevokeResponse, error) {
+	id, err := f.ofOwnRegion(ctx, req.GetRegion())
+	if err != nil {
+		return nil, err
+	}
+	if !f.r.holdsRoot() {
+		return forwardToLeader(ctx, f.r, func(ctx context.Context, c *grpc.ClientConn) (*pb.RevokeResponse, error) {
+			return pb.NewFederationClient(c).Revoke(ctx, req)
+		})
+	}
+	key, err := identity.ParseKeyID(req.GetKey())
+	if err != nil {
+		return nil, wireError(fmt.Errorf("%w: key: %w", enroll.ErrInvalid, err))
+	}
+	meta := state.Meta{Actor: req.GetActor(), From: "through " + id.String()}
+	if err := f.r.revokeKey(ctx, key, req.GetReason(), meta); err != nil {
+		return nil, wireError(err)
+	}
+	return &pb.RevokeResponse{TrustList: f.r.agreedTrust()}, nil
+}
+
+// maxReason bounds what a revocation says, in bytes.
+const maxReason = 256
+
+// revokeKey publishes a trust list that revokes the key too.
+func (r *Replica) revokeKey(ctx context.Context, key identity.KeyID, reason string, meta state.Meta) error {
+	root, ok := r.vault.anchor()
+	if !ok {
+		return fmt.Errorf("%w: this replica does not hold the root", enroll.ErrUnavailable)
+	}
+	for {
+		var signed []byte
+		var generation uint64
+		r.node.Read(func(s *state.State) { signed, generation = s.Trust() })
+		list, err := identity.ReadList(signed)
+		if err != nil {
+			return err
+		}
+		list.Sequence++
+		list.IssuedAt = time.Now().UTC()
+		list.Revoked = append(list.Revoked, identity.Revocation{KeyID: key, Reason: reason[:min(len(reason), maxReason)], At: list.IssuedAt})
+		next, err := root.SignList(list)
+		if err != nil {
+			return err
+		}
+		_, err = r.proposer.Propose(ctx, meta, &state.PutTrust{List: next, Expect: &generation})
+		if !errors.Is(err, state.ErrConflict) || !sleep(ctx, 10*time.Millisecond) {
+			return err
+		}
+	}
+}
