@@ -1,6 +1,7 @@
 package federation
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -125,6 +126,9 @@ func (r *Replica) openIdentity(log *slog.Logger) (err error) {
 	if r.keys, err = r.dir.keys(); err != nil {
 		return err
 	}
+	if err := r.checkBelongings(); err != nil {
+		return err
+	}
 	if r.verifier, err = identity.LoadVerifier(r.card.TrustDomain, r.dir.trust()); err != nil {
 		return err
 	}
@@ -139,6 +143,35 @@ func (r *Replica) openIdentity(log *slog.Logger) (err error) {
 	r.guard = identity.NewGuard(r.verifier)
 	r.peers = newPeers(r.card.TrustDomain, &port.Dialer{Guard: r.guard, TLS: r.tls()})
 	return r.openRenewal()
+}
+
+// checkBelongings refuses a data directory that was put together from several: its
+// key, its certificate and its disk must be those of the card.
+func (r *Replica) checkBelongings() error {
+	self := r.card.Replica
+	mixed := func(what, found string) error {
+		return fmt.Errorf("data directory %s: %s is %s, and replica.json is of replica %s of region %s of %s; parts of another replica were copied here: restore the directory as a whole, or empty it and join again",
+			r.dir, what, found, self.Name, self.Region, r.card.TrustDomain)
+	}
+	spki, err := r.keys.source.SPKI()
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(spki, self.PublicKey) {
+		return mixed("the key in identity/", "another replica's")
+	}
+	want := identity.ReplicaID(r.card.TrustDomain, self.Region, self.Name)
+	if id, err := r.keys.source.ID(); err == nil && id != want {
+		return mixed("the certificate in identity/", "of "+id.String())
+	}
+	disk, err := r.dir.diskID()
+	if err != nil {
+		return err
+	}
+	if disk != self.DiskID {
+		return mixed("disk-id", disk)
+	}
+	return nil
 }
 
 // openCatalog fills the view with what was known when the replica last ran.

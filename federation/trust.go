@@ -233,6 +233,13 @@ func (r *Replica) followSecrets(ctx context.Context) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	saved := uint64(0)
+	last := ""
+	warn := func(message string, err error) { // not five times a second
+		if err.Error() != last {
+			last = err.Error()
+			r.log.Error(message, "error", err)
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -241,12 +248,12 @@ func (r *Replica) followSecrets(ctx context.Context) error {
 		}
 		secrets := r.secrets()
 		if err := r.vault.refresh(secrets); err != nil {
-			r.log.Error("a secret of the region could not be unsealed", "error", err)
+			warn("a secret of the region could not be unsealed", err)
 		}
 		for _, s := range secrets {
 			if s.Name == secretKeyring && s.Generation != saved && r.vault.lockedOut(s.Name) == nil {
 				if err := writeFile(r.dir.sealedRing(), s.Blob); err != nil {
-					r.log.Error("the gossip keys could not be saved", "error", err)
+					warn("the gossip keys could not be saved", err)
 					continue
 				}
 				saved = s.Generation
