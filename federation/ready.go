@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/federator/federator/dns"
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/federation/state"
 )

@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/federator/federator/federation/catalog"
-	"github.com/federator/federator/federation/gossip"
 	"github.com/federator/federator/federation/state"
 	"github.com/federator/federator/identity"
 	"github.com/federator/federator/peering/port"
