@@ -120,9 +120,10 @@ func (d *desk) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-watch.Changed():
-			watch.Take()
-			d.retarget()
-			d.reconcile(ctx)
+			if d.concerned(watch.Take()) {
+				d.retarget()
+				d.reconcile(ctx)
+			}
 		case <-d.wake:
 			d.reconcile(ctx)
 		case <-tick.C:
@@ -135,6 +136,15 @@ func (d *desk) run(ctx context.Context) error {
 			d.fold(ctx)
 		}
 	}
+}
+
+// concerned reports whether a change of the catalog may touch the own cluster, so
+// that the flips of the rest of the world cost nothing here.
+func (d *desk) concerned(ch catalog.Changes) bool {
+	return ch.All || ch.Conditions || slices.ContainsFunc(ch.Services, func(name catalog.ServiceName) bool {
+		s := d.catalog.Service(name)
+		return s == nil || slices.ContainsFunc(s.Backends, func(b catalog.Backend) bool { return b.Set.Cluster == d.self.Cluster })
+	})
 }
 
 // take keeps the newest word of the source; reconcile acts on it.
