@@ -138,9 +138,13 @@ func (f *Fleet) Watch(name string, replicas ...*Replica) (stop func() int) {
 			}
 		})
 	}
-	return func() int {
+	end := sync.OnceFunc(func() {
 		close(done)
 		wg.Wait()
+	})
+	f.Cleanup(end) // before the replicas end
+	return func() int {
+		end()
 		return int(lookups.Load())
 	}
 }
