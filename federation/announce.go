@@ -31,11 +31,11 @@ func (r *Replica) announce(ctx context.Context) error {
 	for sleep(ctx, announceEvery) {
 		leader, ok := r.node.Leader()
 		if leader == r.card.Replica.RaftID() {
-			continue
+			unknown = false
 		}
 		for _, s := range r.siblings() {
 			// Without a leader anybody may know that this replica was removed.
-			if ok && s.RaftID() != leader {
+			if ok && s.RaftID() != leader { // also if this replica leads
 				continue
 			}
 			was := unknown

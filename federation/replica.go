@@ -67,6 +67,7 @@ type Replica struct {
 	refused  []state.RefusedObject
 	warnings []string
 	applied  map[string]progress // of the siblings, by name
+	reached  map[string]string   // where the Raft of each replica was last found
 	// candidates are the recipients of replicas that are about to become voters.
 	candidates map[string]time.Time
 	changed    chan struct{} // tells the importer that the directory changed
@@ -81,7 +82,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := cfg.Validate(); err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
-	r := &Replica{cfg: cfg, dir: dataDir(cfg.DataDir), started: time.Now(), changed: make(chan struct{}, 1), leaving: make(chan struct{}), founded: make(chan struct{})}
+	r := &Replica{cfg: cfg, dir: dataDir(cfg.DataDir), started: time.Now(), changed: make(chan struct{}, 1), leaving: make(chan struct{}), founded: make(chan struct{}), reached: map[string]string{}}
 	err := r.open(log)
 	if err == nil {
 		err = r.run(ctx)
@@ -157,12 +158,12 @@ func (r *Replica) checkBelongings() error {
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(spki, self.PublicKey) {
-		return mixed("the key in identity/", "another replica's")
-	}
 	want := identity.ReplicaID(r.card.TrustDomain, self.Region, self.Name)
 	if id, err := r.keys.source.ID(); err == nil && id != want {
 		return mixed("the certificate in identity/", "of "+id.String())
+	}
+	if !bytes.Equal(spki, self.PublicKey) {
+		return mixed("the key in identity/", "another replica's")
 	}
 	disk, err := r.dir.diskID()
 	if err != nil {
@@ -228,6 +229,18 @@ func (r *Replica) raftNode() *state.Node {
 	return r.node
 }
 
+// noteAddresses remembers where the region's replicas are reached, also of those
+// whose records are gone: a replica that leaves votes until Raft has agreed that it
+// does not.
+func (r *Replica) noteAddresses() {
+	replicas := append(r.siblings(), r.card.Replica)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, replica := range replicas {
+		r.reached[replica.RaftID()] = replica.PeerAddress
+	}
+}
+
 // checkRegion refuses a Raft log of another region than the card names.
 func (r *Replica) checkRegion() error {
 	var about state.About
@@ -241,12 +254,11 @@ func (r *Replica) checkRegion() error {
 
 // addressOf finds where the Raft of a replica is reached.
 func (r *Replica) addressOf(raftID string) (string, bool) {
-	for _, replica := range append(r.siblings(), r.card.Replica) {
-		if replica.RaftID() == raftID {
-			return replica.PeerAddress, true
-		}
-	}
-	return "", false
+	r.noteAddresses()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	address, ok := r.reached[raftID]
+	return address, ok
 }
 
 // close stops what open started, in reverse.

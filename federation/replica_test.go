@@ -52,7 +52,7 @@ func start(t *testing.T, p Place, services string) *agent {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	socket := filepath.Join(t.TempDir(), "s")
 	cfg := Config{DataDir: p.DataDir, Services: services, Listen: Listen{HTTP: "off", Socket: socket}}.WithDefaults()
-	r := &Replica{cfg: cfg, dir: dataDir(cfg.DataDir), started: time.Now(), changed: make(chan struct{}, 1), leaving: make(chan struct{}), founded: make(chan struct{})}
+	r := &Replica{cfg: cfg, dir: dataDir(cfg.DataDir), started: time.Now(), changed: make(chan struct{}, 1), leaving: make(chan struct{}), founded: make(chan struct{}), reached: map[string]string{}}
 	if err := r.open(log); err != nil {
 		_ = r.close()
 		t.Fatal(err)

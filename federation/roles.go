@@ -3,6 +3,7 @@ package federation
 import (
 	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/federator/federator/federation/catalog"
 )
@@ -25,14 +26,32 @@ func (r *Replica) role(name string) (catalog.Role, bool) {
 // ErrLeft ends the run of a replica that has left its region.
 var ErrLeft = errors.New("this replica has left its region")
 
-// left stops the replica for good: it is no longer a member, and its data
-// directory says so.
+// leaveWithin bounds how long a replica that leaves goes on serving its region's
+// Raft: until the others have agreed that it does not vote, they may need it.
+const leaveWithin = 30 * time.Second
+
+// left stops the replica for good, once its region does not need it any more, and
+// marks its data directory.
 func (r *Replica) left() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.leaving == nil {
 		return // it left already
 	}
-	close(r.leaving)
+	leaving := r.leaving
 	r.leaving = nil
+	go func() {
+		for end := time.Now().Add(leaveWithin); time.Now().Before(end) && !r.forgotten(); {
+			time.Sleep(announceEvery)
+		}
+		close(leaving)
+	}()
+}
+
+// forgotten reports whether the region no longer counts on this replica, or there
+// is nobody left to.
+func (r *Replica) forgotten() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.unknown || len(r.siblings()) == 0
 }

@@ -82,6 +82,7 @@ func (r *Replica) followState(ctx context.Context) error {
 			r.log.Error("the region's state did not reach the catalog", "error", err)
 		}
 		r.forgetRemoved()
+		r.noteAddresses()
 		if all := r.everybody(); !slices.EqualFunc(all, known, sameAddress) {
 			known = all
 			select {

@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -85,8 +87,14 @@ func (s *siblingsServer) Announce(ctx context.Context, req *pb.AnnounceRequest) 
 	id, _ := rpc.PeerID(ctx)
 	s.r.noteApplied(id.Name, req.GetAppliedIndex())
 	stats := s.r.node.Stats()
-	var known bool
-	s.r.node.Read(func(st *state.State) { known = st.Replica(id.Name) != nil })
+	// Only one that follows the region's Raft can say that somebody is no member; a
+	// replica that has just started knows nobody.
+	_, led := s.r.node.Leader()
+	known := !led || slices.ContainsFunc(stats.Servers, func(m state.Server) bool {
+		name, _, _ := strings.Cut(m.ID, ".")
+		return name == id.Name
+	})
+	s.r.node.Read(func(st *state.State) { known = known || st.About().Epoch == 0 || st.Replica(id.Name) != nil })
 	return &pb.AnnounceResponse{
 		Leader: stats.Leader, Epoch: stats.Version.Epoch, CommitIndex: stats.CommitIndex,
 		Time: timestamppb.Now(), Unknown: !known,

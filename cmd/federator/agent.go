@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -28,7 +29,11 @@ cleanly on SIGTERM and Ctrl-C.`,
 			if show {
 				return a.printConfig(config)
 			}
-			return federation.Run(cmd.Context(), config, a.logger(config.Log))
+			err = federation.Run(cmd.Context(), config, a.logger(config.Log))
+			if errors.Is(err, federation.ErrLeft) { // as it was told to
+				return nil
+			}
+			return err
 		},
 	}
 	f := cmd.Flags()
