@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,32 @@ import (
 
 // leafLifetime is the shortest that the configuration takes.
 const leafLifetime = time.Minute
+
+// shorten has every replica get a new certificate, because the first ones do not
+// heed the configured lifetime.
+func shorten(f *fleet.Fleet) {
+	f.Helper()
+	all := f.Replicas("")
+	for _, r := range all {
+		r.Stop()
+	}
+	for _, r := range all {
+		if err := os.Remove(filepath.Join(r.Dir, "identity", "svid.pem")); err != nil {
+			f.Fatal(err)
+		}
+		r.Start()
+	}
+	for _, r := range all {
+		r.Ready()
+		f.Until(20*time.Second, r.String()+" to have a short certificate", func() error {
+			s, err := r.Status()
+			if left := time.Until(s.GetCertificate().GetNotAfter().AsTime()); err == nil && left > leafLifetime {
+				err = fmt.Errorf("its certificate is good for %v", left)
+			}
+			return err
+		})
+	}
+}
 
 func TestALeafRenewsAtHalfLifeWithoutADroppedStreamAndAnExpiredOneComesBack(t *testing.T) {
 	f := slowFleet(t)
@@ -22,6 +50,7 @@ func TestALeafRenewsAtHalfLifeWithoutADroppedStreamAndAnExpiredOneComesBack(t *t
 	all := f.Replicas("")
 	f.AnswersAll(20*time.Second, all, checkout, "west", endpoints...)
 
+	shorten(f)
 	east, asleep := f.Replicas("east")[0], f.Replicas("east")[1:]
 	for _, r := range asleep {
 		r.Stop()
@@ -74,16 +103,7 @@ func TestARegionThatSleptPastItsCertificatesComesBack(t *testing.T) {
 	f.Voters("west")
 	all := f.Replicas("")
 	f.AnswersAll(20*time.Second, all, checkout, "west", endpoints...)
-	// The first certificates have the default lifetime; wait for short ones.
-	for _, r := range all {
-		f.Until(20*time.Second, r.String()+" to have a short certificate", func() error {
-			s, err := r.Status()
-			if left := time.Until(s.GetCertificate().GetNotAfter().AsTime()); err == nil && left > leafLifetime {
-				err = fmt.Errorf("its certificate is good for %v", left)
-			}
-			return err
-		})
-	}
+	shorten(f)
 	for _, r := range all {
 		r.Stop()
 	}
