@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/federator/federator/test/e2e/fleet"
@@ -26,6 +29,14 @@ func run(m *testing.M) int {
 	if err := os.Setenv(fleet.BinaryVariable, binary); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
+	}
+	// The tests wait for timers more than they compute.
+	flag.Parse()
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		if err := flag.Set("test.parallel", strconv.Itoa(runtime.GOMAXPROCS(0)+1)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	}
 	return m.Run()
 }
