@@ -56,23 +56,19 @@ func (f *Fleet) Exec(cmd *exec.Cmd, input string) Result {
 	return result
 }
 
-// KilledAfter starts a command and kills it after a delay; it reports whether the
-// command had succeeded before. A command that failed by itself ends the test.
-func (f *Fleet) KilledAfter(delay time.Duration, args ...string) (succeeded bool) {
-	f.Helper()
-	var errOut bytes.Buffer
+// KilledAfter runs a command and kills it after a delay; it reports whether the
+// command had ended by itself before, and what came of it.
+func (f *Fleet) KilledAfter(delay time.Duration, args ...string) (result Result, ended bool) {
 	cmd := f.command(args...)
-	cmd.Stderr = &errOut
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
 	if err := f.starter.start(cmd); err != nil {
-		f.Fatal(err)
+		return Result{Args: args, Err: err.Error(), Code: -1}, true
 	}
 	timer := time.AfterFunc(delay, func() { _ = cmd.Process.Kill() })
-	err := cmd.Wait()
-	killed := !timer.Stop()
-	if err != nil && !killed {
-		f.Fatalf("federator %s: %v: %s", args[0], err, &errOut)
-	}
-	return err == nil
+	_ = cmd.Wait() // how it ended is in ProcessState
+	timer.Stop()
+	return Result{Args: args, Out: out.String(), Err: errOut.String(), Code: cmd.ProcessState.ExitCode()}, cmd.ProcessState.Exited()
 }
 
 // OK ends the test unless the command succeeded.
