@@ -85,7 +85,10 @@ func (r *Replica) registerRegion(ctx context.Context, meta state.Meta, founder c
 		return nil, err
 	}
 	record := r.regionRecord(region)
-	if record == nil || !certifies(record.Intermediate, request.KeyID()) {
+	if record != nil && len(record.Intermediate) > 0 && !certifies(record.Intermediate, request.KeyID()) {
+		return nil, fmt.Errorf("%w: region %s has a certificate authority already, with another key", enroll.ErrRegionFounded, region)
+	}
+	if record == nil || len(record.Intermediate) == 0 {
 		cert, err := root.SignIntermediate(region, issued.Epoch, request.PublicKey, time.Now())
 		if err != nil {
 			return nil, err

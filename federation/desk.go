@@ -70,7 +70,7 @@ type desk struct {
 	epoch   uint64
 	seq     uint64
 	latest  *source.Update
-	emitted time.Time
+	emitted time.Time              // when all that was pending was last gossiped or folded
 	probing []*catalog.EndpointSet // what the prober was last given
 }
 
@@ -130,9 +130,11 @@ func (d *desk) run(ctx context.Context) error {
 			if d.claim() {
 				d.retarget()
 				d.reconcile(ctx)
+				d.assert()
 			}
 		case <-fold.C:
 			d.reconcile(ctx)
+			d.assert()
 			d.fold(ctx)
 		}
 	}
@@ -186,11 +188,13 @@ func (d *desk) claim() bool {
 	return true
 }
 
-// firstSeq is where a term begins to count. An owner that restarts within its
-// term goes on far above what anybody can have seen of it before: flips that were
-// gossiped and not yet folded are known to others only.
+// firstSeq is where the count of flips begins. An owner that restarts within its
+// term goes on above what anybody can have seen of it before: flips that were
+// gossiped and not yet folded are known to others only. The clock in microseconds
+// is ahead of any count that began with it; should it have been set back, what is
+// known here still counts.
 func (d *desk) firstSeq(cluster catalog.Cluster, epoch, term uint64) uint64 {
-	seen := uint64(0)
+	seen := uint64(time.Now().UnixMicro())
 	versions := []catalog.HealthVersion{cluster.Confirmed}
 	for _, ch := range d.catalog.PendingHealth(cluster.Name) {
 		versions = append(versions, ch.Version)
@@ -353,10 +357,9 @@ func (d *desk) emit(changes []catalog.HealthChange) {
 		d.seq++
 		changes[i].Version = catalog.HealthVersion{Epoch: d.epoch, Term: d.owned.term, Seq: d.seq}
 	}
-	d.emitted = time.Now()
-	d.mu.Unlock()
 	delta := catalog.HealthDelta{Cluster: d.self.Cluster, Changes: changes}
-	d.catalog.ApplyHealth(delta, time.Now())
+	d.catalog.ApplyHealth(delta, time.Now()) // before a fold can confirm these versions
+	d.mu.Unlock()
 	if len(d.catalog.PendingHealth(d.self.Cluster)) > maxPending {
 		d.herald.BroadcastResync(d.self.Cluster, changes[len(changes)-1].Version)
 		return
@@ -364,25 +367,51 @@ func (d *desk) emit(changes []catalog.HealthChange) {
 	d.herald.BroadcastHealth(delta)
 }
 
-// fold makes what is pending durable; while that fails it is gossiped anew.
-func (d *desk) fold(ctx context.Context) {
-	office, owner := d.office()
-	pending := d.catalog.PendingHealth(d.self.Cluster)
-	if !owner || len(pending) == 0 {
+// assert says again what the prober knows and the catalog does not: a new owner
+// speaks in a new term for what it found out before.
+func (d *desk) assert() {
+	if _, owner := d.office(); !owner {
 		return
 	}
+	var changes []catalog.HealthChange
+	for _, b := range d.own() {
+		for i := range b.Set.Endpoints {
+			id := b.Set.Endpoints[i].ID
+			h, probed := d.prober.Health(probe.Key{Set: b.Set.SetKey, Endpoint: id})
+			if probed && h != catalog.Unknown && h != b.Health[i] && b.Health[i] != catalog.Draining {
+				changes = append(changes, catalog.HealthChange{Service: b.Set.Service, Endpoint: id, Health: h})
+			}
+		}
+	}
+	d.emit(changes)
+}
+
+// fold makes what is pending durable; while that fails it is gossiped anew.
+func (d *desk) fold(ctx context.Context) {
 	d.mu.Lock()
-	upTo := catalog.HealthVersion{Epoch: d.epoch, Term: office.term, Seq: d.seq}
+	pending, owner := d.catalog.PendingHealth(d.self.Cluster), d.owns
+	upTo := catalog.HealthVersion{Epoch: d.epoch, Term: d.owned.term, Seq: d.seq}
+	if !owner || len(pending) == 0 {
+		d.emitted = time.Now()
+		d.mu.Unlock()
+		return
+	}
 	d.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	err := d.ledger.FoldHealth(ctx, d.self.Cluster, upTo, pending)
 	if err == nil {
+		d.mu.Lock()
+		d.emitted = time.Now()
+		d.mu.Unlock()
 		return
 	}
 	d.log.Debug("could not fold health into Raft", "cluster", d.self.Cluster, "error", err)
 	d.mu.Lock()
 	due := time.Since(d.emitted) >= reemitEvery
+	if due {
+		d.emitted = time.Now()
+	}
 	d.mu.Unlock()
 	if due {
 		d.emit(pending)

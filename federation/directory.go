@@ -8,6 +8,9 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/federation/state"
@@ -28,6 +31,7 @@ func (r *Replica) replicasOf(region string) []catalog.Replica {
 			out = append(out, *rec.Seed) // founded, or restored elsewhere, since
 		}
 	}
+	out = append(out, r.callers.of(region, out)...)
 	if len(out) > 0 {
 		return out
 	}
@@ -36,6 +40,56 @@ func (r *Replica) replicasOf(region string) []catalog.Replica {
 			out = append(out, seed)
 		}
 	}
+	return out
+}
+
+// callers remembers where replicas of other regions said that they are reached,
+// when they asked for a stream. Their records know it better, but cannot arrive
+// from a region whose addresses have all changed.
+type callers struct {
+	mu    sync.Mutex
+	heard map[string]heardCaller // by region/name
+}
+
+type heardCaller struct {
+	catalog.Replica
+	at time.Time
+}
+
+const (
+	// callerValid is how long a caller's word for its address counts.
+	callerValid = time.Minute
+	// maxCallers bounds how many are remembered.
+	maxCallers = 4096
+)
+
+// heard notes where a caller is reached.
+func (r *Replica) heard(c replication.Caller, peerAddress, gossipAddress string) {
+	if c.Region == r.card.Replica.Region {
+		return
+	}
+	replica := catalog.Replica{Name: c.Replica, Region: c.Region, PeerAddress: peerAddress, GossipAddress: gossipAddress}
+	r.callers.mu.Lock()
+	defer r.callers.mu.Unlock()
+	if r.callers.heard == nil || len(r.callers.heard) >= maxCallers {
+		r.callers.heard = map[string]heardCaller{}
+	}
+	r.callers.heard[c.Region+"/"+c.Replica] = heardCaller{replica, time.Now()}
+}
+
+// of returns the callers of a region that are not among the known replicas, or
+// are at another address.
+func (c *callers) of(region string, known []catalog.Replica) []catalog.Replica {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []catalog.Replica
+	for _, h := range c.heard {
+		there := func(k catalog.Replica) bool { return k.Name == h.Name && k.PeerAddress == h.PeerAddress }
+		if h.Region == region && time.Since(h.at) < callerValid && !slices.ContainsFunc(known, there) {
+			out = append(out, h.Replica)
+		}
+	}
+	slices.SortFunc(out, func(a, b catalog.Replica) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 

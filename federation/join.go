@@ -48,6 +48,9 @@ func Join(ctx context.Context, o JoinOptions) (JoinResult, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if done, ok := o.joinedAlready(); ok {
+		return done, nil
+	}
 	dir, replica, keys, err := o.prepare()
 	if err != nil {
 		return JoinResult{}, err
@@ -77,6 +80,18 @@ func Join(ctx context.Context, o JoinOptions) (JoinResult, error) {
 	}
 	return JoinResult{Replica: replica, TrustDomain: admitted.TrustDomain, Epoch: admitted.Epoch,
 		Founding: admitted.Founding, Warnings: admitted.Warnings}, nil
+}
+
+// joinedAlready recognises a join that succeeded and whose answer was lost.
+func (o *JoinOptions) joinedAlready() (JoinResult, bool) {
+	card, err := dataDir(o.DataDir).readCard()
+	if err != nil {
+		return JoinResult{}, false
+	}
+	o.fill()
+	same := card.TrustDomain == o.Token.TrustDomain && card.Replica.Region == o.Region && card.Replica.Name == o.Name && card.Replica.Cluster == o.Cluster
+	return JoinResult{Replica: card.Replica, TrustDomain: card.TrustDomain,
+		Warnings: []string{"this data directory has joined already; nothing was changed"}}, same
 }
 
 // admittedAs stores the replica's certificate and, for a founder, prepares what

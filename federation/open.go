@@ -56,6 +56,7 @@ func (r *Replica) openImports() (err error) {
 	self := r.card.Replica
 	r.importer, err = replication.NewImporter(replication.ImporterConfig{
 		Region: self.Region, Sink: r.tee, Dial: r.peers.dial,
+		PeerAddress: self.PeerAddress, GossipAddress: self.GossipAddress,
 		Epoch:     func() uint64 { return r.catalog.Version(self.Region).Epoch },
 		Directory: r.imports, Changed: r.changed, Removed: r.removed,
 		Logger: r.log.WithGroup("link"), Registerer: r.metrics,
@@ -136,7 +137,7 @@ func (r *Replica) openServers() (err error) {
 	server, err := replication.NewServer(replication.ServerConfig{
 		Region: r.card.Replica.Region, Replica: r.card.Replica.Name,
 		Exports: exports{Feed: r.feed, region: r.card.Replica.Region, publishes: r.publishes},
-		Caller:  callerOf, Removed: r.removed, Evidence: r.importer.Evidence,
+		Caller:  callerOf, Removed: r.removed, Heard: r.heard, Evidence: r.importer.Evidence,
 		Logger: r.log, Registerer: r.metrics,
 	})
 	if err != nil {

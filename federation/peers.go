@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/raft"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
 
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/identity"
@@ -88,7 +89,7 @@ func ask[T any](ctx context.Context, p *peers, replicas []catalog.Replica, timeo
 		if err == nil || rpc.Reason(err) != "" && !errors.Is(enroll.FromStatus(err), enroll.ErrUnavailable) {
 			return answer, err // it decided
 		}
-		errs = append(errs, fmt.Errorf("replica %s of %s: %w", r.Name, r.Region, err))
+		errs = append(errs, fmt.Errorf("replica %s of %s (%s) does not answer: %s", r.Name, r.Region, r.PeerAddress, status.Convert(err).Message()))
 		if ctx.Err() != nil {
 			break
 		}

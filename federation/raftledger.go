@@ -13,6 +13,8 @@ import (
 const (
 	maxSetsAtOnce      = 500
 	maxEndpointsAtOnce = 5000
+	// maxFold bounds the changes of one FoldHealth command.
+	maxFold = 5000
 )
 
 // raftLedger writes what the desk wants durable into the region's Raft.
@@ -40,8 +42,25 @@ func (l raftLedger) PutSets(ctx context.Context, cluster, origin string, term ui
 	return l.propose(ctx, cmd)
 }
 
-// FoldHealth implements ledger.
+// FoldHealth implements ledger. The changes are in the order of their versions;
+// many are written in several commands.
 func (l raftLedger) FoldHealth(ctx context.Context, cluster string, upTo catalog.HealthVersion, changes []catalog.HealthChange) error {
+	for len(changes) > maxFold {
+		part := changes[:maxFold]
+		changes = changes[maxFold:]
+		last := part[len(part)-1].Version
+		if last.Term != upTo.Term || last.Epoch != upTo.Epoch {
+			// Left by an earlier owner: the present term begins above all of these.
+			last = catalog.HealthVersion{Epoch: upTo.Epoch, Term: upTo.Term}
+		}
+		if err := l.fold(ctx, cluster, last, part); err != nil {
+			return err
+		}
+	}
+	return l.fold(ctx, cluster, upTo, changes)
+}
+
+func (l raftLedger) fold(ctx context.Context, cluster string, upTo catalog.HealthVersion, changes []catalog.HealthChange) error {
 	return l.propose(ctx, &state.FoldHealth{Cluster: cluster, Owner: l.r.card.Replica.Name, UpTo: upTo, Changes: changes})
 }
 

@@ -59,6 +59,8 @@ type Replica struct {
 	servers  *rpc.Servers
 	founding *founding
 
+	callers callers
+
 	mu       sync.Mutex
 	loaded   bool // the own region is in the catalog
 	serving  bool // DNS answers

@@ -22,6 +22,7 @@ type reviewLedger struct {
 	upTo   catalog.HealthVersion
 	after  func(upTo catalog.HealthVersion)
 	sizes  []int
+	before func()
 }
 
 func (l *reviewLedger) PutSets(context.Context, string, string, uint64, source.Changes) error {
@@ -32,6 +33,9 @@ func (l *reviewLedger) FoldHealth(_ context.Context, _ string, upTo catalog.Heal
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sizes = append(l.sizes, len(changes))
+	if l.before != nil {
+		l.before()
+	}
 	if l.err != nil {
 		return l.err
 	}

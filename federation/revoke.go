@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -56,11 +57,21 @@ func (f *federationServer) Revoke(ctx context.Context, req *pb.RevokeRequest) (*
 	if err != nil {
 		return nil, wireError(fmt.Errorf("%w: key: %w", enroll.ErrInvalid, err))
 	}
+	if !f.r.isKeyOf(req.GetRegion(), req.GetName(), key) {
+		return nil, wireError(fmt.Errorf("%w: region %s has no replica %s with that key", enroll.ErrUnknownReplica, req.GetRegion(), req.GetName()))
+	}
 	meta := state.Meta{Actor: req.GetActor(), From: "through " + id.String()}
 	if err := f.r.revokeKey(ctx, key, req.GetReason(), meta); err != nil {
 		return nil, wireError(err)
 	}
 	return &pb.RevokeResponse{TrustList: f.r.agreedTrust()}, nil
+}
+
+// isKeyOf reports whether a replica of the region enrolled with the key.
+func (r *Replica) isKeyOf(region, name string, key identity.KeyID) bool {
+	return slices.ContainsFunc(r.replicasOf(region), func(c catalog.Replica) bool {
+		return c.Name == name && identity.SPKIKeyID(c.PublicKey) == key
+	})
 }
 
 // maxReason bounds what a revocation says, in bytes.

@@ -29,6 +29,9 @@ type siblingsServer struct {
 
 // Propose runs a command that a sibling forwarded, if this replica leads.
 func (s *siblingsServer) Propose(ctx context.Context, req *pb.ProposeRequest) (*pb.ProposeResponse, error) {
+	if id, _ := rpc.PeerID(ctx); s.r.node.IsLeader() && !s.r.registered(id.Name) {
+		return nil, status.Errorf(codes.PermissionDenied, "replica %s is not registered in region %s; it must join anew", id.Name, s.r.card.Replica.Region)
+	}
 	result, err := s.r.node.ProposeEncoded(ctx, req.GetCommand())
 	if errors.Is(err, state.ErrNotLeader) {
 		leader, _ := s.r.node.Leader()
@@ -38,6 +41,13 @@ func (s *siblingsServer) Propose(ctx context.Context, req *pb.ProposeRequest) (*
 		return &pb.ProposeResponse{Code: state.CodeOf(err), Message: err.Error()}, nil
 	}
 	return &pb.ProposeResponse{Result: result.Value, Index: result.Index}, nil
+}
+
+// registered reports whether the region's Raft has a replica of that name. Before
+// the region is founded it has none.
+func (r *Replica) registered(name string) (ok bool) {
+	r.node.Read(func(s *state.State) { ok = s.About().Epoch == 0 || s.Replica(name) != nil })
+	return ok
 }
 
 // Prove shows that this replica holds the region's authority.

@@ -71,6 +71,27 @@ func (r *Replica) openRenewal() error {
 	return nil
 }
 
+// shorten renews a certificate that was signed for longer than is configured, as
+// the first one of a founder is.
+func (r *Replica) shorten(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-r.founded:
+	}
+	lifetime := time.Duration(r.cfg.LeafLifetime)
+	for sleep(ctx, time.Second) {
+		leaf := r.keys.source.Leaf()
+		if leaf == nil || leaf.NotAfter.Sub(leaf.NotBefore) <= lifetime+identity.Backdate {
+			return nil
+		}
+		if err := r.renewer.RenewNow(ctx); err != nil {
+			r.log.Debug("could not renew the certificate for a shorter time", "error", err)
+		}
+	}
+	return nil
+}
+
 // renew has a request certified: by the region's authority if it is unsealed
 // here, else by a sibling over mTLS, else, when the certificate has expired, by
 // a sibling that knows the enrolled key.

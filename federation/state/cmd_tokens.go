@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -213,10 +214,21 @@ func (r *RedeemToken) again(c *change, token Token) (any, error) {
 	if subtle.ConstantTimeCompare(token.Redeemed.CSRKey, r.CSRKey) != 1 {
 		return nil, ErrTokenUsed
 	}
+	if !r.same(token.Redeemed) {
+		return nil, ErrTokenUsed.withf("the token was used already, for another name or region; create a new one with federator token create")
+	}
 	if admitted := token.Redeemed.Replica; admitted != nil && c.Replica(admitted.Name) == nil {
 		return nil, ErrTokenUsed.withf("the token was used, and replica %s was removed since; create a new one with federator token create", admitted.Name)
 	}
 	return token.Redeemed, nil
+}
+
+// same reports whether a retry asks for what the token was used for.
+func (r *RedeemToken) same(used *Redemption) bool {
+	if r.Admit == nil || used.Replica == nil {
+		return r.Admit == nil && used.Replica == nil && bytes.Equal(r.Result, used.Result)
+	}
+	return r.Admit.Replica.Name == used.Replica.Name && r.Admit.Replica.Region == used.Replica.Region
 }
 
 // RevokeToken forgets a token.

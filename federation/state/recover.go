@@ -42,6 +42,8 @@ func (r *recovery) Snapshot() (raft.FSMSnapshot, error) {
 		if err := r.state.startOver(r.opts); err != nil {
 			return nil, err
 		}
+		// What this replica has on its disk counts; the others' newer writes win.
+		r.state.about.ObjectsSuspect = false
 	}
 	return r.machine.Snapshot()
 }

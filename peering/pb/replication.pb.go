@@ -36,9 +36,13 @@ type WatchRequest struct {
 	Full bool `protobuf:"varint,3,opt,name=full,proto3" json:"full,omitempty"`
 	// The epoch of the caller's own region, so that the server can tell a removed
 	// one. Who the caller is comes from its certificate.
-	CallerEpoch   uint64 `protobuf:"varint,4,opt,name=caller_epoch,json=callerEpoch,proto3" json:"caller_epoch,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	CallerEpoch uint64 `protobuf:"varint,4,opt,name=caller_epoch,json=callerEpoch,proto3" json:"caller_epoch,omitempty"`
+	// Where the caller is reached, host:port: a region whose addresses have all
+	// changed is found again by the others through the streams it opens.
+	CallerPeerAddress   string `protobuf:"bytes,5,opt,name=caller_peer_address,json=callerPeerAddress,proto3" json:"caller_peer_address,omitempty"`
+	CallerGossipAddress string `protobuf:"bytes,6,opt,name=caller_gossip_address,json=callerGossipAddress,proto3" json:"caller_gossip_address,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *WatchRequest) Reset() {
@@ -97,6 +101,20 @@ func (x *WatchRequest) GetCallerEpoch() uint64 {
 		return x.CallerEpoch
 	}
 	return 0
+}
+
+func (x *WatchRequest) GetCallerPeerAddress() string {
+	if x != nil {
+		return x.CallerPeerAddress
+	}
+	return ""
+}
+
+func (x *WatchRequest) GetCallerGossipAddress() string {
+	if x != nil {
+		return x.CallerGossipAddress
+	}
+	return ""
 }
 
 // WatchEvent is one event of a Watch stream.
@@ -611,12 +629,14 @@ var File_federator_v1_replication_proto protoreflect.FileDescriptor
 
 const file_federator_v1_replication_proto_rawDesc = "" +
 	"\n" +
-	"\x1efederator/v1/replication.proto\x12\ffederator.v1\x1a\x1afederator/v1/catalog.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\x01\n" +
+	"\x1efederator/v1/replication.proto\x12\ffederator.v1\x1a\x1afederator/v1/catalog.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x01\n" +
 	"\fWatchRequest\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12)\n" +
 	"\x04from\x18\x02 \x01(\v2\x15.federator.v1.VersionR\x04from\x12\x12\n" +
 	"\x04full\x18\x03 \x01(\bR\x04full\x12!\n" +
-	"\fcaller_epoch\x18\x04 \x01(\x04R\vcallerEpoch\"\xa7\x03\n" +
+	"\fcaller_epoch\x18\x04 \x01(\x04R\vcallerEpoch\x12.\n" +
+	"\x13caller_peer_address\x18\x05 \x01(\tR\x11callerPeerAddress\x122\n" +
+	"\x15caller_gossip_address\x18\x06 \x01(\tR\x13callerGossipAddress\"\xa7\x03\n" +
 	"\n" +
 	"WatchEvent\x12+\n" +
 	"\x05hello\x18\x01 \x01(\v2\x13.federator.v1.HelloH\x00R\x05hello\x12D\n" +

@@ -47,8 +47,11 @@ type ImporterConfig struct {
 	Region string
 	// Epoch returns the epoch of the own region now.
 	Epoch func() uint64
-	Sink  Sink
-	Dial  Dial
+	// PeerAddress and GossipAddress are where this replica is reached, for those
+	// it asks; optional.
+	PeerAddress, GossipAddress string
+	Sink                       Sink
+	Dial                       Dial
 	// Directory is read at the start, and again after each signal on Changed.
 	Directory func() Directory
 	Changed   <-chan struct{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,8 @@ type ServerConfig struct {
 	// Removed reports whether an epoch of a region was removed from the
 	// federation; nil means that none was.
 	Removed func(region string, epoch uint64) bool
+	// Heard is told where a caller says that it is reached; nil: nobody.
+	Heard func(caller Caller, peerAddress, gossipAddress string)
 	// Evidence is when an imported region was last heard from; the streams of
 	// what is relayed carry its age. It is [Importer.Evidence]; nil means never.
 	Evidence   func(region string) time.Time
@@ -111,6 +114,9 @@ func (s *Server) admit(ctx context.Context, req *pb.WatchRequest) (Caller, error
 	if err != nil {
 		return caller, status.Errorf(codes.Unauthenticated, "replication is for replicas of the federation: %v", err)
 	}
+	if peer, gossip := req.GetCallerPeerAddress(), req.GetCallerGossipAddress(); s.cfg.Heard != nil && isAddress(peer) && isAddress(gossip) {
+		s.cfg.Heard(caller, peer, gossip)
+	}
 	if err := catalog.ValidateLabel("region", req.GetRegion()); err != nil {
 		return caller, status.Error(codes.InvalidArgument, err.Error())
 	}
@@ -123,6 +129,12 @@ func (s *Server) admit(ctx context.Context, req *pb.WatchRequest) (Caller, error
 		return caller, status.Errorf(codes.NotFound, "region %q is not known here yet", req.GetRegion())
 	}
 	return caller, nil
+}
+
+// isAddress reports whether a caller's word for where it is reached can be used.
+func isAddress(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	return err == nil && len(s) <= maxText && host != "" && port != ""
 }
 
 var errSlowConsumer = errors.New("the consumer took nothing for too long")

@@ -63,6 +63,9 @@ func (l *link) open(ctx, life context.Context, up upstream, full bool) (_ *sessi
 		From:        VersionToPB(s.core.held),
 		Full:        full,
 		CallerEpoch: l.im.cfg.Epoch(),
+
+		CallerPeerAddress:   l.im.cfg.PeerAddress,
+		CallerGossipAddress: l.im.cfg.GossipAddress,
 	}, grpc.MaxCallRecvMsgSize(maxMessageBytes))
 	if err != nil {
 		return nil, err
