@@ -1,7 +1,10 @@
 package federation
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
+	"maps"
 	"net"
 	"sync"
 	"time"
@@ -73,6 +76,7 @@ func (r *Replica) noteApplied(name string, index uint64) {
 	if r.applied == nil {
 		r.applied = map[string]progress{}
 	}
+	maps.DeleteFunc(r.applied, func(_ string, p progress) bool { return time.Since(p.at) >= announceValid })
 	r.applied[name] = progress{index, time.Now()}
 }
 
@@ -85,7 +89,7 @@ func (r *Replica) appliedBy(s catalog.Replica) (uint64, bool) {
 }
 
 // members is the listener of fed-raft. While this replica leads it admits only
-// servers that are registered: a replica that was removed, or left behind by a
+// servers that are registered, with the key they enrolled: a replica that was removed, or left behind by a
 // recovery, could otherwise depose it with a higher term. A follower cannot judge,
 // because it may not have heard yet of the replica that leads it.
 type members struct {
@@ -125,6 +129,22 @@ func (m *members) admits(c net.Conn) bool {
 	}
 	peer, _ := conn.Peer()
 	registered := false
-	node.Read(func(s *state.State) { registered = s.Replica(peer.Name) != nil })
+	node.Read(func(s *state.State) {
+		record := s.Replica(peer.Name)
+		registered = record != nil && bytes.Equal(record.PublicKey, keyOf(conn))
+	})
 	return registered
+}
+
+// keyOf is the public key that the other end proved to hold, as in its record.
+func keyOf(c *port.Conn) []byte {
+	secured, ok := c.Conn.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	shown := secured.ConnectionState().PeerCertificates
+	if len(shown) == 0 {
+		return nil
+	}
+	return shown[0].RawSubjectPublicKeyInfo
 }

@@ -49,17 +49,68 @@ func (d dataDir) sealedRing() string { return d.path("identity", "keyring.sealed
 
 func (d dataDir) leftMark() string { return d.path("left") }
 
+func (d dataDir) restoreMark() string { return d.path("restoring") }
+
+// restoring runs a restore under a mark, by which the next try of one that was
+// cut short knows that the Raft log here is only what that one left. A restore
+// that fails leaves none.
+func (d dataDir) restoring(restore func() error) error {
+	held, err := os.ReadDir(d.raft())
+	switch {
+	case d.restored() != nil:
+		if err := d.undoRestore(); err != nil {
+			return err
+		}
+	case err == nil && len(held) > 0:
+		return fmt.Errorf("%s is not empty: restore needs a data directory without a state; use another one, or move this away first", d.raft())
+	}
+	if err := writeFile(d.restoreMark(), []byte("restoring\n")); err != nil {
+		return err
+	}
+	if err := restore(); err != nil {
+		return errors.Join(err, d.undoRestore())
+	}
+	return os.Remove(d.restoreMark())
+}
+
+// undoRestore removes what an unfinished restore left, its mark last.
+func (d dataDir) undoRestore() error {
+	if err := os.RemoveAll(d.raft()); err != nil {
+		return err
+	}
+	return os.Remove(d.restoreMark())
+}
+
+// restored refuses a directory that holds half of a restored region.
+func (d dataDir) restored() error {
+	if _, err := os.Stat(d.restoreMark()); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return fmt.Errorf("a restore into data directory %s was cut short; run federator restore on it again", d)
+}
+
 // markLeft notes that the replica is no longer a member of its region.
 func (d dataDir) markLeft() error { return writeFile(d.leftMark(), []byte("left\n")) }
 
-// claim makes the directory if need be and checks that it holds no replica yet.
-func (d dataDir) claim() error {
+// claim makes the directory if need be, locks it and checks that it holds no
+// replica yet.
+func (d dataDir) claim() (*os.File, error) {
 	if d == "" {
-		return errors.New("data directory: expected a path, found none; give --data-dir")
+		return nil, errors.New("data directory: expected a path, found none; give --data-dir")
 	}
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
-		return fmt.Errorf("data directory: %w", err)
+		return nil, fmt.Errorf("data directory: %w", err)
 	}
+	lock, inUse := d.lock()
+	if err := errors.Join(d.vacant(), inUse); err != nil {
+		_ = lock.Close() // nil if it is in use
+		return nil, err
+	}
+	return lock, nil
+}
+
+// vacant checks that the directory holds no replica.
+func (d dataDir) vacant() error {
 	card, err := d.readCard()
 	switch {
 	case errors.Is(err, ErrNotFounded):

@@ -73,6 +73,11 @@ func Init(o InitOptions) (InitResult, error) {
 	if err := identity.ValidateTrustDomain(o.TrustDomain); err != nil {
 		return InitResult{}, err
 	}
+	lock, err := o.claim()
+	if err != nil {
+		return InitResult{}, err
+	}
+	defer lock.Close()
 	dir, replica, keys, err := o.prepare()
 	if err != nil {
 		return InitResult{}, err
@@ -172,17 +177,20 @@ type ownKeys struct {
 	seal   *identity.SealKey
 }
 
-// prepare checks the place, claims the data directory and makes or finds the
-// replica's own keys in it: a join that is tried again uses the same ones.
-func (p *Place) prepare() (dataDir, catalog.Replica, ownKeys, error) {
-	dir := dataDir(p.DataDir)
+// claim checks the place and keeps others out of its data directory, which holds
+// no replica yet, until the lock is closed.
+func (p *Place) claim() (lock *os.File, err error) {
 	p.fill()
 	if err := p.validate(); err != nil {
-		return dir, catalog.Replica{}, ownKeys{}, err
+		return nil, err
 	}
-	if err := dir.claim(); err != nil {
-		return dir, catalog.Replica{}, ownKeys{}, err
-	}
+	return dataDir(p.DataDir).claim()
+}
+
+// prepare makes or finds the replica's own keys in a directory that was claimed:
+// a join that is tried again uses the same ones.
+func (p *Place) prepare() (dataDir, catalog.Replica, ownKeys, error) {
+	dir := dataDir(p.DataDir)
 	keys, err := dir.keys()
 	if err != nil {
 		return dir, catalog.Replica{}, ownKeys{}, err

@@ -51,6 +51,11 @@ func Join(ctx context.Context, o JoinOptions) (JoinResult, error) {
 	if done, ok := o.joinedAlready(); ok {
 		return done, nil
 	}
+	lock, err := o.claim()
+	if err != nil {
+		return JoinResult{}, err
+	}
+	defer lock.Close()
 	dir, replica, keys, err := o.prepare()
 	if err != nil {
 		return JoinResult{}, err
@@ -75,7 +80,7 @@ func Join(ctx context.Context, o JoinOptions) (JoinResult, error) {
 	if err := dir.settle(card, f, admitted.TrustList, admitted.SealedKeyring); err != nil {
 		return JoinResult{}, err
 	}
-	if err := os.Remove(dir.foundingKeyFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := dir.removeFoundingKey(); err != nil {
 		return JoinResult{}, err
 	}
 	return JoinResult{Replica: replica, TrustDomain: admitted.TrustDomain, Epoch: admitted.Epoch,
@@ -135,6 +140,14 @@ func openUnder(cert []byte, roots [][]byte, key []byte) (*identity.Intermediate,
 }
 
 func (d dataDir) foundingKeyFile() string { return d.path("identity", "founding.sealed") }
+
+// removeFoundingKey forgets it, once the join has succeeded.
+func (d dataDir) removeFoundingKey() error {
+	if err := os.Remove(d.foundingKeyFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
 
 // foundingKey returns the key of the certificate authority that the replica
 // would bring should it found its region. It is kept, sealed to the replica, until

@@ -27,6 +27,9 @@ func RecoverRegion(path string) (catalog.Replica, error) {
 		return catalog.Replica{}, err
 	}
 	defer lock.Close()
+	if err := dir.restored(); err != nil {
+		return catalog.Replica{}, err
+	}
 	if _, err := os.Stat(dir.sealedCA()); err != nil {
 		return catalog.Replica{}, fmt.Errorf("replica %s does not hold the certificate authority of region %s, because it was no voter: recover the region on one that was (the file %s is there)",
 			card.Replica.Name, card.Replica.Region, dir.sealedCA())
@@ -125,13 +128,18 @@ func Restore(o RestoreOptions) (catalog.Replica, error) {
 	}
 	dir := dataDir(o.DataDir)
 	card, err := dir.readCard()
-	if err == nil {
-		return card.Replica, restoreState(dir, card.Replica, head, archive)
+	if errors.Is(err, ErrNotFounded) {
+		return o.restoreAnew(head, archive)
 	}
-	if !errors.Is(err, ErrNotFounded) {
+	if err != nil {
 		return catalog.Replica{}, err
 	}
-	return o.restoreAnew(head, archive)
+	lock, err := dir.lock()
+	if err != nil {
+		return catalog.Replica{}, err
+	}
+	defer lock.Close()
+	return card.Replica, dir.restoring(func() error { return restoreState(dir, card.Replica, head, archive) })
 }
 
 func readBackupHeader(archive *bufio.Reader) (backupHeader, error) {
@@ -194,6 +202,11 @@ func (o *RestoreOptions) restoreAnew(head backupHeader, archive io.Reader) (cata
 		return catalog.Replica{}, fmt.Errorf("the keys of the backup: %w", err)
 	}
 	o.Region = head.Region
+	lock, err := o.claim()
+	if err != nil {
+		return catalog.Replica{}, err
+	}
+	defer lock.Close()
 	dir, replica, own, err := o.prepare()
 	if err != nil {
 		return catalog.Replica{}, err
@@ -209,11 +222,13 @@ func (o *RestoreOptions) restoreAnew(head backupHeader, archive io.Reader) (cata
 	if err != nil {
 		return catalog.Replica{}, err
 	}
-	if err := restoreState(dir, replica, head, archive); err != nil {
-		return catalog.Replica{}, err
-	}
 	card := Card{Format: cardFormat, TrustDomain: head.TrustDomain, Authority: head.Authority, Replica: replica, Seeds: head.Seeds}
-	return replica, dir.settle(card, &founding{Restored: true, Secrets: secrets}, head.TrustList, nil)
+	return replica, dir.restoring(func() error {
+		if err := restoreState(dir, replica, head, archive); err != nil {
+			return err
+		}
+		return dir.settle(card, &founding{Restored: true, Secrets: secrets}, head.TrustList, nil)
+	})
 }
 
 // seal seals a region's secrets to the replica that carries it on.

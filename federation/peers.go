@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,11 +27,21 @@ type peers struct {
 	dialer      *port.Dialer
 
 	mu      sync.Mutex
-	clients map[string]*grpc.ClientConn
+	clients map[string]*client // by region/name@address
 }
 
+// client is a shared connection.
+type client struct {
+	*grpc.ClientConn
+	used time.Time
+}
+
+// clientIdle is how long a shared connection is kept unused: longer than any call,
+// and not for ever, because replicas move.
+const clientIdle = 5 * time.Minute
+
 func newPeers(trustDomain string, dialer *port.Dialer) *peers {
-	return &peers{trustDomain: trustDomain, dialer: dialer, clients: map[string]*grpc.ClientConn{}}
+	return &peers{trustDomain: trustDomain, dialer: dialer, clients: map[string]*client{}}
 }
 
 // dial makes a connection of its own, which the caller closes.
@@ -52,14 +63,27 @@ func (p *peers) client(r catalog.Replica) (*grpc.ClientConn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if c := p.clients[key]; c != nil {
-		return c, nil
+		c.used = time.Now()
+		return c.ClientConn, nil
 	}
+	p.closeIdle()
 	c, err := p.open(r)
 	if err != nil {
 		return nil, err
 	}
-	p.clients[key] = c
+	p.clients[key] = &client{c, time.Now()}
 	return c, nil
+}
+
+// closeIdle drops the connections that nobody uses, such as those to addresses
+// that replicas have left.
+func (p *peers) closeIdle() {
+	for key, c := range p.clients {
+		if time.Since(c.used) > clientIdle {
+			_ = c.Close()
+			delete(p.clients, key)
+		}
+	}
 }
 
 func (p *peers) close() {
@@ -74,6 +98,18 @@ func (p *peers) close() {
 // errNobody means that no replica of a region could be asked.
 var errNobody = errors.New("no replica of the region is known")
 
+// unanswered says which replica could not be asked, and why.
+type unanswered struct {
+	replica catalog.Replica
+	err     error
+}
+
+func (u *unanswered) Error() string {
+	return fmt.Sprintf("replica %s of %s (%s) does not answer: %s", u.replica.Name, u.replica.Region, u.replica.PeerAddress, status.Convert(u.err).Message())
+}
+
+func (u *unanswered) Unwrap() error { return u.err }
+
 // ask calls try with one replica after the other until one answers.
 func ask[T any](ctx context.Context, p *peers, replicas []catalog.Replica, timeout time.Duration, try func(context.Context, *grpc.ClientConn) (T, error)) (T, error) {
 	var zero T
@@ -81,7 +117,8 @@ func ask[T any](ctx context.Context, p *peers, replicas []catalog.Replica, timeo
 	for _, r := range replicas {
 		c, err := p.client(r)
 		if err != nil {
-			return zero, err
+			errs = append(errs, &unanswered{r, err})
+			continue
 		}
 		one, cancel := context.WithTimeout(ctx, timeout)
 		answer, err := try(one, c)
@@ -89,7 +126,7 @@ func ask[T any](ctx context.Context, p *peers, replicas []catalog.Replica, timeo
 		if err == nil || rpc.Reason(err) != "" && !errors.Is(enroll.FromStatus(err), enroll.ErrUnavailable) {
 			return answer, err // it decided
 		}
-		errs = append(errs, fmt.Errorf("replica %s of %s (%s) does not answer: %s", r.Name, r.Region, r.PeerAddress, status.Convert(err).Message()))
+		errs = append(errs, &unanswered{r, err})
 		if ctx.Err() != nil {
 			break
 		}
@@ -104,13 +141,21 @@ func ask[T any](ctx context.Context, p *peers, replicas []catalog.Replica, timeo
 // raft.StreamLayer.
 type raftStream struct {
 	net.Listener
-	dialer *port.Dialer
-	only   identity.Authoriser
+	dialer              *port.Dialer
+	trustDomain, region string
 }
 
-// Dial implements raft.StreamLayer.
+// raftAddress is where the Raft of a replica is reached and who has to answer
+// there: another replica may have taken over the address meanwhile.
+func raftAddress(name, address string) string { return name + "|" + address }
+
+// Dial implements raft.StreamLayer, for addresses that [raftAddress] made.
 func (s raftStream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	name, target, ok := strings.Cut(string(address), "|")
+	if !ok {
+		return nil, fmt.Errorf("raft address %q: expected NAME|HOST:PORT", address)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	return s.dialer.Dial(ctx, port.Raft, string(address), s.only)
+	return s.dialer.Dial(ctx, port.Raft, target, identity.AllowID(identity.ReplicaID(s.trustDomain, s.region, name)))
 }

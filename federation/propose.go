@@ -87,7 +87,7 @@ func (p *proposer) forward(ctx context.Context, leader, id string, encoded []byt
 		}
 		c, err := p.peers.client(r)
 		if err != nil {
-			return state.Result{}, err
+			return state.Result{}, fmt.Errorf("%w: %w", errForward, err)
 		}
 		return p.send(ctx, c, id, encoded)
 	}

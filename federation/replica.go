@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -75,6 +77,8 @@ type Replica struct {
 	changed    chan struct{} // tells the importer that the directory changed
 	founded    chan struct{} // closed when the founding commands are written, if any
 	leaving    chan struct{} // closed when the replica has left
+	leftOnce   sync.Once
+	spread     spreadKeyring // of the duty keepKeyring alone
 }
 
 // Run runs the replica that cfg.DataDir describes until ctx ends, and then stops
@@ -113,6 +117,9 @@ func (r *Replica) openDirectory() (err error) {
 	if r.lock, err = r.dir.lock(); err != nil {
 		return err
 	}
+	if err := r.dir.restored(); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(r.dir.raft(), 0o700); err != nil {
 		return err
 	}
@@ -130,6 +137,9 @@ func (r *Replica) openIdentity(log *slog.Logger) (err error) {
 		return err
 	}
 	if err := r.checkBelongings(); err != nil {
+		return err
+	}
+	if err := r.dir.removeFoundingKey(); err != nil {
 		return err
 	}
 	if r.verifier, err = identity.LoadVerifier(r.card.TrustDomain, r.dir.trust()); err != nil {
@@ -204,7 +214,7 @@ func (r *Replica) openRaft() (err error) {
 	node, err := state.Open(state.Options{
 		Dir: r.dir.raft(), RaftID: self.RaftID(),
 		Stream: raftStream{Listener: &members{Listener: r.port.Listener(port.Raft), node: r.raftNode, done: make(chan struct{})}, dialer: r.peers.dialer,
-			only: identity.AllowRegion(r.card.TrustDomain, self.Region)},
+			trustDomain: r.card.TrustDomain, region: self.Region},
 		AddressOf: r.addressOf, Logger: r.log, Registerer: r.metrics,
 		SnapshotThreshold: r.cfg.Raft.SnapshotThreshold, SnapshotInterval: snapshotEvery, TrailingLogs: r.cfg.Raft.SnapshotThreshold,
 		Bootstrap: r.founding != nil && !r.founding.Restored,
@@ -233,14 +243,26 @@ func (r *Replica) raftNode() *state.Node {
 
 // noteAddresses remembers where the region's replicas are reached, also of those
 // whose records are gone: a replica that leaves votes until Raft has agreed that it
-// does not.
+// does not. One whose name or address another has taken since is not there any
+// more.
 func (r *Replica) noteAddresses() {
 	replicas := append(r.siblings(), r.card.Replica)
+	taken := map[string]bool{}
+	for _, replica := range replicas {
+		taken[replica.Name], taken[replica.PeerAddress] = true, true
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	maps.DeleteFunc(r.reached, func(id, address string) bool { return taken[raftName(id)] || taken[address] })
 	for _, replica := range replicas {
 		r.reached[replica.RaftID()] = replica.PeerAddress
 	}
+}
+
+// raftName is the name of the replica with that Raft id.
+func raftName(id string) string {
+	name, _, _ := strings.Cut(id, ".")
+	return name
 }
 
 // checkRegion refuses a Raft log of another region than the card names.
@@ -260,7 +282,7 @@ func (r *Replica) addressOf(raftID string) (string, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	address, ok := r.reached[raftID]
-	return address, ok
+	return raftAddress(raftName(raftID), address), ok
 }
 
 // close stops what open started, in reverse.

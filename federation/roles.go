@@ -1,6 +1,7 @@
 package federation
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"time"
@@ -30,22 +31,30 @@ var ErrLeft = errors.New("this replica has left its region")
 // Raft: until the others have agreed that it does not vote, they may need it.
 const leaveWithin = 30 * time.Second
 
-// left stops the replica for good, once its region does not need it any more, and
-// marks its data directory.
+// left marks the data directory of a replica that is no member any more, and has
+// leave end its run.
 func (r *Replica) left() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.leaving == nil {
-		return // it left already
-	}
-	leaving := r.leaving
-	r.leaving = nil
-	go func() {
-		for end := time.Now().Add(leaveWithin); time.Now().Before(end) && !r.forgotten(); {
-			time.Sleep(announceEvery)
+	r.leftOnce.Do(func() {
+		if err := r.dir.markLeft(); err != nil { // leave tries again
+			r.log.Error("the data directory could not be marked: do not start this replica again", "error", err)
 		}
-		close(leaving)
-	}()
+		close(r.leaving)
+	})
+}
+
+// leave stops a replica that has left, once its region does not need it any more.
+func (r *Replica) leave(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-r.leaving:
+	}
+	for end := time.Now().Add(leaveWithin); time.Now().Before(end) && !r.forgotten(); {
+		if !sleep(ctx, announceEvery) {
+			break
+		}
+	}
+	return errors.Join(ErrLeft, r.dir.markLeft())
 }
 
 // forgotten reports whether the region no longer counts on this replica, or there

@@ -21,19 +21,10 @@ import (
 func (r *Replica) run(ctx context.Context) error {
 	r.log.Info("replica starts", "cluster", r.card.Replica.Cluster, "peer", r.port.Addr(), "build", r.card.Replica.Build)
 	g, ctx := errgroup.WithContext(ctx)
-	leaving := r.leaving
-	g.Go(func() error {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-leaving:
-			return errors.Join(ErrLeft, r.dir.markLeft())
-		}
-	})
 	for _, loop := range []func(context.Context) error{
 		r.port.Run, r.serve, r.followState, r.followTrust, r.followRemoval, r.followSecrets, r.found,
 		r.cache.Run, r.importer.Run, r.gossip.Run, r.observer.run, r.desk.run, r.renewer.Run, r.shorten,
-		r.lead, r.announce, r.tick, r.describe, r.answer,
+		r.lead, r.announce, r.tick, r.describe, r.answer, r.leave,
 	} {
 		g.Go(func() error { return loop(ctx) })
 	}

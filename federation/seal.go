@@ -3,6 +3,7 @@ package federation
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -21,6 +22,7 @@ func (r *Replica) noteCandidate(recipient string) {
 	if r.candidates == nil {
 		r.candidates = map[string]time.Time{}
 	}
+	maps.DeleteFunc(r.candidates, func(_ string, since time.Time) bool { return time.Since(since) >= candidacy })
 	r.candidates[recipient] = time.Now()
 }
 
@@ -56,23 +58,22 @@ func (r *Replica) agreedReplicas() []*catalog.Replica {
 // reseal seals each secret anew when those who must be able to open it are not
 // those it is sealed to.
 func (r *Replica) reseal(ctx context.Context) error {
-	if err := r.vault.refresh(r.secrets()); err != nil {
-		return err
-	}
+	secrets := r.secrets() // read once: each is replaced only as it was opened
+	shut := r.vault.refresh(secrets)
 	holders := r.holders()
 	everyone := make([]string, 0, 8)
 	for _, replica := range r.agreedReplicas() {
 		everyone = append(everyone, replica.Recipient)
 	}
 	var writes []state.SecretWrite
-	for _, s := range r.secrets() {
+	for _, s := range secrets {
 		want := r.vault.recipients(s.Name, holders, everyone)
 		if sameRecipients(s.Recipients, want) {
 			continue
 		}
-		blob, err := r.vault.sealAnew(s.Name, want)
+		blob, err := r.vault.sealAnew(s, want)
 		if err != nil {
-			return err
+			return errors.Join(shut, err)
 		}
 		if blob == nil {
 			continue // not open here: just promoted, or just started
@@ -80,13 +81,13 @@ func (r *Replica) reseal(ctx context.Context) error {
 		writes = append(writes, state.SecretWrite{Name: s.Name, Blob: blob, Recipients: want, Expect: s.Generation})
 	}
 	if len(writes) == 0 {
-		return nil
+		return shut
 	}
 	_, err := r.proposer.Propose(ctx, r.systemMeta(), &state.PutSecrets{Secrets: writes})
 	if errors.Is(err, state.ErrConflict) {
-		return nil // somebody else did; the next look decides
+		return shut // somebody else did; the next look decides
 	}
-	return err
+	return errors.Join(shut, err)
 }
 
 func sameRecipients(a, b []string) bool {
@@ -112,12 +113,15 @@ func (v *vault) recipients(name string, holders, everyone []string) []string {
 	return holders
 }
 
-// sealAnew seals a secret that is open here to the recipients; it returns nil
-// for one that is not.
-func (v *vault) sealAnew(name string, recipients []string) ([]byte, error) {
+// sealAnew seals a secret to the recipients; it returns nil unless exactly this
+// generation of it is open here.
+func (v *vault) sealAnew(s state.Secret, recipients []string) ([]byte, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	name := s.Name
 	switch {
+	case v.generations[name] != s.Generation || v.locked[name] != nil:
+		return nil, nil
 	case len(recipients) == 0:
 		return nil, errors.New("nobody is left to seal the region's secrets to")
 	case name == secretIntermediate && v.intermediate != nil:

@@ -3,6 +3,7 @@ package federation
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -72,7 +73,8 @@ func (r *Replica) openRenewal() error {
 }
 
 // shorten renews a certificate that was signed for longer than is configured, as
-// the first one of a founder is.
+// the first one of a founder is. It gives up when the new one is no shorter: it is
+// the voters' configuration that counts.
 func (r *Replica) shorten(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -80,16 +82,28 @@ func (r *Replica) shorten(ctx context.Context) error {
 	case <-r.founded:
 	}
 	lifetime := time.Duration(r.cfg.LeafLifetime)
-	for sleep(ctx, time.Second) {
-		leaf := r.keys.source.Leaf()
-		if leaf == nil || leaf.NotAfter.Sub(leaf.NotBefore) <= lifetime+identity.Backdate {
-			return nil
-		}
+	last := validFor(r.keys.source.Leaf())
+	for last > lifetime+identity.Backdate && sleep(ctx, time.Second) {
 		if err := r.renewer.RenewNow(ctx); err != nil {
 			r.log.Debug("could not renew the certificate for a shorter time", "error", err)
+			continue
 		}
+		now := validFor(r.keys.source.Leaf())
+		if now >= last {
+			r.log.Info("the region's voters sign certificates for longer than is configured here", "configured", lifetime, "signed", now)
+			return nil
+		}
+		last = now
 	}
 	return nil
+}
+
+// validFor is how long a certificate is valid in all; 0 for none.
+func validFor(leaf *x509.Certificate) time.Duration {
+	if leaf == nil {
+		return 0
+	}
+	return leaf.NotAfter.Sub(leaf.NotBefore)
 }
 
 // renew has a request certified: by the region's authority if it is unsealed

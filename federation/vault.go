@@ -56,11 +56,12 @@ type vault struct {
 	ring *gossip.Keyring
 
 	mu           sync.Mutex
-	generations  map[string]uint64
+	generations  map[string]uint64 // that were opened, or are not for this replica
 	intermediate *identity.Intermediate
 	root         *identity.Root
 	recovery     string // recipient of the root's recovery key
 	keyring      keyringSecret
+	keyringFrom  uint64 // the generation that the keyring was opened from
 	locked       map[string]error
 }
 
@@ -82,22 +83,24 @@ func (v *vault) openFile() error {
 	return v.openIntermediate(blob)
 }
 
-// refresh unseals what is new among the region's secrets. A secret that is not
-// sealed to this replica is no error: it is not a voter then.
+// refresh unseals what is new among the region's secrets, and tries again what
+// could not be. A secret that is not sealed to this replica is no error: it is not
+// a voter then.
 func (v *vault) refresh(secrets []state.Secret) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var errs []error
 	for _, s := range secrets {
-		if v.generations[s.Name] == s.Generation {
-			continue
+		if s.Generation <= v.generations[s.Name] {
+			continue // or somebody read it before another refresh
 		}
-		v.generations[s.Name] = s.Generation
 		err := v.open(s)
 		v.locked[s.Name] = err
 		if err != nil && !errors.Is(err, identity.ErrNotRecipient) {
 			errs = append(errs, fmt.Errorf("secret %s: %w", s.Name, err))
+			continue
 		}
+		v.generations[s.Name] = s.Generation
 	}
 	return errors.Join(errs...)
 }
@@ -109,7 +112,7 @@ func (v *vault) open(s state.Secret) error {
 	case secretRoot:
 		return v.openRoot(s.Blob)
 	case secretKeyring:
-		return v.openKeyring(s.Blob)
+		return v.openKeyring(s)
 	}
 	return nil
 }
@@ -150,13 +153,16 @@ func (v *vault) openRoot(blob []byte) error {
 	return err
 }
 
-func (v *vault) openKeyring(blob []byte) error {
-	ring, err := unsealKeyring(blob, v.key)
+func (v *vault) openKeyring(s state.Secret) error {
+	ring, err := unsealKeyring(s.Blob, v.key)
 	if err != nil {
 		return err
 	}
-	v.keyring = ring
-	return v.ring.Replace(ring.Keys[0], ring.Keys[1:]...)
+	if err := v.ring.Replace(ring.Keys[0], ring.Keys[1:]...); err != nil {
+		return err
+	}
+	v.keyring, v.keyringFrom = ring, s.Generation
+	return nil
 }
 
 // signer returns the region's CA, if this replica holds it.
@@ -175,9 +181,16 @@ func (v *vault) anchor() (*identity.Root, bool) {
 
 // keys returns the gossip keyring.
 func (v *vault) keys() keyringSecret {
+	ring, _ := v.keysOf()
+	return ring
+}
+
+// keysOf returns the gossip keyring and the generation that it was opened from:
+// a change made from it must replace no other.
+func (v *vault) keysOf() (keyringSecret, uint64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.keyring
+	return v.keyring, v.keyringFrom
 }
 
 // lockedOut says why a secret could not be opened; nil if it was.
