@@ -65,95 +65,6 @@ func tokenRecord(t state.Token) enroll.TokenRecord {
 	return record
 }
 
-// Check reports why Admit would refuse.
-func (a admissions) Check(ctx context.Context, j enroll.Admission) error {
-	if err := a.r.clusterFree(j.Replica.Region, j.Replica.Cluster); err != nil {
-		return err
-	}
-	if j.Replica.Region == a.r.card.Replica.Region {
-		return a.r.nameFree(j.Replica.Name, j.Replica.PublicKey)
-	}
-	founding := !slices.Contains(a.r.otherRegions(), j.Replica.Region) || a.r.foundedBy(j.Replica.Region, j.Replica.PublicKey)
-	decides := j.Replica.Region
-	if founding {
-		if decides = a.r.card.Authority; decides == a.r.card.Replica.Region {
-			return a.r.regionFree(j.Replica.Region, j.Replica.PublicKey)
-		}
-	}
-	answer, err := ask(ctx, a.r.peers, a.r.replicasOf(decides), 5*time.Second, func(ctx context.Context, c *grpc.ClientConn) (*pb.CheckAdmissionResponse, error) {
-		return pb.NewFederationClient(c).CheckAdmission(ctx, &pb.CheckAdmissionRequest{
-			Region: j.Replica.Region, Cluster: j.Replica.Cluster, Name: j.Replica.Name, PublicKey: j.Replica.PublicKey, Founding: founding,
-		})
-	})
-	if err != nil {
-		return fmt.Errorf("%w: region %s has to decide and did not answer: %w", enroll.ErrUnavailable, decides, err)
-	}
-	if answer.GetCode() == "" {
-		return nil
-	}
-	return enroll.FromCode(answer.GetCode(), answer.GetMessage())
-}
-
-// CheckAdmission answers the same for another region that redeems a token.
-func (f *federationServer) CheckAdmission(ctx context.Context, req *pb.CheckAdmissionRequest) (*pb.CheckAdmissionResponse, error) {
-	if _, err := f.caller(ctx); err != nil {
-		return nil, err
-	}
-	err := f.r.clusterFree(req.GetRegion(), req.GetCluster())
-	switch {
-	case err != nil:
-	case req.GetFounding():
-		err = f.r.regionFree(req.GetRegion(), req.GetPublicKey())
-	case req.GetRegion() == f.r.card.Replica.Region:
-		err = f.r.nameFree(req.GetName(), req.GetPublicKey())
-	}
-	if err != nil {
-		return &pb.CheckAdmissionResponse{Code: enroll.Code(err), Message: err.Error()}, nil
-	}
-	return &pb.CheckAdmissionResponse{}, nil
-}
-
-// nameFree refuses a replica name that another key holds in the own region.
-func (r *Replica) nameFree(name string, key []byte) error {
-	var record *catalog.Replica
-	r.node.Read(func(s *state.State) { record = s.Replica(name) })
-	if record != nil && !bytes.Equal(record.PublicKey, key) {
-		return fmt.Errorf("%w: %q is a replica of region %s since %s", enroll.ErrNameTaken, name, r.card.Replica.Region, record.JoinedAt.UTC().Format(time.RFC3339))
-	}
-	return nil
-}
-
-// clusterFree refuses a cluster name that another region owns.
-func (r *Replica) clusterFree(region, cluster string) error {
-	for _, rec := range r.registry() {
-		if !rec.Removed && rec.Name != region && slices.Contains(rec.Clusters, cluster) {
-			return fmt.Errorf("%w: %q belongs to region %s", enroll.ErrClusterOwned, cluster, rec.Name)
-		}
-	}
-	return nil
-}
-
-// regionFree refuses to found a region that another replica founded.
-func (r *Replica) regionFree(region string, key []byte) error {
-	for _, rec := range r.registry() {
-		if rec.Name == region && !rec.Removed && rec.Founder != founderOf(key) {
-			return fmt.Errorf("%w: region %s was founded by key %.16s", enroll.ErrRegionFounded, region, rec.Founder)
-		}
-	}
-	return nil
-}
-
-// foundedBy reports whether the key is the founder of a region, so that its join
-// is a retry of the founding.
-func (r *Replica) foundedBy(region string, key []byte) bool {
-	for _, rec := range r.registry() {
-		if rec.Name == region && !rec.Removed {
-			return rec.Founder == founderOf(key)
-		}
-	}
-	return false
-}
-
 // Redeem spends the token, and admits a replica of the own region in the same
 // step.
 func (a admissions) Redeem(ctx context.Context, j enroll.Admission) error {
@@ -168,7 +79,9 @@ func (a admissions) Redeem(ctx context.Context, j enroll.Admission) error {
 		}
 		cmd.Admit = &state.AdmitReplica{Replica: j.Replica}
 	} else {
-		by, err := json.Marshal(operator.Redeemer{Region: j.Replica.Region, Name: j.Replica.Name})
+		by, err := json.Marshal(redeemedElsewhere{
+			Redeemer: operator.Redeemer{Region: j.Replica.Region, Name: j.Replica.Name}, Cluster: j.Replica.Cluster, DiskID: j.Replica.DiskID,
+		})
 		if err != nil {
 			return err
 		}
@@ -176,6 +89,14 @@ func (a admissions) Redeem(ctx context.Context, j enroll.Admission) error {
 	}
 	_, err := a.r.proposer.Propose(ctx, joinMeta(j), cmd)
 	return enrollError(err)
+}
+
+// redeemedElsewhere is what the token of a replica of another region keeps: a
+// retry must ask for the same.
+type redeemedElsewhere struct {
+	operator.Redeemer
+	Cluster string `json:"cluster"`
+	DiskID  string `json:"diskID"`
 }
 
 func joinMeta(j enroll.Admission) state.Meta {
@@ -220,7 +141,7 @@ func decided(err error, region string) error {
 
 // AdmitReplica admits a replica whose token another region redeemed.
 func (f *federationServer) AdmitReplica(ctx context.Context, req *pb.AdmitReplicaRequest) (*pb.AdmitReplicaResponse, error) {
-	id, err := f.caller(ctx)
+	id, err := f.redeemer(ctx, req.GetIssuingRegion())
 	if err != nil {
 		return nil, err
 	}
@@ -239,6 +160,9 @@ func (f *federationServer) AdmitReplica(ctx context.Context, req *pb.AdmitReplic
 	}
 	replica.PublicKey = request.SPKI
 	meta := state.Meta{Actor: id.String(), From: fmt.Sprintf("token %s of %s", req.GetTokenId(), req.GetIssuingRegion())}
+	if err := f.r.nameFree(replica.Name, replica.PublicKey); err != nil {
+		return nil, wireError(err)
+	}
 	if err := f.r.claimCluster(ctx, replica.Cluster); err != nil {
 		return nil, wireError(enrollError(err))
 	}
@@ -264,16 +188,33 @@ func (r *Replica) admitHere(ctx context.Context, meta state.Meta, replica catalo
 		})
 		return answer.GetAdmission(), err
 	}
-	chain, err := r.sign(ca, replica, csr)
+	record, err := r.admitted(replica)
 	if err != nil {
 		return nil, err
 	}
-	out, err := r.welcome(replica)
+	chain, err := r.sign(ca, *record, csr)
+	if err != nil {
+		return nil, err
+	}
+	out, err := r.welcome(*record)
 	if err != nil {
 		return nil, err
 	}
 	out.SvidChain = chain
 	return out, nil
+}
+
+// admitted returns the record of a replica that asks for its certificate. It is
+// the record that counts, not what the replica says of itself now.
+func (r *Replica) admitted(replica catalog.Replica) (record *catalog.Replica, err error) {
+	r.node.Read(func(s *state.State) { record = s.Replica(replica.Name) })
+	switch {
+	case record == nil:
+		return nil, fmt.Errorf("%w: the record of replica %s has not arrived here, or was removed meanwhile", enroll.ErrUnavailable, replica.Name)
+	case !bytes.Equal(record.PublicKey, replica.PublicKey):
+		return nil, fmt.Errorf("%w: the name %q was given to another", enroll.ErrNameTaken, replica.Name)
+	}
+	return record, nil
 }
 
 // welcome is what every admitted replica is told.

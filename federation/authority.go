@@ -26,18 +26,45 @@ type federationServer struct {
 	r *Replica
 }
 
-// caller returns who calls, unless its region was removed.
+// caller returns who calls, unless its region was removed, or it was itself from
+// the own region. Of other regions' replicas the records may not have arrived yet.
 func (f *federationServer) caller(ctx context.Context) (identity.ID, error) {
 	id, _ := rpc.PeerID(ctx)
 	if err := f.r.allowed(id.Region, id.Name); err != nil {
 		return id, status.Error(codes.PermissionDenied, err.Error())
 	}
+	if id.Region == f.r.card.Replica.Region && !f.r.registered(id.Name) {
+		return id, f.r.notRegistered(id.Name)
+	}
 	return id, nil
 }
 
+// redeemer returns who calls for an admission by a token of the issuing region:
+// a replica of that region, or one of this region, which was called itself.
+func (f *federationServer) redeemer(ctx context.Context, issuing string) (identity.ID, error) {
+	id, err := f.caller(ctx)
+	if err == nil && id.Region != issuing && id.Region != f.r.card.Replica.Region {
+		err = status.Errorf(codes.PermissionDenied, "replica %s of region %s cannot redeem tokens of region %s", id.Name, id.Region, issuing)
+	}
+	return id, err
+}
+
+// onBehalf is the actor of what a replica does on the word of somebody that only
+// it has seen.
+func onBehalf(id identity.ID, actor string) string {
+	if actor == "" {
+		return id.String()
+	}
+	whole := id.String() + " for " + actor
+	return whole[:min(len(whole), maxActor)]
+}
+
+// maxActor bounds an actor, in bytes.
+const maxActor = 512
+
 // RegisterRegion enters a region in the registry and certifies its authority.
 func (f *federationServer) RegisterRegion(ctx context.Context, req *pb.RegisterRegionRequest) (*pb.RegisterRegionResponse, error) {
-	id, err := f.caller(ctx)
+	id, err := f.redeemer(ctx, req.GetIssuingRegion())
 	if err != nil {
 		return nil, err
 	}
@@ -74,6 +101,9 @@ func (r *Replica) registerRegion(ctx context.Context, meta state.Meta, founder c
 		return nil, fmt.Errorf("%w: certificate request of the region: %w", enroll.ErrInvalid, err)
 	}
 	region := founder.Region
+	if err := certifiedOther(r.regionRecord(region), request.KeyID()); err != nil {
+		return nil, err
+	}
 	result, err := r.proposer.Propose(ctx, meta, &state.RegisterRegion{
 		Region: region, Founder: founderOf(founder.PublicKey), Clusters: []string{founder.Cluster}, Seed: &founder,
 	})
@@ -85,8 +115,8 @@ func (r *Replica) registerRegion(ctx context.Context, meta state.Meta, founder c
 		return nil, err
 	}
 	record := r.regionRecord(region)
-	if record != nil && len(record.Intermediate) > 0 && !certifies(record.Intermediate, request.KeyID()) {
-		return nil, fmt.Errorf("%w: region %s has a certificate authority already, with another key", enroll.ErrRegionFounded, region)
+	if err := certifiedOther(record, request.KeyID()); err != nil { // at the same time
+		return nil, err
 	}
 	if record == nil || len(record.Intermediate) == 0 {
 		cert, err := root.SignIntermediate(region, issued.Epoch, request.PublicKey, time.Now())
@@ -111,6 +141,15 @@ func (r *Replica) registerRegion(ctx context.Context, meta state.Meta, founder c
 	}, nil
 }
 
+// certifiedOther refuses a key for a region that has a certificate authority with
+// another one. The request proves the key, so nobody else's founding passes.
+func certifiedOther(record *catalog.Region, key identity.KeyID) error {
+	if record == nil || record.Removed || len(record.Intermediate) == 0 || certifies(record.Intermediate, key) {
+		return nil
+	}
+	return fmt.Errorf("%w: region %s has a certificate authority already, with another key", enroll.ErrRegionFounded, record.Name)
+}
+
 // certifies reports whether the DER certificate is for the key.
 func certifies(der []byte, key identity.KeyID) bool {
 	cert, err := identity.ParseCertificate(der)
@@ -131,27 +170,6 @@ func (r *Replica) agreedTrust() (list []byte) {
 	return list
 }
 
-// forwardToLeader has the leader answer a call that needs what a standby does
-// not hold. A leader never forwards, so a call travels at most once.
-func forwardToLeader[T any](ctx context.Context, r *Replica, call func(context.Context, *grpc.ClientConn) (T, error)) (T, error) {
-	var zero T
-	leader, _ := r.node.Leader()
-	if r.node.IsLeader() || leader == "" {
-		return zero, wireError(fmt.Errorf("%w: no replica that can decide is reachable in region %s", enroll.ErrUnavailable, r.card.Replica.Region))
-	}
-	for _, s := range r.siblings() {
-		if s.RaftID() != leader {
-			continue
-		}
-		c, err := r.peers.client(s)
-		if err != nil {
-			return zero, err
-		}
-		return call(ctx, c)
-	}
-	return zero, wireError(fmt.Errorf("%w: the leader %s is not known", enroll.ErrUnavailable, leader))
-}
-
 // NextEpoch issues a new epoch to the caller's region.
 func (f *federationServer) NextEpoch(ctx context.Context, req *pb.NextEpochRequest) (*pb.NextEpochResponse, error) {
 	id, err := f.ofOwnRegion(ctx, req.GetRegion())
@@ -163,6 +181,9 @@ func (f *federationServer) NextEpoch(ctx context.Context, req *pb.NextEpochReque
 		return nil, wireError(fmt.Errorf("%w: seed: %w", enroll.ErrInvalid, err))
 	}
 	seed.PublicKey = req.GetSeed().GetPublicKey()
+	if seed.Region != id.Region || req.GetEpoch() >= state.MaxEpoch {
+		return nil, wireError(fmt.Errorf("%w: expected a seed of region %s and an epoch below %d, found one of %s and %d", enroll.ErrInvalid, id.Region, uint64(state.MaxEpoch), seed.Region, req.GetEpoch()))
+	}
 	_, err = f.r.proposer.Propose(ctx, state.Meta{Actor: id.String(), From: req.GetReason()}, &state.NextEpoch{
 		Region: req.GetRegion(), Founder: req.GetFounder(), Attempt: fmt.Sprintf("%s@%d", req.GetFounder(), req.GetEpoch()), AtLeast: req.GetEpoch() + 1, Seed: &seed,
 	})
@@ -223,7 +244,10 @@ func (f *federationServer) RemoveRegion(ctx context.Context, req *pb.RemoveRegio
 			return pb.NewFederationClient(c).RemoveRegion(ctx, req)
 		})
 	}
-	record, err := f.r.removeHere(ctx, req.GetRegion(), state.Meta{Actor: req.GetActor(), From: req.GetOrigin() + " through " + id.String()})
+	if !req.GetForce() && !f.r.awaitSilence(ctx, req.GetRegion()) {
+		return nil, rpc.Error(codes.FailedPrecondition, "STILL_ANSWERS", errAnswers(req.GetRegion()).Error())
+	}
+	record, err := f.r.removeHere(ctx, req.GetRegion(), state.Meta{Actor: onBehalf(id, req.GetActor()), From: req.GetOrigin()})
 	if err != nil {
 		return nil, wireError(err)
 	}
@@ -233,9 +257,8 @@ func (f *federationServer) RemoveRegion(ctx context.Context, req *pb.RemoveRegio
 // removeRegion has the authority region remove a region. Without force it is
 // refused while the region's replicas answer.
 func (r *Replica) removeRegion(ctx context.Context, region, actor, origin string, force bool) (*catalog.Region, error) {
-	silent, _ := r.gossip.Reach()
-	if answers, known := silent[region]; known && !answers && !force {
-		return nil, fmt.Errorf("the replicas of region %s still answer: stop them first, or remove it all the same with --force; it cannot come back but by joining anew", region)
+	if !force && r.answers(region) {
+		return nil, errAnswers(region)
 	}
 	if r.card.Authority == r.card.Replica.Region {
 		return r.removeHere(ctx, region, state.Meta{Actor: actor, From: origin})
@@ -247,6 +270,31 @@ func (r *Replica) removeRegion(ctx context.Context, region, actor, origin string
 		return nil, fmt.Errorf("the authority region %s has to remove it: %w", r.card.Authority, err)
 	}
 	return replication.RegionFromPB(answer.GetRegion())
+}
+
+// answers reports whether replicas of a region are known to be there.
+func (r *Replica) answers(region string) bool {
+	silent, _ := r.gossip.Reach()
+	is, known := silent[region]
+	return known && !is
+}
+
+func errAnswers(region string) error {
+	return fmt.Errorf("the replicas of region %s still answer: stop them first, or remove it all the same with --force; it cannot come back but by joining anew", region)
+}
+
+// silenceWait is how much later than the region that asks the authority region may
+// notice that a third one is silent.
+const silenceWait = 3 * time.Second
+
+// awaitSilence reports whether a region does not answer, or no longer in a moment.
+func (r *Replica) awaitSilence(ctx context.Context, region string) bool {
+	for deadline := time.Now().Add(silenceWait); r.answers(region); {
+		if time.Now().After(deadline) || !sleep(ctx, 100*time.Millisecond) {
+			return false
+		}
+	}
+	return true
 }
 
 func (r *Replica) removeHere(ctx context.Context, region string, meta state.Meta) (*catalog.Region, error) {

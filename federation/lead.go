@@ -12,7 +12,6 @@ import (
 
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/federation/state"
-	"github.com/federator/federator/identity"
 	"github.com/federator/federator/peering/enroll"
 	"github.com/federator/federator/peering/pb"
 )
@@ -64,7 +63,7 @@ func (r *Replica) reign(ctx context.Context, changed <-chan struct{}) {
 	duties.Go(func() { r.every(ctx, dutyEvery, "adopt the objects of other regions", r.adoptObjects) })
 	duties.Go(func() { r.every(ctx, dutyEvery, "seal the region's secrets", r.reseal) })
 	duties.Go(func() { r.every(ctx, dutyEvery, "publish the trust list", r.publishTrust) })
-	duties.Go(func() { r.every(ctx, dutyEvery, "begin a new epoch", r.renewEpoch) })
+	duties.Go(func() { r.every(ctx, dutyEvery, "begin a new epoch", r.renewEpoch(time.Now())) })
 	duties.Go(func() { r.every(ctx, keyringEvery, "keep the gossip keys", r.keepKeyring) })
 	for r.node.IsLeader() && ctx.Err() == nil {
 		select {
@@ -144,121 +143,60 @@ func (r *Replica) grantLeases(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// adoptObjects brings the objects that other regions wrote into the own Raft, so
-// that each region holds all of them and passes them on.
-func (r *Replica) adoptObjects(ctx context.Context) error {
-	var foreign []catalog.Object
-	members := append(r.otherRegions(), r.card.Replica.Region)
-	for _, region := range r.otherRegions() {
-		r.catalog.Records(region, catalog.RecordObject, func(rec *catalog.Record) bool {
-			foreign = append(foreign, *rec.Object)
-			return true
-		})
-	}
-	slices.Sort(members)
-	now := time.Now()
-	var adopt []catalog.Object
-	var refused []state.RefusedObject
-	var due, suspect bool
-	r.node.Read(func(s *state.State) {
-		adopt, refused = s.Adoptable(foreign, members, now)
-		due, suspect = s.SweepDue(members, now), s.About().ObjectsSuspect
-	})
-	r.mu.Lock()
-	r.refused = refused
-	r.mu.Unlock()
-	suspect = suspect && r.importsKnown()
-	if len(adopt) == 0 && !due && !suspect {
-		return nil
-	}
-	if suspect {
-		adopt = foreign
-	}
-	_, err := r.proposer.Propose(ctx, r.systemMeta(), &state.MergeObjects{Objects: adopt, Regions: members, Replace: suspect})
-	return err
-}
-
-// publishTrust signs a new trust list when the registry calls for one.
-func (r *Replica) publishTrust(ctx context.Context) error {
-	if r.card.Authority != r.card.Replica.Region {
-		return nil
-	}
-	root, ok := r.vault.anchor()
-	if !ok {
-		return nil // just promoted, or just started
-	}
-	var regions []*catalog.Region
-	var signed []byte
-	var generation uint64
-	r.node.Read(func(s *state.State) {
-		regions = s.Regions()
-		signed, generation = s.Trust()
-	})
-	previous, err := identity.ReadList(signed)
-	if err != nil {
-		return fmt.Errorf("the trust list in force: %w", err)
-	}
-	next := desiredList(r.card.TrustDomain, previous, regions, time.Now())
-	if sameTrust(previous, next) {
-		return nil
-	}
-	list, err := root.SignList(next)
-	if err != nil {
+// renewEpoch is the duty to begin a new epoch after the region was recovered or
+// restored. The replica has led since then.
+func (r *Replica) renewEpoch(since time.Time) func(context.Context) error {
+	return func(ctx context.Context) error {
+		about := r.about()
+		if !about.NeedsEpoch {
+			return nil
+		}
+		next := r.requestEpoch
+		if about.Authority {
+			next = func(ctx context.Context, about state.About) (uint64, error) { return r.issueEpoch(ctx, about, since) }
+		}
+		epoch, err := next(ctx, about)
+		if err != nil {
+			return err
+		}
+		_, err = r.proposer.Propose(ctx, r.systemMeta(), &state.SetEpoch{Epoch: epoch})
 		return err
 	}
-	_, err = r.proposer.Propose(ctx, r.systemMeta(), &state.PutTrust{List: list, Expect: &generation})
-	return err
 }
 
-// publishTrustNow publishes until the list says what the registry calls for: the
-// leader's own duty may publish at the same moment, and from an older registry.
-func (r *Replica) publishTrustNow(ctx context.Context) error {
-	for {
-		err := r.publishTrust(ctx)
-		if !errors.Is(err, state.ErrConflict) || !sleep(ctx, 10*time.Millisecond) {
-			return err
-		}
+// issueEpoch has the authority region give itself an epoch.
+func (r *Replica) issueEpoch(ctx context.Context, about state.About, since time.Time) (uint64, error) {
+	highest, err := r.catchUp(ctx, about.Epoch, since)
+	if err != nil {
+		return 0, err
 	}
+	result, err := r.proposer.Propose(ctx, r.systemMeta(), &state.NextEpoch{
+		Region: about.Region, Founder: founderOf(r.card.Replica.PublicKey), Attempt: r.card.Replica.DiskID + fmt.Sprint(about.Epoch), AtLeast: highest + 1, Seed: &r.card.Replica,
+	})
+	if err != nil {
+		return 0, err
+	}
+	issued, err := state.Value[state.Issued](result)
+	return issued.Epoch, err
 }
 
-// renewEpoch asks for a new epoch after the region was recovered or restored.
-func (r *Replica) renewEpoch(ctx context.Context) error {
-	var about state.About
+// requestEpoch asks the authority region for an epoch.
+func (r *Replica) requestEpoch(ctx context.Context, about state.About) (uint64, error) {
+	seed := enroll.ReplicaToWire(&r.card.Replica)
+	seed.PublicKey = r.card.Replica.PublicKey
+	req := &pb.NextEpochRequest{Region: about.Region, Epoch: about.Epoch, Founder: founderOf(r.card.Replica.PublicKey), Reason: "recovered", Seed: seed}
+	answer, err := ask(ctx, r.peers, r.replicasOf(r.card.Authority), 5*time.Second, func(ctx context.Context, c *grpc.ClientConn) (*pb.NextEpochResponse, error) {
+		return pb.NewFederationClient(c).NextEpoch(ctx, req)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("ask the authority region %s: %w", r.card.Authority, err)
+	}
+	r.learnTrust(answer.GetTrustList())
+	return answer.GetRegion().GetEpoch(), nil
+}
+
+// about is what the region knows of itself.
+func (r *Replica) about() (about state.About) {
 	r.node.Read(func(s *state.State) { about = s.About() })
-	if !about.NeedsEpoch {
-		return nil
-	}
-	founder := founderOf(r.card.Replica.PublicKey)
-	var epoch uint64
-	if about.Authority {
-		result, err := r.proposer.Propose(ctx, r.systemMeta(), &state.NextEpoch{
-			Region: about.Region, Founder: founder, Attempt: r.card.Replica.DiskID + fmt.Sprint(about.Epoch), AtLeast: r.highestEpoch(about.Epoch) + 1, Seed: &r.card.Replica,
-		})
-		if err != nil {
-			return err
-		}
-		issued, err := state.Value[state.Issued](result)
-		if err != nil {
-			return err
-		}
-		epoch = issued.Epoch
-	} else {
-		seed := enroll.ReplicaToWire(&r.card.Replica)
-		seed.PublicKey = r.card.Replica.PublicKey
-		answer, err := ask(ctx, r.peers, r.replicasOf(r.card.Authority), 5*time.Second, func(ctx context.Context, c *grpc.ClientConn) (*pb.NextEpochResponse, error) {
-			return pb.NewFederationClient(c).NextEpoch(ctx, &pb.NextEpochRequest{Region: about.Region, Epoch: about.Epoch, Founder: founder, Reason: "recovered", Seed: seed})
-		})
-		if err != nil {
-			return fmt.Errorf("ask the authority region %s: %w", r.card.Authority, err)
-		}
-		epoch = answer.GetRegion().GetEpoch()
-		r.learnTrust(answer.GetTrustList())
-	}
-	_, err := r.proposer.Propose(ctx, r.systemMeta(), &state.SetEpoch{Epoch: epoch})
-	return err
-}
-
-// highestEpoch is the highest epoch of the own region that anyone here knows of.
-func (r *Replica) highestEpoch(epoch uint64) uint64 {
-	return max(epoch, r.catalog.Version(r.card.Replica.Region).Epoch)
+	return about
 }

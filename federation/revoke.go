@@ -2,7 +2,6 @@ package federation
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/federator/federator/identity"
 	"github.com/federator/federator/peering/enroll"
 	"github.com/federator/federator/peering/pb"
+	"github.com/federator/federator/peering/rpc"
 )
 
 // revoke has the authority region withdraw trust from the key of one of this
@@ -22,7 +22,7 @@ func (r *Replica) revoke(ctx context.Context, replica catalog.Replica, actor, or
 	key := identity.SPKIKeyID(replica.PublicKey)
 	reason := fmt.Sprintf("replica %s of %s is compromised", replica.Name, replica.Region)
 	if r.card.Authority == r.card.Replica.Region && r.holdsRoot() {
-		return r.revokeKey(ctx, key, reason, state.Meta{Actor: actor, From: origin})
+		return r.revokeKey(ctx, replica.Region, key, reason, state.Meta{Actor: actor, From: origin})
 	}
 	req := &pb.RevokeRequest{Region: replica.Region, Name: replica.Name, Key: key.String(), Reason: reason, Actor: actor}
 	call := func(ctx context.Context, c *grpc.ClientConn) (*pb.RevokeResponse, error) {
@@ -60,14 +60,15 @@ func (f *federationServer) Revoke(ctx context.Context, req *pb.RevokeRequest) (*
 	if !f.r.isKeyOf(req.GetRegion(), req.GetName(), key) {
 		return nil, wireError(fmt.Errorf("%w: region %s has no replica %s with that key", enroll.ErrUnknownReplica, req.GetRegion(), req.GetName()))
 	}
-	meta := state.Meta{Actor: req.GetActor(), From: "through " + id.String()}
-	if err := f.r.revokeKey(ctx, key, req.GetReason(), meta); err != nil {
+	meta := state.Meta{Actor: onBehalf(id, req.GetActor()), From: rpc.Origin(ctx)}
+	if err := f.r.revokeKey(ctx, req.GetRegion(), key, req.GetReason(), meta); err != nil {
 		return nil, wireError(err)
 	}
 	return &pb.RevokeResponse{TrustList: f.r.agreedTrust()}, nil
 }
 
-// isKeyOf reports whether a replica of the region enrolled with the key.
+// isKeyOf reports whether a replica of the region enrolled with the key. It is the
+// region's own word, so the revocation holds for that region only.
 func (r *Replica) isKeyOf(region, name string, key identity.KeyID) bool {
 	return slices.ContainsFunc(r.replicasOf(region), func(c catalog.Replica) bool {
 		return c.Name == name && identity.SPKIKeyID(c.PublicKey) == key
@@ -77,30 +78,16 @@ func (r *Replica) isKeyOf(region, name string, key identity.KeyID) bool {
 // maxReason bounds what a revocation says, in bytes.
 const maxReason = 256
 
-// revokeKey publishes a trust list that revokes the key too.
-func (r *Replica) revokeKey(ctx context.Context, key identity.KeyID, reason string, meta state.Meta) error {
-	root, ok := r.vault.anchor()
-	if !ok {
-		return fmt.Errorf("%w: this replica does not hold the root", enroll.ErrUnavailable)
-	}
-	for {
-		var signed []byte
-		var generation uint64
-		r.node.Read(func(s *state.State) { signed, generation = s.Trust() })
-		list, err := identity.ReadList(signed)
-		if err != nil {
-			return err
-		}
-		list.Sequence++
-		list.IssuedAt = time.Now().UTC()
-		list.Revoked = append(list.Revoked, identity.Revocation{KeyID: key, Reason: reason[:min(len(reason), maxReason)], At: list.IssuedAt})
-		next, err := root.SignList(list)
-		if err != nil {
-			return err
-		}
-		_, err = r.proposer.Propose(ctx, meta, &state.PutTrust{List: next, Expect: &generation})
-		if !errors.Is(err, state.ErrConflict) || !sleep(ctx, 10*time.Millisecond) {
-			return err
-		}
-	}
+// revokeKey publishes a trust list that revokes the key too, where a certificate
+// authority of the region signed it.
+func (r *Replica) revokeKey(ctx context.Context, region string, key identity.KeyID, reason string, meta state.Meta) error {
+	gone := identity.Revocation{KeyID: key, Region: region, Reason: reason[:min(len(reason), maxReason)]}
+	return r.changeTrust(ctx, meta, func(_ []*catalog.Region, previous identity.List) identity.List {
+		next := previous
+		next.Sequence++
+		next.IssuedAt = time.Now().UTC()
+		gone.At = next.IssuedAt
+		next.Revoked = withRevocations(previous.Revoked, gone)
+		return next
+	})
 }

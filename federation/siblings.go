@@ -29,8 +29,8 @@ type siblingsServer struct {
 
 // Propose runs a command that a sibling forwarded, if this replica leads.
 func (s *siblingsServer) Propose(ctx context.Context, req *pb.ProposeRequest) (*pb.ProposeResponse, error) {
-	if id, _ := rpc.PeerID(ctx); s.r.node.IsLeader() && !s.r.registered(id.Name) {
-		return nil, status.Errorf(codes.PermissionDenied, "replica %s is not registered in region %s; it must join anew", id.Name, s.r.card.Replica.Region)
+	if err := s.member(ctx); err != nil && s.r.node.IsLeader() {
+		return nil, err
 	}
 	result, err := s.r.node.ProposeEncoded(ctx, req.GetCommand())
 	if errors.Is(err, state.ErrNotLeader) {
@@ -50,8 +50,25 @@ func (r *Replica) registered(name string) (ok bool) {
 	return ok
 }
 
+// notRegistered refuses a replica that was removed. It carries no reason, so that
+// one that was just admitted asks another, which may have heard of it.
+func (r *Replica) notRegistered(name string) error {
+	return status.Errorf(codes.PermissionDenied, "replica %s is not registered in region %s; it must join anew", name, r.card.Replica.Region)
+}
+
+// member refuses a caller that the region's Raft does not have.
+func (s *siblingsServer) member(ctx context.Context) error {
+	if id, _ := rpc.PeerID(ctx); !s.r.registered(id.Name) {
+		return s.r.notRegistered(id.Name)
+	}
+	return nil
+}
+
 // Prove shows that this replica holds the region's authority.
-func (s *siblingsServer) Prove(_ context.Context, req *pb.ProveRequest) (*pb.ProveResponse, error) {
+func (s *siblingsServer) Prove(ctx context.Context, req *pb.ProveRequest) (*pb.ProveResponse, error) {
+	if err := s.member(ctx); err != nil {
+		return nil, err
+	}
 	ca, ok := s.r.vault.signer()
 	if !ok {
 		return nil, status.Error(codes.FailedPrecondition, "the region's certificate authority is not unsealed here yet")
@@ -65,7 +82,10 @@ func (s *siblingsServer) Prove(_ context.Context, req *pb.ProveRequest) (*pb.Pro
 
 // Sign certifies an enrolled key once more. The sibling may be passing on the
 // request of another replica, whose possession of the key the request proves.
-func (s *siblingsServer) Sign(_ context.Context, req *pb.SignRequest) (*pb.SignResponse, error) {
+func (s *siblingsServer) Sign(ctx context.Context, req *pb.SignRequest) (*pb.SignResponse, error) {
+	if err := s.member(ctx); err != nil {
+		return nil, err
+	}
 	chain, err := s.r.signEnrolled(req.GetCsr())
 	if err != nil {
 		return nil, wireError(err)

@@ -12,8 +12,9 @@ import (
 
 // desiredList is the trust list that the registry calls for: the intermediates
 // of all regions that are members, and the removed regions revoked for good.
-// What else was revoked before stays revoked. The sequence is one above the
-// previous list's.
+// What else was revoked before stays revoked, and a region that the registry has
+// no entry of stays listed: it came after the backup that the registry is from.
+// The sequence is one above the previous list's.
 func desiredList(trustDomain string, previous identity.List, regions []*catalog.Region, now time.Time) identity.List {
 	next := identity.List{
 		TrustDomain: trustDomain,
@@ -21,6 +22,11 @@ func desiredList(trustDomain string, previous identity.List, regions []*catalog.
 		Roots:       previous.Roots,
 		Revoked:     slices.Clone(previous.Revoked),
 		IssuedAt:    now.UTC(),
+	}
+	for _, old := range previous.Intermediates {
+		if !slices.ContainsFunc(regions, func(r *catalog.Region) bool { return r.Name == old.Region }) {
+			next.Intermediates = append(next.Intermediates, old)
+		}
 	}
 	for _, r := range regions {
 		cert, err := identity.ParseCertificate(r.Intermediate)
@@ -32,12 +38,35 @@ func desiredList(trustDomain string, previous identity.List, regions []*catalog.
 			next.Intermediates = append(next.Intermediates, listed(previous, r, id))
 			continue
 		}
-		gone := identity.Revocation{KeyID: id, Region: r.Name, Reason: "region " + r.Name + " was removed", At: now.UTC()}
-		if !slices.ContainsFunc(next.Revoked, func(old identity.Revocation) bool { return old.KeyID == id }) {
-			next.Revoked = append(next.Revoked, gone)
-		}
+		next.Revoked = withRevocations(next.Revoked, identity.Revocation{KeyID: id, Region: r.Name, Reason: "region " + r.Name + " was removed", At: now.UTC()})
 	}
 	return next
+}
+
+// withRevocations adds to revocations what they do not say yet.
+func withRevocations(list []identity.Revocation, more ...identity.Revocation) []identity.Revocation {
+	list = slices.Clone(list)
+	what := func(r identity.Revocation) identity.Revocation {
+		r.Reason, r.At = "", time.Time{}
+		return r
+	}
+	for _, m := range more {
+		if !slices.ContainsFunc(list, func(old identity.Revocation) bool { return what(old) == what(m) }) {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// newestList is what the next list is based on: the newer one of two, with the
+// revocations of both. An authority region that was restored from a backup holds
+// an older list than the one in force.
+func newestList(a, b identity.List) identity.List {
+	if b.Sequence > a.Sequence {
+		a, b = b, a
+	}
+	a.Revoked = withRevocations(a.Revoked, b.Revoked...)
+	return a
 }
 
 // listed is a region's entry. An intermediate keeps the epoch it was signed in,

@@ -19,7 +19,8 @@ const (
 )
 
 // Leave takes a replica of this region out for good: its record goes, the leader
-// takes it out of Raft, and the region's secrets are sealed anew without it.
+// takes it out of Raft, and the region's secrets are sealed anew without it. Of one
+// that is compromised the key is revoked first, and the gossip key rotated.
 func (s *Server) Leave(ctx context.Context, r *pb.LeaveRequest) (*pb.LeaveResponse, error) {
 	name := cmp.Or(r.GetName(), s.Self.Name)
 	siblings := s.siblings()
@@ -36,6 +37,7 @@ func (s *Server) Leave(ctx context.Context, r *pb.LeaveRequest) (*pb.LeaveRespon
 	if len(warnings) > 0 && !r.GetForce() {
 		return nil, unmet("NEEDS_FORCE", "%s; join another replica first, or leave all the same with --force", warnings[0])
 	}
+	votes := roleOf(s.Raft.Stats(), leaver.RaftID()) != "standby"
 	if r.GetCompromised() {
 		if err := s.revoke(ctx, leaver); err != nil {
 			return nil, err
@@ -55,10 +57,37 @@ func (s *Server) Leave(ctx context.Context, r *pb.LeaveRequest) (*pb.LeaveRespon
 	if slices.Contains(out.GetVoters(), name) && len(out.GetVoters()) > 1 {
 		out.Warnings = append(out.Warnings, fmt.Sprintf("%s still votes: the leader takes it out as soon as another can take its place", name))
 	}
+	if r.GetCompromised() {
+		out.Warnings = append(out.Warnings, s.rekey(ctx, leaver, votes)...)
+	}
 	if name == s.Self.Name {
 		s.Left()
 	}
 	return out, nil
+}
+
+// rekey begins to replace what a compromised replica knew, now that it is no
+// longer among those that secrets are sealed to, and says what that leaves: nothing
+// takes back a key of a certificate authority but founding the region anew.
+func (s *Server) rekey(ctx context.Context, leaver catalog.Replica, voted bool) []string {
+	var out []string
+	if voted {
+		out = append(out, fmt.Sprintf("%s voted, so it held the key of the certificate authority of region %s: whoever has it can make certificates of the region. To end that, remove the region in another one and let its replicas join anew", leaver.Name, s.Self.Region))
+	}
+	if voted && s.Self.Region == s.Authority {
+		out = append(out, "it also held the root key of the trust domain, which can vouch for anybody: found the federation anew")
+	}
+	_, keys, _ := s.Keyring(ctx)
+	switch {
+	case s.Self.Region != s.Authority:
+		return append(out, fmt.Sprintf("it held the gossip key: run federator keyring rotate on a replica of region %s", s.Authority))
+	case len(keys) > 1:
+		return append(out, "it held the gossip key, and the next one, because a rotation is under way: run federator keyring rotate again once federator keyring status shows one key")
+	}
+	if err := s.Config.RotateKeyring(ctx, nil); err != nil {
+		return append(out, fmt.Sprintf("it held the gossip key, and no rotation could be begun (%v): run federator keyring rotate", err))
+	}
+	return append(out, "it held the gossip key: a rotation has begun, see federator keyring status")
 }
 
 // revoke has the authority region refuse the replica's key everywhere.

@@ -11,12 +11,14 @@ import (
 
 // The bounds of objects.
 const (
-	maxObjects    = 10_000 // in one command
 	maxSpec       = 256 << 10
 	maxObjectName = 256
 	maxRegions    = 1000
 	maxGeneration = 1 << 62
 )
+
+// MaxObjects bounds the objects in one [MergeObjects] command.
+const MaxObjects = 10_000
 
 // tombstoneGrace is how long a tombstone that every region has acknowledged
 // stays published, so that each of them learns that all have.
@@ -108,6 +110,9 @@ type MergeObjects struct {
 	Regions []string `json:"regions,omitempty"`
 	// Replace drops every object that is not listed: the refill after a restore.
 	Replace bool `json:"replace,omitempty"`
+	// Trusted keeps the objects as they are and no longer suspect: after a restore
+	// of the only region, nobody can have newer ones.
+	Trusted bool `json:"trusted,omitempty"`
 }
 
 // MergeReport is the result of [MergeObjects].
@@ -134,8 +139,8 @@ func (*MergeObjects) kind() Type { return TypeMergeObjects }
 func (*MergeObjects) audit() (string, string) { return "", "" }
 
 func (m *MergeObjects) validate() error {
-	if len(m.Objects) > maxObjects || len(m.Regions) > maxRegions {
-		return ErrInvalid.withf("%d objects and %d regions exceed the bounds of %d and %d", len(m.Objects), len(m.Regions), maxObjects, maxRegions)
+	if len(m.Objects) > MaxObjects || len(m.Regions) > maxRegions {
+		return ErrInvalid.withf("%d objects and %d regions exceed the bounds of %d and %d", len(m.Objects), len(m.Regions), MaxObjects, maxRegions)
 	}
 	return nil
 }
@@ -167,6 +172,9 @@ func (m *MergeObjects) apply(c *change) (any, error) {
 	if m.Replace {
 		c.keepOnly(m.Objects)
 	}
+	if m.Replace || m.Trusted {
+		c.then(func() { c.about.ObjectsSuspect = false })
+	}
 	for _, o := range m.Objects {
 		if no := refusal(&o, c.meta.Time); no != nil {
 			report.Refused = append(report.Refused, *no)
@@ -192,7 +200,6 @@ func (c *change) keepOnly(listed []catalog.Object) {
 			c.then(func() { delete(c.acked, o.ObjectKey) })
 		}
 	}
-	c.then(func() { c.about.ObjectsSuspect = false })
 }
 
 // adopt merges one object of another region and reports whether that changed

@@ -12,6 +12,10 @@ import (
 // maxClusters bounds the clusters of one region.
 const maxClusters = 1000
 
+// MaxEpoch bounds an epoch that is asked for, so that the ones after it never run
+// out.
+const MaxEpoch = 1 << 62
+
 // Issued is the result of the commands that issue an epoch.
 type Issued struct {
 	Region string `json:"region"`
@@ -30,6 +34,11 @@ type RegisterRegion struct {
 	Intermediate []byte `json:"intermediate,omitempty"`
 	// Seed is the founding replica, where the others reach the region at first.
 	Seed *catalog.Replica `json:"seed,omitempty"`
+	// Epoch and Removed are set when a registry that was restored from a backup
+	// enters what the other regions hold: the region's record is then as given if
+	// that is newer, else it stays.
+	Epoch   uint64 `json:"epoch,omitempty"`
+	Removed bool   `json:"removed,omitempty"`
 }
 
 func (*RegisterRegion) kind() Type { return TypeRegisterRegion }
@@ -42,8 +51,8 @@ func (r *RegisterRegion) validate() error {
 	if r.Founder == "" || len(r.Founder) > maxIDBytes {
 		return ErrInvalid.withf("region %s: expected the founder's key hash", r.Region)
 	}
-	if len(r.Clusters) > maxClusters {
-		return ErrInvalid.withf("region %s: %d clusters exceed the bound of %d", r.Region, len(r.Clusters), maxClusters)
+	if len(r.Clusters) > maxClusters || r.Epoch > MaxEpoch {
+		return ErrInvalid.withf("region %s: %d clusters or epoch %d exceed the bounds of %d and %d", r.Region, len(r.Clusters), r.Epoch, maxClusters, uint64(MaxEpoch))
 	}
 	for _, name := range r.Clusters {
 		if err := clusterName(name); err != nil {
@@ -70,6 +79,9 @@ func (r *RegisterRegion) register(c *change) (Issued, error) {
 	if err := c.authority(); err != nil {
 		return Issued{}, err
 	}
+	if r.Epoch > 0 {
+		return r.reenter(c)
+	}
 	next := catalog.Region{Name: r.Region, Epoch: 1, Founder: r.Founder, Intermediate: r.Intermediate, Since: c.meta.Time, Seed: r.Seed}
 	if old := c.Region(r.Region); old != nil {
 		switch {
@@ -91,6 +103,44 @@ func (r *RegisterRegion) register(c *change) (Issued, error) {
 	}
 	c.put(catalog.Record{Region: &next})
 	return Issued{Region: next.Name, Epoch: next.Epoch}, nil
+}
+
+// reenter takes over a record that the other regions hold. Clusters that another
+// region has taken since stay with that one.
+func (r *RegisterRegion) reenter(c *change) (Issued, error) {
+	next := catalog.Region{
+		Name: r.Region, Epoch: r.Epoch, Founder: r.Founder, Clusters: r.Clusters,
+		Removed: r.Removed, Intermediate: r.Intermediate, Since: c.meta.Time, Seed: r.Seed,
+	}
+	old := c.Region(r.Region)
+	switch {
+	case old == nil:
+	case old.Authority || old.Epoch > r.Epoch || old.Epoch == r.Epoch && old.Removed:
+		return Issued{Region: old.Name, Epoch: old.Epoch}, nil
+	case old.Epoch < r.Epoch:
+	default: // of the same epoch: removed, or with more clusters, since the backup
+		next = *old
+		next.Removed = r.Removed
+	}
+	claims := slices.Concat(next.Clusters, r.Clusters)
+	next.Clusters = nil
+	for _, cluster := range claims {
+		if !next.Removed {
+			_ = c.claim(&next, cluster) // taken: it stays with its new owner
+		}
+	}
+	c.put(catalog.Record{Region: &next})
+	if next.Removed {
+		c.then(func() { c.noteRemoved(next.Name, next.Epoch) })
+	}
+	return Issued{Region: next.Name, Epoch: next.Epoch}, nil
+}
+
+// noteRemoved remembers an epoch that was removed.
+func (s *State) noteRemoved(region string, epoch uint64) {
+	note := s.registry[region]
+	note.Removed = append(slices.Clone(note.Removed), epoch)
+	s.registry[region] = note
 }
 
 // claim adds a cluster to a region, unless another region owns it.
@@ -176,11 +226,7 @@ func (r *RemoveRegion) apply(c *change) (any, error) {
 	next := *old
 	next.Removed, next.Clusters, next.Since = true, nil, c.meta.Time
 	c.put(catalog.Record{Region: &next})
-	c.then(func() {
-		note := c.registry[r.Region]
-		note.Removed = append(slices.Clone(note.Removed), old.Epoch)
-		c.registry[r.Region] = note
-	})
+	c.then(func() { c.noteRemoved(r.Region, old.Epoch) })
 	return nil, nil
 }
 
@@ -205,6 +251,9 @@ func (n *NextEpoch) audit() (string, string) { return n.Region, "founder " + n.F
 func (n *NextEpoch) validate() error {
 	if n.Founder == "" || len(n.Founder) > maxIDBytes || n.Attempt == "" || len(n.Attempt) > maxIDBytes {
 		return ErrInvalid.withf("region %s: expected a founder and an attempt of 1 to %d bytes", n.Region, maxIDBytes)
+	}
+	if n.AtLeast > MaxEpoch {
+		return ErrInvalid.withf("region %s: epoch %d exceeds the bound of %d", n.Region, n.AtLeast, uint64(MaxEpoch))
 	}
 	if n.Seed != nil {
 		if err := checkReplica(n.Seed); err != nil {

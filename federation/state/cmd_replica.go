@@ -67,8 +67,8 @@ func (c *change) admit(r catalog.Replica) catalog.Replica {
 }
 
 // UpdateReplica changes what a replica says of itself: addresses, zone, protocol
-// range, build, and its key and recipient where they are set. Name, region,
-// cluster and disk stay.
+// range, build, and its recipient where it is set. Name, region, cluster, disk and
+// key stay: a key is what the replica was admitted with.
 type UpdateReplica struct {
 	Replica catalog.Replica `json:"replica"`
 }
@@ -85,10 +85,7 @@ func (u *UpdateReplica) apply(c *change) (any, error) {
 		return nil, ErrNotFound.withf("replica %s with disk %s is not registered in region %s; it must join again with a token", u.Replica.Name, u.Replica.DiskID, c.about.Region)
 	}
 	r := u.Replica
-	r.Region, r.Cluster, r.JoinedAt = old.Region, old.Cluster, old.JoinedAt
-	if len(r.PublicKey) == 0 {
-		r.PublicKey = old.PublicKey
-	}
+	r.Region, r.Cluster, r.JoinedAt, r.PublicKey = old.Region, old.Cluster, old.JoinedAt, old.PublicKey
 	r.Recipient = cmp.Or(r.Recipient, old.Recipient)
 	if err := c.speaks(&r); err != nil {
 		return nil, err

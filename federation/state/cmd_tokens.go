@@ -20,6 +20,11 @@ const maxTokenResult = 64 << 10
 // error can say so.
 const tokenMemory = 7 * 24 * time.Hour
 
+// retryElsewhere is how long a token that let a replica into another region can
+// be retried. This region does not hear when that replica leaves, and must not
+// let it in again without anybody's leave.
+const retryElsewhere = 15 * time.Minute
+
 // Token is a single-use invitation. Its secret is never here, only its hash.
 type Token struct {
 	ID string `json:"id"`
@@ -217,8 +222,12 @@ func (r *RedeemToken) again(c *change, token Token) (any, error) {
 	if !r.same(token.Redeemed) {
 		return nil, ErrTokenUsed.withf("the token was used already, for another name or region; create a new one with federator token create")
 	}
-	if admitted := token.Redeemed.Replica; admitted != nil && c.Replica(admitted.Name) == nil {
+	admitted := token.Redeemed.Replica
+	switch {
+	case admitted != nil && c.Replica(admitted.Name) == nil:
 		return nil, ErrTokenUsed.withf("the token was used, and replica %s was removed since; create a new one with federator token create", admitted.Name)
+	case admitted == nil && c.meta.Time.Sub(token.Redeemed.At) > retryElsewhere:
+		return nil, ErrTokenUsed.withf("the token was used for another region, %s ago; create a new one with federator token create", c.meta.Time.Sub(token.Redeemed.At).Round(time.Second))
 	}
 	return token.Redeemed, nil
 }
@@ -228,7 +237,8 @@ func (r *RedeemToken) same(used *Redemption) bool {
 	if r.Admit == nil || used.Replica == nil {
 		return r.Admit == nil && used.Replica == nil && bytes.Equal(r.Result, used.Result)
 	}
-	return r.Admit.Replica.Name == used.Replica.Name && r.Admit.Replica.Region == used.Replica.Region
+	want, got := &r.Admit.Replica, used.Replica
+	return want.Name == got.Name && want.Region == got.Region && want.Cluster == got.Cluster && want.DiskID == got.DiskID
 }
 
 // RevokeToken forgets a token.
