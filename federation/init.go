@@ -86,22 +86,11 @@ func Init(o InitOptions) (InitResult, error) {
 	if err != nil {
 		return InitResult{}, err
 	}
-	key, err := identity.NewKey()
+	ca, err := firstIntermediate(root, replica.Region, now())
 	if err != nil {
 		return InitResult{}, err
 	}
-	cert, err := root.SignIntermediate(replica.Region, 1, key.Public(), now())
-	if err != nil {
-		return InitResult{}, err
-	}
-	keyDER, err := identity.MarshalKey(key)
-	if err != nil {
-		return InitResult{}, err
-	}
-	ca, err := identity.OpenIntermediate(cert.Raw, root.Certificate.Raw, keyDER)
-	if err != nil {
-		return InitResult{}, err
-	}
+	cert := ca.Certificate
 	list, err := root.SignList(desiredList(o.TrustDomain, identity.List{Roots: [][]byte{root.Certificate.Raw}},
 		[]*catalog.Region{{Name: replica.Region, Epoch: 1, Intermediate: cert.Raw}}, now()))
 	if err != nil {
@@ -129,6 +118,23 @@ func Init(o InitOptions) (InitResult, error) {
 		return InitResult{}, err
 	}
 	return InitResult{Replica: replica, RecoveryKey: recovery.Secret(), RecoveryRecipient: recovery.Recipient(), RootPin: root.KeyID().String()}, nil
+}
+
+// firstIntermediate makes the authority of the first region.
+func firstIntermediate(root *identity.Root, region string, now time.Time) (*identity.Intermediate, error) {
+	key, err := identity.NewKey()
+	if err != nil {
+		return nil, err
+	}
+	cert, err := root.SignIntermediate(region, 1, key.Public(), now)
+	if err != nil {
+		return nil, err
+	}
+	keyDER, err := identity.MarshalKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return identity.OpenIntermediate(cert.Raw, root.Certificate.Raw, keyDER)
 }
 
 // firstSecrets seals the authorities and a new gossip key for the first replica.
