@@ -26,6 +26,7 @@ type Catalog struct {
 	reach    Reachability
 	byName   map[ServiceName]map[SetKey]string // the region of each set of a service
 	services map[ServiceName]*Service
+	places   places
 	cond     *Conditions
 	seen     map[sighting]time.Time
 	now      time.Time
@@ -65,6 +66,7 @@ func New(region, authority string) *Catalog {
 		probed:    map[SetKey]map[string]Health{},
 		byName:    map[ServiceName]map[SetKey]string{},
 		services:  map[ServiceName]*Service{},
+		places:    places{},
 		seen:      map[sighting]time.Time{},
 		watches:   map[*Watch]struct{}{},
 	}
@@ -83,7 +85,7 @@ func (c *Catalog) Reset(s Snapshot, now time.Time) error {
 		return nil
 	}
 	dirty := newDirty()
-	dirty.conditions = true
+	dirty.conditions, dirty.ownership = true, s.Region == c.authority
 	next := newRegionState(s.Version)
 	if old != nil {
 		next.places = old.places
@@ -100,6 +102,14 @@ func (c *Catalog) Reset(s Snapshot, now time.Time) error {
 	}
 	c.settle(dirty)
 	return nil
+}
+
+// record returns a record; nil if there is none.
+func (st *regionState) record(k RecordKey) *Record {
+	if st == nil {
+		return nil
+	}
+	return st.records[k]
 }
 
 // take removes and returns a record; nil if there is none.
@@ -157,7 +167,7 @@ func (c *Catalog) Forget(region string) {
 		c.replace(region, k, r, nil, dirty)
 	}
 	delete(c.regions, region)
-	dirty.conditions = true
+	dirty.conditions, dirty.ownership = true, region == c.authority
 	c.settle(dirty)
 }
 

@@ -14,14 +14,20 @@ const (
 	HealthLapse = 30 * time.Second
 	// maxEvacuation bounds how long an evacuation can be remembered.
 	maxEvacuation = 8 * 24 * time.Hour
-	// maxOverlay bounds the unconfirmed changes kept for one cluster.
+	// maxOverlay is how many unconfirmed changes are kept for one cluster before
+	// those of endpoints that nobody knows are refused.
 	maxOverlay = 65536
+	// healthForgotten is when a lapsed change has lapsed everywhere, so that no
+	// late copy can come.
+	healthForgotten = 10 * HealthLapse
 )
 
 // overlay holds the gossiped health changes of one cluster that its region has
 // not confirmed yet.
 type overlay struct {
+	region    string // whose cluster it is
 	confirmed HealthVersion
+	newest    HealthVersion // of all that were ever laid over or confirmed
 	changes   map[overlayKey]overlayEntry
 }
 
@@ -46,8 +52,9 @@ func (o *overlay) lookup(s ServiceName, endpoint string) (Health, bool) {
 }
 
 // ApplyHealth lays gossiped flips over the known endpoints and returns those
-// that were news, for passing on. Flips of unknown clusters, and versions already
-// seen or confirmed, are ignored.
+// that were news, for passing on. Flips of unknown clusters, of an epoch that the
+// cluster's region has not begun, and versions already seen or confirmed, are
+// ignored.
 func (c *Catalog) ApplyHealth(d HealthDelta, now time.Time) (fresh []HealthChange) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -58,20 +65,35 @@ func (c *Catalog) ApplyHealth(d HealthDelta, now time.Time) (fresh []HealthChang
 	}
 	dirty := newDirty()
 	for _, ch := range d.Changes {
-		k := overlayKey{ch.Service, ch.Endpoint}
-		have, known := o.changes[k]
-		if ch.Version.Compare(o.confirmed) <= 0 || known && ch.Version.Compare(have.change.Version) <= 0 {
+		if !c.isNews(o, d.Cluster, ch) {
 			continue
 		}
-		if !known && len(o.changes) >= maxOverlay {
-			continue
-		}
-		o.changes[k] = overlayEntry{change: ch, received: now}
+		o.changes[overlayKey{ch.Service, ch.Endpoint}] = overlayEntry{change: ch, received: now}
+		o.note(ch.Version)
 		fresh = append(fresh, ch)
 		dirty.services[ch.Service] = struct{}{}
 	}
 	c.settleKnown(dirty)
 	return fresh
+}
+
+// isNews reports whether a change counts: nothing as new is known, and there is
+// room for it. The changes of known endpoints are as bounded as those are.
+func (c *Catalog) isNews(o *overlay, cluster string, ch HealthChange) bool {
+	if st := c.regions[o.region]; st == nil || ch.Version.Epoch > st.version.Epoch {
+		return false
+	}
+	have, known := o.changes[overlayKey{ch.Service, ch.Endpoint}]
+	if ch.Version.Compare(o.confirmed) <= 0 || known && ch.Version.Compare(have.change.Version) <= 0 {
+		return false
+	}
+	return known || len(o.changes) < maxOverlay || c.exports(o.region, cluster, ch.Service, ch.Endpoint)
+}
+
+func (o *overlay) note(v HealthVersion) {
+	if v.Compare(o.newest) > 0 {
+		o.newest = v
+	}
 }
 
 // settleKnown settles only services that exist: gossip can change endpoints and
@@ -86,17 +108,32 @@ func (c *Catalog) settleKnown(d *dirty) {
 }
 
 // confirm drops the changes that the region has folded into its records.
-func (c *Catalog) confirm(cl *Cluster, d *dirty) {
+func (c *Catalog) confirm(region string, cl *Cluster, d *dirty) {
 	o := c.overlays[cl.Name]
 	if o == nil {
-		c.overlays[cl.Name] = &overlay{confirmed: cl.Confirmed, changes: map[overlayKey]overlayEntry{}}
-		return
+		o = &overlay{changes: map[overlayKey]overlayEntry{}}
+		c.overlays[cl.Name] = o
 	}
-	o.confirmed = cl.Confirmed
+	o.region, o.confirmed = region, cl.Confirmed
+	o.note(cl.Confirmed)
 	for k, e := range o.changes {
 		if e.change.Version.Compare(cl.Confirmed) <= 0 {
 			delete(o.changes, k)
 			d.services[k.service] = struct{}{}
+		}
+	}
+}
+
+// lapse ends what was not confirmed in time.
+func (o *overlay) lapse(now time.Time, d *dirty) {
+	for k, e := range o.changes {
+		switch age := now.Sub(e.received); {
+		case age >= HealthLapse && !e.lapsed:
+			e.lapsed = true
+			o.changes[k] = e
+			d.services[k.service] = struct{}{}
+		case age >= healthForgotten:
+			delete(o.changes, k)
 		}
 	}
 }
@@ -109,13 +146,7 @@ func (c *Catalog) Advance(now time.Time) {
 	c.now = now
 	dirty := newDirty()
 	for _, o := range c.overlays {
-		for k, e := range o.changes {
-			if !e.lapsed && now.Sub(e.received) >= HealthLapse {
-				e.lapsed = true
-				o.changes[k] = e
-				dirty.services[k.service] = struct{}{}
-			}
-		}
+		o.lapse(now, dirty)
 	}
 	for _, e := range c.cond.Evacuations {
 		if !now.Before(e.Until()) {
@@ -155,6 +186,28 @@ func (c *Catalog) pending(cluster string) []HealthChange {
 	}
 	slices.SortFunc(out, func(a, b HealthChange) int { return a.Version.Compare(b.Version) })
 	return out
+}
+
+// PendingCount returns how many changes of a cluster are unconfirmed, lapsed ones
+// included.
+func (c *Catalog) PendingCount(cluster string) int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if o := c.overlays[cluster]; o != nil {
+		return len(o.changes)
+	}
+	return 0
+}
+
+// NewestHealth returns the highest version of a cluster's health that was ever
+// seen or confirmed here.
+func (c *Catalog) NewestHealth(cluster string) HealthVersion {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if o := c.overlays[cluster]; o != nil {
+		return o.newest
+	}
+	return HealthVersion{}
 }
 
 // HealthDigest sums up what is known of a cluster's unconfirmed health; equal

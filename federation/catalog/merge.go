@@ -2,19 +2,17 @@ package catalog
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
-	"maps"
-	"net/netip"
 	"slices"
 	"strings"
-	"time"
 )
 
 // dirty collects what a write touched, so that each is rebuilt once.
 type dirty struct {
 	services   map[ServiceName]struct{}
 	conditions bool
+	// ownership is set when the registry may give clusters to other regions.
+	ownership bool
 }
 
 func newDirty() *dirty { return &dirty{services: map[ServiceName]struct{}{}} }
@@ -30,7 +28,7 @@ func (c *Catalog) replace(region string, k RecordKey, old, next *Record, d *dirt
 	case RecordHealth:
 		d.services[cmp.Or(next, old).Health.Service] = struct{}{}
 	case RecordCluster:
-		c.replaceCluster(old, next, d)
+		c.replaceCluster(region, old, next, d)
 	case RecordReplica:
 		if old != nil {
 			st.unplace(Locality{Region: region, Zone: old.Replica.Zone}, d)
@@ -40,7 +38,7 @@ func (c *Catalog) replace(region string, k RecordKey, old, next *Record, d *dirt
 		}
 		d.conditions = true
 	case RecordRegion:
-		c.reindexOwnership(d)
+		d.ownership = d.ownership || region == c.authority && !sameOwnership(old, next)
 		d.conditions = true
 	default:
 		d.conditions = true
@@ -100,80 +98,31 @@ func (c *Catalog) indexSet(region string, set *EndpointSet) {
 	c.byName[set.Service][set.SetKey] = region
 }
 
-func (c *Catalog) replaceCluster(old, next *Record, d *dirty) {
+func (c *Catalog) replaceCluster(region string, old, next *Record, d *dirty) {
 	if next == nil {
 		delete(c.overlays, old.Cluster.Name)
-		c.touchCluster(old.Cluster.Name, d)
+		c.touchCluster(region, old.Cluster.Name, d)
 		d.conditions = true
 		return
 	}
-	c.confirm(next.Cluster, d)
+	c.confirm(region, next.Cluster, d)
 	if old == nil || old.Cluster.SourceError != next.Cluster.SourceError {
-		c.touchCluster(next.Cluster.Name, d)
+		c.touchCluster(region, next.Cluster.Name, d)
 	}
 	if old == nil || !slices.Equal(old.Cluster.Prefixes, next.Cluster.Prefixes) {
 		d.conditions = true
 	}
 }
 
-// mayWrite reports whether the registry lets the region write the cluster's
-// sets. Before the registry is known every region may.
-func (c *Catalog) mayWrite(region, cluster string) bool {
-	auth := c.regions[c.authority]
-	if auth == nil {
-		return true
-	}
-	rec := auth.records[key(RecordRegion, region)]
-	if rec == nil {
-		return region == c.region || region == c.authority
-	}
-	st := c.regions[region]
-	if rec.Region.Removed && st != nil && st.version.Epoch <= rec.Region.Epoch && region != c.region {
-		return false
-	}
-	return slices.Contains(rec.Region.Clusters, cluster)
-}
-
-// reindexOwnership decides anew whose sets count, after the registry changed.
-func (c *Catalog) reindexOwnership(d *dirty) {
-	for name := range c.byName {
-		d.services[name] = struct{}{}
-	}
-	c.byName = map[ServiceName]map[SetKey]string{}
-	for region, st := range c.regions {
-		for _, r := range st.records {
-			if r.Set != nil {
-				c.indexSet(region, r.Set)
-				d.services[r.Set.Service] = struct{}{}
-			}
-		}
-	}
-}
-
-func (c *Catalog) touchCluster(cluster string, d *dirty) {
-	for name, sets := range c.byName {
-		for k := range sets {
-			if k.Cluster == cluster {
-				d.services[name] = struct{}{}
-			}
-		}
-	}
-}
-
-func (c *Catalog) touchRegion(region string, d *dirty) {
-	for name, sets := range c.byName {
-		for _, r := range sets {
-			if r == region {
-				d.services[name] = struct{}{}
-			}
-		}
-	}
-}
-
 // settle rebuilds what is dirty and tells the watchers.
 func (c *Catalog) settle(d *dirty) {
+	if d.ownership {
+		c.reindex(d)
+	}
 	for name := range d.services {
-		if s := c.buildService(name); s != nil {
+		s := c.buildService(name)
+		c.places.move(c.services[name], s)
+		if s != nil {
 			c.services[name] = s
 		} else {
 			delete(c.services, name)
@@ -304,120 +253,4 @@ func (c *Catalog) isStale(region, cluster string) bool {
 	}
 	rec := c.regions[region].records[key(RecordCluster, cluster)]
 	return rec != nil && rec.Cluster.SourceError != ""
-}
-
-func (c *Catalog) buildConditions() *Conditions {
-	cond := &Conditions{
-		Region:        c.region,
-		Isolated:      c.reach.Isolated,
-		Reach:         map[string]Reach{c.region: Reachable},
-		RTT:           maps.Clone(c.reach.RTT),
-		Policies:      map[string]Policy{},
-		Evacuations:   map[string]Evacuation{},
-		Prefixes:      map[netip.Prefix]Locality{},
-		ClusterRegion: map[string]string{},
-	}
-	places := map[Locality]struct{}{}
-	for region, st := range c.regions {
-		if c.removed(region, st) {
-			continue
-		}
-		cond.Reach[region] = c.reach.Regions[region]
-		for l := range st.places {
-			places[l] = struct{}{}
-		}
-		for _, r := range st.facts {
-			c.noteCluster(region, r, cond)
-		}
-	}
-	cond.Reach[c.region] = Reachable
-	cond.Localities = slices.SortedFunc(maps.Keys(places), Locality.Compare)
-	for _, o := range c.mergedObjects() {
-		c.noteObject(o, cond)
-	}
-	return cond
-}
-
-func (c *Catalog) removed(region string, st *regionState) bool {
-	auth := c.regions[c.authority]
-	if auth == nil || region == c.region {
-		return false
-	}
-	rec := auth.records[key(RecordRegion, region)]
-	return rec != nil && rec.Region.Removed && st.version.Epoch <= rec.Region.Epoch
-}
-
-func (c *Catalog) noteCluster(region string, r *Record, cond *Conditions) {
-	if r.Cluster == nil || !c.mayWrite(region, r.Cluster.Name) {
-		return
-	}
-	cond.ClusterRegion[r.Cluster.Name] = region
-	for _, p := range r.Cluster.Prefixes {
-		cond.Prefixes[p.Prefix] = Locality{Region: region, Zone: p.Zone}
-	}
-}
-
-func (c *Catalog) noteObject(o *Object, cond *Conditions) {
-	if o.Deleted {
-		return
-	}
-	switch o.Kind {
-	case KindPolicy:
-		var p Policy
-		if json.Unmarshal(o.Spec, &p) == nil {
-			cond.Policies[o.Name] = p
-		}
-	case KindEvacuation:
-		var e Evacuation
-		if json.Unmarshal(o.Spec, &e) == nil && c.evacuating(o, e) {
-			cond.Evacuations[e.Region] = e
-		}
-	}
-}
-
-// sighting identifies one version of an object, to remember when it was learned.
-type sighting struct {
-	ObjectKey
-	ObjectVersion
-}
-
-// evacuating reports whether the evacuation is still in force: it ends by the
-// wall clock, and after its duration on this replica's own clock even if the
-// clock that set it is ahead.
-func (c *Catalog) evacuating(o *Object, e Evacuation) bool {
-	id := sighting{o.ObjectKey, o.Version}
-	first, ok := c.seen[id]
-	if !ok {
-		first = c.now
-		c.seen[id] = first
-	}
-	return c.now.Before(e.Until()) && c.now.Before(first.Add(time.Duration(e.Duration)))
-}
-
-// Objects returns the winning version of every object, deleted ones included,
-// ordered by key.
-func (c *Catalog) Objects() []*Object {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.mergedObjects()
-}
-
-func (c *Catalog) mergedObjects() []*Object {
-	best := map[ObjectKey]*Object{}
-	for region, st := range c.regions {
-		if c.removed(region, st) {
-			continue
-		}
-		for _, r := range st.facts {
-			if r.Object == nil {
-				continue
-			}
-			if have := best[r.Object.ObjectKey]; have == nil || r.Object.Version.Compare(have.Version) > 0 {
-				best[r.Object.ObjectKey] = r.Object
-			}
-		}
-	}
-	return slices.SortedFunc(maps.Values(best), func(a, b *Object) int {
-		return strings.Compare(a.ObjectKey.String(), b.ObjectKey.String())
-	})
 }
