@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -18,18 +19,8 @@ import (
 )
 
 const (
-	// foldEvery is how often pending health changes are folded into Raft.
-	foldEvery = 2 * time.Second
-	// reemitEvery is how often pending changes are gossiped anew while they cannot
-	// be folded, so that they do not lapse at the readers.
-	reemitEvery = 10 * time.Second
-	// maxPending is how many pending changes gossip carries; above it readers are
-	// told to wait for the stream.
-	maxPending = 500
 	// maxSetEndpoints bounds the endpoints of one service in one cluster.
 	maxSetEndpoints = 10_000
-	// restartGap is more than an owner can flip between two folds.
-	restartGap = 1 << 24
 	// takeoverAfter is how long a region must be without a leader, and the owner of
 	// the health silent, before another replica speaks for it.
 	takeoverAfter = 2 * time.Second
@@ -60,9 +51,11 @@ type desk struct {
 	deskConfig
 	prober *probe.Prober
 	wake   chan struct{}
-	// due is the takeover that may have to happen, and since when.
+	// due is the takeover that may have to happen, and since when; unfolded is why
+	// the last fold failed. Only run works with them.
 	due      ownership
 	dueSince time.Time
+	unfolded string
 
 	mu      sync.Mutex
 	owned   ownership
@@ -70,8 +63,8 @@ type desk struct {
 	epoch   uint64
 	seq     uint64
 	latest  *source.Update
-	emitted time.Time              // when all that was pending was last gossiped or folded
-	probing []*catalog.EndpointSet // what the prober was last given
+	probing map[catalog.SetKey]*catalog.EndpointSet // what the prober was last given
+	voice   voice
 }
 
 // deskConfig is what a desk works with.
@@ -109,6 +102,7 @@ func (d *desk) run(ctx context.Context) error {
 		})
 	}
 	wg.Go(func() { _ = d.prober.Run(ctx) })
+	wg.Go(func() { d.catchUp(ctx) })
 	watch := d.catalog.Watch()
 	defer watch.Close()
 	tick := time.NewTicker(deskTick)
@@ -140,13 +134,27 @@ func (d *desk) run(ctx context.Context) error {
 	}
 }
 
-// concerned reports whether a change of the catalog may touch the own cluster, so
-// that the flips of the rest of the world cost nothing here.
+// concerned reports whether a change of the catalog touches the sets of the own
+// cluster, so that flips and the rest of the world cost nothing here.
 func (d *desk) concerned(ch catalog.Changes) bool {
-	return ch.All || ch.Conditions || slices.ContainsFunc(ch.Services, func(name catalog.ServiceName) bool {
-		s := d.catalog.Service(name)
-		return s == nil || slices.ContainsFunc(s.Backends, func(b catalog.Backend) bool { return b.Set.Cluster == d.self.Cluster })
-	})
+	d.mu.Lock()
+	owner, probing := d.owns, d.probing
+	d.mu.Unlock()
+	return owner && (ch.All || slices.ContainsFunc(ch.Services, func(name catalog.ServiceName) bool {
+		return d.set(name) != probing[catalog.SetKey{Cluster: d.self.Cluster, Service: name}]
+	}))
+}
+
+// set returns the own cluster's part of a service; nil if it has none.
+func (d *desk) set(name catalog.ServiceName) *catalog.EndpointSet {
+	if s := d.catalog.Service(name); s != nil {
+		for _, b := range s.Backends {
+			if b.Region == d.self.Region && b.Set.Cluster == d.self.Cluster {
+				return b.Set
+			}
+		}
+	}
+	return nil
 }
 
 // take keeps the newest word of the source; reconcile acts on it.
@@ -180,31 +188,12 @@ func (d *desk) claim() bool {
 	if now == d.owned && epoch == d.epoch {
 		return false
 	}
-	d.owned, d.epoch, d.seq = now, epoch, d.firstSeq(cluster, epoch, now.term)
+	d.owned, d.epoch, d.seq = now, epoch, firstSeq()
 	d.owns = now.owner == d.self.Name
 	if d.owns {
 		d.log.Info("this replica speaks for the health of its cluster now", "cluster", d.self.Cluster, "term", now.term)
 	}
 	return true
-}
-
-// firstSeq is where the count of flips begins. An owner that restarts within its
-// term goes on above what anybody can have seen of it before: flips that were
-// gossiped and not yet folded are known to others only. The clock in microseconds
-// is ahead of any count that began with it; should it have been set back, what is
-// known here still counts.
-func (d *desk) firstSeq(cluster catalog.Cluster, epoch, term uint64) uint64 {
-	seen := uint64(time.Now().UnixMicro())
-	versions := []catalog.HealthVersion{cluster.Confirmed}
-	for _, ch := range d.catalog.PendingHealth(cluster.Name) {
-		versions = append(versions, ch.Version)
-	}
-	for _, v := range versions {
-		if v.Epoch == epoch && v.Term == term {
-			seen = max(seen, v.Seq+restartGap)
-		}
-	}
-	return seen
 }
 
 // steady reports whether a takeover without a leader has been due for a while: a
@@ -241,40 +230,35 @@ func (d *desk) office() (ownership, bool) {
 }
 
 // own returns the cluster's sets and their effective health as the catalog has them.
-func (d *desk) own() []catalog.Backend {
-	var out []catalog.Backend
-	for _, s := range d.catalog.Services() {
-		for _, b := range s.Backends {
-			if b.Set.Cluster == d.self.Cluster && b.Region == d.self.Region {
-				out = append(out, b)
-			}
-		}
-	}
-	return out
-}
+func (d *desk) own() []catalog.Backend { return d.catalog.Backends(d.self.Region, d.self.Cluster) }
 
 // retarget gives the prober the endpoints to probe: all of the cluster's while
 // this replica owns it, else none.
 func (d *desk) retarget() {
-	var targets []probe.Target
-	var sets []*catalog.EndpointSet
-	known := map[probe.Key]catalog.Health{}
+	var own []catalog.Backend
 	if _, owner := d.office(); owner {
-		for _, b := range d.own() {
-			sets = append(sets, b.Set)
-			targets = append(targets, probe.Targets(b.Set)...)
-			for i := range b.Set.Endpoints {
-				known[probe.Key{Set: b.Set.SetKey, Endpoint: b.Set.Endpoints[i].ID}] = b.Health[i]
-			}
-		}
+		own = d.own()
+	}
+	sets := make(map[catalog.SetKey]*catalog.EndpointSet, len(own))
+	for _, b := range own {
+		sets[b.Set.SetKey] = b.Set
 	}
 	d.mu.Lock()
-	same := slices.Equal(sets, d.probing)
+	same := maps.Equal(sets, d.probing)
 	d.probing = sets
 	d.mu.Unlock()
-	if !same {
-		d.prober.Replace(targets, func(k probe.Key) catalog.Health { return known[k] })
+	if same {
+		return
 	}
+	var targets []probe.Target
+	known := map[probe.Key]catalog.Health{}
+	for _, b := range own {
+		targets = append(targets, probe.Targets(b.Set)...)
+		for i := range b.Set.Endpoints {
+			known[probe.Key{Set: b.Set.SetKey, Endpoint: b.Set.Endpoints[i].ID}] = b.Health[i]
+		}
+	}
+	d.prober.Replace(targets, func(k probe.Key) catalog.Health { return known[k] })
 }
 
 // reconcile brings what the source says into Raft.
@@ -288,7 +272,8 @@ func (d *desk) reconcile(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	cluster, _ := d.lease()
-	desired, refusal := d.mine(latest.Sets)
+	own := d.own()
+	desired, refusal := d.mine(own, latest.Sets)
 	prefixes, sourceError, since := latest.Prefixes, refusal, time.Time{}
 	if latest.Err != nil {
 		prefixes, sourceError, since = cluster.Prefixes, latest.Err.Error(), latest.StaleSince
@@ -303,7 +288,7 @@ func (d *desk) reconcile(ctx context.Context) {
 		return
 	}
 	var published []catalog.EndpointSet
-	for _, b := range d.own() {
+	for _, b := range own {
 		if b.Set.Source == d.origin {
 			published = append(published, *b.Set)
 		}
@@ -320,9 +305,9 @@ func (d *desk) reconcile(ctx context.Context) {
 // mine leaves out the services that another source of the cluster owns, and says
 // which: one name in dispute must not keep the rest of the file from being
 // published.
-func (d *desk) mine(desired []catalog.EndpointSet) (sets []catalog.EndpointSet, refusal string) {
+func (d *desk) mine(own []catalog.Backend, desired []catalog.EndpointSet) (sets []catalog.EndpointSet, refusal string) {
 	others := map[catalog.SetKey]string{}
-	for _, b := range d.own() {
+	for _, b := range own {
 		if b.Set.Source != d.origin {
 			others[b.Set.SetKey] = b.Set.Source
 		}
@@ -338,82 +323,4 @@ func (d *desk) mine(desired []catalog.EndpointSet) (sets []catalog.EndpointSet, 
 		}
 	}
 	return sets, refusal
-}
-
-// flip is told by the prober of every change.
-func (d *desk) flip(f probe.Flip) {
-	d.emit([]catalog.HealthChange{{Service: f.Set.Service, Endpoint: f.Endpoint, Health: f.Health}})
-}
-
-// emit gives changes their versions and spreads them: to the own catalog first,
-// then to everybody.
-func (d *desk) emit(changes []catalog.HealthChange) {
-	d.mu.Lock()
-	if !d.owns || len(changes) == 0 {
-		d.mu.Unlock()
-		return
-	}
-	for i := range changes {
-		d.seq++
-		changes[i].Version = catalog.HealthVersion{Epoch: d.epoch, Term: d.owned.term, Seq: d.seq}
-	}
-	delta := catalog.HealthDelta{Cluster: d.self.Cluster, Changes: changes}
-	d.catalog.ApplyHealth(delta, time.Now()) // before a fold can confirm these versions
-	d.mu.Unlock()
-	if len(d.catalog.PendingHealth(d.self.Cluster)) > maxPending {
-		d.herald.BroadcastResync(d.self.Cluster, changes[len(changes)-1].Version)
-		return
-	}
-	d.herald.BroadcastHealth(delta)
-}
-
-// assert says again what the prober knows and the catalog does not: a new owner
-// speaks in a new term for what it found out before.
-func (d *desk) assert() {
-	if _, owner := d.office(); !owner {
-		return
-	}
-	var changes []catalog.HealthChange
-	for _, b := range d.own() {
-		for i := range b.Set.Endpoints {
-			id := b.Set.Endpoints[i].ID
-			h, probed := d.prober.Health(probe.Key{Set: b.Set.SetKey, Endpoint: id})
-			if probed && h != catalog.Unknown && h != b.Health[i] && b.Health[i] != catalog.Draining {
-				changes = append(changes, catalog.HealthChange{Service: b.Set.Service, Endpoint: id, Health: h})
-			}
-		}
-	}
-	d.emit(changes)
-}
-
-// fold makes what is pending durable; while that fails it is gossiped anew.
-func (d *desk) fold(ctx context.Context) {
-	d.mu.Lock()
-	pending, owner := d.catalog.PendingHealth(d.self.Cluster), d.owns
-	upTo := catalog.HealthVersion{Epoch: d.epoch, Term: d.owned.term, Seq: d.seq}
-	if !owner || len(pending) == 0 {
-		d.emitted = time.Now()
-		d.mu.Unlock()
-		return
-	}
-	d.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	err := d.ledger.FoldHealth(ctx, d.self.Cluster, upTo, pending)
-	if err == nil {
-		d.mu.Lock()
-		d.emitted = time.Now()
-		d.mu.Unlock()
-		return
-	}
-	d.log.Debug("could not fold health into Raft", "cluster", d.self.Cluster, "error", err)
-	d.mu.Lock()
-	due := time.Since(d.emitted) >= reemitEvery
-	if due {
-		d.emitted = time.Now()
-	}
-	d.mu.Unlock()
-	if due {
-		d.emit(pending)
-	}
 }

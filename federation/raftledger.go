@@ -2,6 +2,7 @@ package federation
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/federator/federator/federation/catalog"
@@ -9,10 +10,11 @@ import (
 	"github.com/federator/federator/source"
 )
 
-// maxSetsAtOnce and maxEndpointsAtOnce bound one PutSets command.
+// maxSetsAtOnce, maxEndpointsAtOnce and maxDeletesAtOnce bound one PutSets command.
 const (
 	maxSetsAtOnce      = 500
 	maxEndpointsAtOnce = 5000
+	maxDeletesAtOnce   = 5000
 	// maxFold bounds the changes of one FoldHealth command.
 	maxFold = 5000
 )
@@ -23,23 +25,37 @@ type raftLedger struct{ r *Replica }
 // PutSets implements ledger. A large change is written in several commands, each
 // of which is whole.
 func (l raftLedger) PutSets(ctx context.Context, cluster, origin string, term uint64, c source.Changes) error {
-	next := func() *state.PutSets { return &state.PutSets{Cluster: cluster, Source: origin, Term: term} }
-	cmd, endpoints := next(), 0
-	for _, key := range c.Deletes {
-		cmd.Deletes = append(cmd.Deletes, key.Service)
+	for _, cmd := range commandsFor(cluster, origin, term, c) {
+		if err := l.propose(ctx, cmd); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// commandsFor divides a change into commands of bounded size.
+func commandsFor(cluster, origin string, term uint64, c source.Changes) []*state.PutSets {
+	var commands []*state.PutSets
+	next := func() *state.PutSets {
+		commands = append(commands, &state.PutSets{Cluster: cluster, Source: origin, Term: term})
+		return commands[len(commands)-1]
+	}
+	for keys := range slices.Chunk(c.Deletes, maxDeletesAtOnce) {
+		cmd := next()
+		for _, key := range keys {
+			cmd.Deletes = append(cmd.Deletes, key.Service)
+		}
+	}
+	var cmd *state.PutSets
+	endpoints := 0
 	for _, set := range c.Upserts {
-		full := len(cmd.Upserts) >= maxSetsAtOnce || endpoints+len(set.Endpoints) > maxEndpointsAtOnce
-		if full && len(cmd.Upserts) > 0 {
-			if err := l.propose(ctx, cmd); err != nil {
-				return err
-			}
+		if cmd == nil || len(cmd.Upserts) >= maxSetsAtOnce || endpoints+len(set.Endpoints) > maxEndpointsAtOnce {
 			cmd, endpoints = next(), 0
 		}
 		cmd.Upserts = append(cmd.Upserts, set)
 		endpoints += len(set.Endpoints)
 	}
-	return l.propose(ctx, cmd)
+	return commands
 }
 
 // FoldHealth implements ledger. The changes are in the order of their versions;

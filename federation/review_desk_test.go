@@ -138,7 +138,7 @@ func TestReviewAnUnfoldedFlipOutlivesOtherFlips(t *testing.T) {
 			h = catalog.Healthy
 		}
 		d.mu.Lock()
-		d.emitted = d.emitted.Add(-5 * time.Second) // five seconds pass
+		d.voice.said = d.voice.said.Add(-5 * time.Second) // five seconds pass
 		d.mu.Unlock()
 		d.emit([]catalog.HealthChange{{Service: svc, Endpoint: "e1", Health: h}})
 		d.fold(context.Background())
@@ -182,11 +182,12 @@ func BenchmarkReviewDeskPerChange(b *testing.B) {
 			d.emit([]catalog.HealthChange{{Service: catalog.ServiceName{Namespace: "n", Name: "s00000"}, Endpoint: "e1", Health: h}})
 		}
 	})
-	o := newObserver(c, nil, nil, slog.New(slog.DiscardHandler))
-	b.Run("observer.targets", func(b *testing.B) {
+	q := inquest{observer: newObserver(c, nil, nil, slog.New(slog.DiscardHandler)), region: "r"}
+	b.Run("inquest", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			o.targets("r")
+			q.sample()
+			q.part()
 		}
 	})
 }
