@@ -68,35 +68,48 @@ func (r *Replica) followState(ctx context.Context) error {
 	var known []catalog.Replica
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	members := true // may have changed; flips and sets are most of what comes, and change none
 	for {
 		if err := r.pull(); err != nil {
 			r.log.Error("the region's state did not reach the catalog", "error", err)
 		}
-		r.forgetRemoved()
-		r.noteAddresses()
-		if all := r.everybody(); !slices.EqualFunc(all, known, sameAddress) {
-			known = all
-			select {
-			case r.changed <- struct{}{}:
-			default:
-			}
+		if members {
+			known = r.followMembers(known)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
+			members = false // if it did, the catalog says so
 		case <-watch.Changed():
-			watch.Take()
+			ch := watch.Take()
+			members = ch.All || ch.Conditions
 		case <-tick.C:
+			members = true
 		}
 	}
+}
+
+// followMembers acts on a change of who is a member, or where; known is whom it
+// found the last time.
+func (r *Replica) followMembers(known []catalog.Replica) []catalog.Replica {
+	r.forgetRemoved()
+	r.noteAddresses()
+	all := r.everybody()
+	if !slices.EqualFunc(all, known, sameAddress) {
+		select {
+		case r.changed <- struct{}{}:
+		default:
+		}
+	}
+	return all
 }
 
 // forgetRemoved drops what is held of regions that were removed.
 func (r *Replica) forgetRemoved() {
 	for _, region := range r.registry() {
 		held := r.catalog.Version(region.Name)
-		if region.Name != r.card.Replica.Region && held != (catalog.Version{}) && r.removed(region.Name, held.Epoch) {
+		if region.Removed && region.Name != r.card.Replica.Region && held != (catalog.Version{}) && held.Epoch <= region.Epoch {
 			r.log.Info("forgetting a removed region", "peer", region.Name, "epoch", held.Epoch)
 			r.tee.Forget(region.Name)
 		}
