@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/federation/gossip"
 	"github.com/federator/federator/federation/state"
 	"github.com/federator/federator/peering/enroll"
 	"github.com/federator/federator/peering/pb"
@@ -18,6 +19,9 @@ import (
 // Check reports why Admit would refuse.
 func (a admissions) Check(ctx context.Context, j enroll.Admission) error {
 	if err := a.r.clusterFree(j.Replica.Region, j.Replica.Cluster); err != nil {
+		return err
+	}
+	if err := a.r.addressFree(j.Replica); err != nil {
 		return err
 	}
 	if j.Replica.Region == a.r.card.Replica.Region {
@@ -61,6 +65,23 @@ func (f *federationServer) CheckAdmission(ctx context.Context, req *pb.CheckAdmi
 		return &pb.CheckAdmissionResponse{Code: enroll.Code(err), Message: err.Error()}, nil
 	}
 	return &pb.CheckAdmissionResponse{}, nil
+}
+
+// addressFree refuses the address of a replica that answers there now, as a copied
+// command line gives it. A machine that takes a dead replica's address may join.
+func (r *Replica) addressFree(joiner catalog.Replica) error {
+	alive := map[string]bool{r.card.Replica.Region + "/" + r.card.Replica.Name: true}
+	for _, m := range r.gossip.Members() {
+		alive[m.Region+"/"+m.Name] = m.State == gossip.MemberAlive
+	}
+	for _, known := range r.everybody() {
+		same := known.Region == joiner.Region && known.Name == joiner.Name
+		taken := known.PeerAddress == joiner.PeerAddress || known.GossipAddress == joiner.GossipAddress
+		if taken && !same && alive[known.Region+"/"+known.Name] {
+			return fmt.Errorf("%w: replica %s of region %s answers at peer address %s and gossip address %s; give the addresses at which this machine is reached", enroll.ErrInvalid, known.Name, known.Region, known.PeerAddress, known.GossipAddress)
+		}
+	}
+	return nil
 }
 
 // nameFree refuses a replica name that another key holds in the own region.

@@ -93,8 +93,9 @@ func (o *JoinOptions) joinedAlready() (JoinResult, bool) {
 	if err != nil {
 		return JoinResult{}, false
 	}
+	differs := o.PeerAddress != "" && o.PeerAddress != card.Replica.PeerAddress || o.GossipAddress != "" && o.GossipAddress != card.Replica.GossipAddress
 	o.fill()
-	same := card.TrustDomain == o.Token.TrustDomain && card.Replica.Region == o.Region && card.Replica.Name == o.Name && card.Replica.Cluster == o.Cluster
+	same := !differs && card.TrustDomain == o.Token.TrustDomain && card.Replica.Region == o.Region && card.Replica.Name == o.Name && card.Replica.Cluster == o.Cluster
 	return JoinResult{Replica: card.Replica, TrustDomain: card.TrustDomain,
 		Warnings: []string{"this data directory has joined already; nothing was changed"}}, same
 }

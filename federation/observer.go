@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -95,6 +96,8 @@ func (o *observer) closeAnswered(silent map[string]bool) {
 // tell hands the verdicts to the catalog when they or the distances changed.
 func (o *observer) tell(isolated bool, now time.Time) {
 	o.mu.Lock()
+	// A silent region whose workloads answer shows that the network is there.
+	isolated = isolated && !slices.Contains(slices.Collect(maps.Values(o.verdicts)), catalog.ControlPlaneLost)
 	r := catalog.Reachability{Regions: maps.Clone(o.verdicts), RTT: o.pulse.RTTs(), Isolated: isolated}
 	same := r.Isolated == o.told.Isolated && maps.Equal(r.Regions, o.told.Regions) && maps.Equal(r.RTT, o.told.RTT)
 	o.told = r

@@ -187,6 +187,9 @@ func restoreState(dir dataDir, replica catalog.Replica, head backupHeader, archi
 // restoreAnew restores onto a machine that knows nothing yet: the authority in
 // the backup signs the new replica's certificate.
 func (o *RestoreOptions) restoreAnew(head backupHeader, archive io.Reader) (catalog.Replica, error) {
+	if o.Region != "" && o.Region != head.Region {
+		return catalog.Replica{}, fmt.Errorf("the backup is of region %s, and --region says %s; leave --region out, or take the backup of %s", head.Region, o.Region, o.Region)
+	}
 	if len(head.Keys) == 0 {
 		return catalog.Replica{}, errors.New("the backup holds no keys, because it was taken without --recipient: it can only be restored into a data directory that kept its replica.json and identity")
 	}

@@ -207,5 +207,5 @@ func dnsAddress(advertised string) (string, error) {
 	if udp.IP == nil {
 		return address, nil
 	}
-	return udp.AddrPort().String(), nil
+	return netip.AddrPortFrom(udp.AddrPort().Addr().Unmap(), udp.AddrPort().Port()).String(), nil
 }

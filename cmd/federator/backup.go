@@ -41,8 +41,12 @@ func saveBackup(next func() (*pb.BackupResponse, error), path string) (*pb.Regio
 	if err == nil {
 		err = f.Sync()
 	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, errors.Join(err, os.Remove(path))
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		_ = os.Remove(path) // what matters is why there is no backup
+		return nil, err
 	}
 	return region, nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -36,16 +35,18 @@ func (a *app) operatorCreateCmd() *cobra.Command {
 			}
 			r, err := enrolOperator(ctx, agent, args[0], role, ttl, dir)
 			if err != nil {
-				return nil, nil, errors.Join(err, os.RemoveAll(dir))
+				_ = os.RemoveAll(dir) // what matters is why there is no certificate
+				return nil, nil, err
 			}
 			return r, func(p *printer) {
 				p.line("%s may act as %s until %s; its certificate is in %s", r.GetId(), role, moment(r.GetNotAfter()), dir)
 				p.line("use it with: federator status --identity %s --address %s", dir, or(strings.Join(r.GetAddresses()[:min(1, len(r.GetAddresses()))], ""), "HOST:PORT"))
 			}, nil
 		})
-	cmd.Flags().StringVar(&role, "role", "viewer", "viewer, operator or admin; each may do what the one before it may")
+	cmd.Flags().StringVar(&role, "role", "", "viewer, operator or admin; each may do what the one before it may")
 	cmd.Flags().DurationVar(&ttl, "ttl", 24*time.Hour, "how long the certificate is good for, 1m to 720h")
 	cmd.Flags().StringVar(&dir, "out", "", "the directory to write to; it must not exist (default NAME.operator)")
+	required(cmd, "role") // a default would take an admin's role away in passing
 	return cmd
 }
 

@@ -81,6 +81,9 @@ func readKey(path string) (string, error) {
 }
 
 func (a *app) printCarriesOn(replica catalog.Replica, dataDir string) error {
+	if a.output == "json" {
+		return a.printJSON(map[string]any{"replica": replica, "dataDir": dataDir})
+	}
 	_, err := fmt.Fprintf(a.out, `replica %s carries region %s on alone
 next: federator agent --data-dir %s
 then: join the other replicas anew, with empty data directories and new tokens

@@ -11,7 +11,7 @@ import (
 
 // A flip that happens while a fold waits for a leader must not be undone by the
 // old value gossiped anew.
-func TestReviewReemittingDoesNotUndoAFlipMadeMeanwhile(t *testing.T) {
+func TestReemittingDoesNotUndoAFlipMadeMeanwhile(t *testing.T) {
 	l := &reviewLedger{folded: map[string]catalog.HealthVersion{}, err: errors.New("no leader")}
 	d, c := reviewDesk(t, 1, 1, l)
 	svc := catalog.ServiceName{Namespace: "n", Name: "s00000"}

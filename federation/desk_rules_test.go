@@ -82,7 +82,7 @@ func reviewDesk(tb testing.TB, services, endpoints int, l *reviewLedger) (*desk,
 }
 
 // A flip that is emitted while a fold is made must be in the fold, or above its version.
-func TestReviewNoFlipIsConfirmedWithoutBeingFolded(t *testing.T) {
+func TestNoFlipIsConfirmedWithoutBeingFolded(t *testing.T) {
 	l := &reviewLedger{folded: map[string]catalog.HealthVersion{}}
 	d, c := reviewDesk(t, 1, 4000, l)
 	svc := catalog.ServiceName{Namespace: "n", Name: "s00000"}
@@ -126,7 +126,7 @@ func TestReviewNoFlipIsConfirmedWithoutBeingFolded(t *testing.T) {
 }
 
 // While Raft has no leader, a steady trickle of other flips must not keep old ones from being re-emitted.
-func TestReviewAnUnfoldedFlipOutlivesOtherFlips(t *testing.T) {
+func TestAnUnfoldedFlipOutlivesOtherFlips(t *testing.T) {
 	l := &reviewLedger{folded: map[string]catalog.HealthVersion{}, err: errors.New("no leader")}
 	d, c := reviewDesk(t, 1, 3, l)
 	svc := catalog.ServiceName{Namespace: "n", Name: "s00000"}

@@ -13,7 +13,7 @@ import (
 )
 
 // A federation of one region that is recovered keeps its policies and operators.
-func TestReviewARecoveredOnlyRegionKeepsItsObjects(t *testing.T) {
+func TestARecoveredOnlyRegionKeepsItsObjects(t *testing.T) {
 	p := place(t, "us-west", "a")
 	if _, err := Init(InitOptions{Place: p, TrustDomain: "test.example"}); err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func TestReviewARecoveredOnlyRegionKeepsItsObjects(t *testing.T) {
 }
 
 // An authority region that is restored must not fall behind the list that others hold.
-func TestReviewARestoredAuthorityPublishesATrustListThatOthersTake(t *testing.T) {
+func TestARestoredAuthorityPublishesATrustListThatOthersTake(t *testing.T) {
 	west := initialise(t, "us-west", "a", "")
 	eu := west.admit(t, "eu-central", "a", "")
 	eventually(t, 15*time.Second, "eu trusts", func() bool { return eu.importsKnown() })

@@ -9,7 +9,7 @@ import (
 )
 
 // A replica that was removed must not decide for its region any more.
-func TestReviewARemovedReplicaProposesNothing(t *testing.T) {
+func TestARemovedReplicaProposesNothing(t *testing.T) {
 	west := initialise(t, "us-west", "a", "")
 	b := west.admit(t, "us-west", "b", "")
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)

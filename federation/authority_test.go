@@ -11,8 +11,8 @@ import (
 	"github.com/federator/federator/peering/pb"
 )
 
-// Any replica of any region may today replace the authority of another region.
-func TestReviewAReplicaOfOneRegionCannotTakeTheAuthorityOfAnother(t *testing.T) {
+// What one region says holds for itself only.
+func TestAReplicaOfOneRegionCannotTakeTheAuthorityOfAnother(t *testing.T) {
 	west := initialise(t, "us-west", "a", "")
 	eu := west.admit(t, "eu-central", "a", "")
 	asia := west.admit(t, "asia-east", "a", "")

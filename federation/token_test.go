@@ -10,7 +10,7 @@ import (
 )
 
 // A token lets in one replica; its key may retry that, and nothing else.
-func TestReviewATokenThatWasUsedLetsNothingElseInWithTheSameKey(t *testing.T) {
+func TestATokenThatWasUsedLetsNothingElseInWithTheSameKey(t *testing.T) {
 	west := initialise(t, "us-west", "a", "")
 	p := place(t, "us-west", "b")
 	dir, replica, keys, err := p.prepare()
