@@ -201,6 +201,9 @@ func (r *Replica) admitHere(ctx context.Context, meta state.Meta, replica catalo
 		return nil, err
 	}
 	out.SvidChain = chain
+	if len(r.agreedReplicas()) == 2 {
+		out.Warnings = append(out.Warnings, "two replicas are one voter and a standby: the region survives the loss of the standby only; join a third")
+	}
 	return out, nil
 }
 

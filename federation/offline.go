@@ -34,8 +34,17 @@ func RecoverRegion(path string) (catalog.Replica, error) {
 		return catalog.Replica{}, fmt.Errorf("replica %s does not hold the certificate authority of region %s, because it was no voter: recover the region on one that was (the file %s is there)",
 			card.Replica.Name, card.Replica.Region, dir.sealedCA())
 	}
-	_, err = state.Recover(dir.raft(), state.OfflineOptions{RaftID: card.Replica.RaftID()})
+	_, err = state.Recover(dir.raft(), state.OfflineOptions{RaftID: card.Replica.RaftID(), Note: offlineNote("recover", card.Replica)})
 	return card.Replica, err
+}
+
+// offlineNote says in the audit trail who did what to the region, and where.
+func offlineNote(action string, replica catalog.Replica) state.AuditEntry {
+	host, _ := os.Hostname()
+	return state.AuditEntry{
+		Time: time.Now().UTC(), Actor: fmt.Sprintf("uid:%d@%s", os.Getuid(), replica.Name), From: "offline on " + host,
+		Action: action, Detail: "the region carries on with replica " + replica.Name + " alone",
+	}
 }
 
 // backupHeader is the first line of a backup file; the state follows it.
@@ -180,7 +189,7 @@ func restoreState(dir dataDir, replica catalog.Replica, head backupHeader, archi
 	if err := os.MkdirAll(dir.raft(), 0o700); err != nil {
 		return err
 	}
-	_, err := state.Restore(dir.raft(), archive, state.OfflineOptions{RaftID: replica.RaftID(), Replica: &replica})
+	_, err := state.Restore(dir.raft(), archive, state.OfflineOptions{RaftID: replica.RaftID(), Replica: &replica, Note: offlineNote("restore", replica)})
 	return err
 }
 

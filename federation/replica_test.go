@@ -314,3 +314,26 @@ func TestTheGossipKeyIsRotatedEverywhere(t *testing.T) {
 		t.Fatal("the regions lost sight of each other")
 	}
 }
+
+func TestARecoveryStandsInTheAuditTrail(t *testing.T) {
+	p := place(t, "us-west", "a")
+	if _, err := Init(InitOptions{Place: p, TrustDomain: "test.example"}); err != nil {
+		t.Fatal(err)
+	}
+	a := start(t, p, "")
+	eventually(t, 10*time.Second, "the region is founded", func() bool { return a.vault.keys().Version > 0 })
+	_ = a.stop()
+	if _, err := RecoverRegion(p.DataDir); err != nil {
+		t.Fatal(err)
+	}
+	a = start(t, p, "")
+	eventually(t, 10*time.Second, "the trail says who recovered it", func() bool {
+		found := false
+		a.node.Read(func(s *state.State) {
+			for _, e := range s.Audit(0) {
+				found = found || e.Action == "recover" && e.Actor == fmt.Sprintf("uid:%d@a", os.Getuid())
+			}
+		})
+		return found
+	})
+}

@@ -87,6 +87,8 @@ type OfflineOptions struct {
 	// DropObjects forgets the last-writer-wins objects, so that the other regions
 	// refill them. Without it they are kept and marked suspect.
 	DropObjects bool
+	// Note is the line of the audit trail; its Seq is filled in.
+	Note AuditEntry
 }
 
 // Restore fills an empty data directory from a backup. The replica becomes the
@@ -149,6 +151,7 @@ func (s *State) startOver(opts OfflineOptions) error {
 		next.HealthOwner = ""
 		s.store(catalog.Record{Cluster: &next})
 	}
+	s.noteOffline(opts.Note)
 	clear(s.tokens)
 	if opts.DropObjects {
 		delete(s.facts, catalog.RecordObject)
@@ -157,6 +160,16 @@ func (s *State) startOver(opts OfflineOptions) error {
 	s.about.NeedsEpoch, s.about.ObjectsSuspect = true, true
 	s.ring, s.ringLen = nil, 0
 	return nil
+}
+
+// noteOffline enters in the audit trail what was done to the files of the region.
+func (s *State) noteOffline(note AuditEntry) {
+	if note.Action == "" {
+		return
+	}
+	s.auditSeq++
+	note.Seq, note.Target = s.auditSeq, s.about.Region
+	s.audit = append(s.audit, note)
 }
 
 // restoredIndex is where the log of a restored region begins: anything above 0.

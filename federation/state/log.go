@@ -25,6 +25,9 @@ func newRaftLogger(to *slog.Logger) hclog.Logger {
 // Accept takes one line.
 func (l *logSink) Accept(_ string, level hclog.Level, msg string, args ...any) {
 	slogLevel := levelOf(level)
+	if msg == "failed to decode incoming command" { // a peer that went away
+		slogLevel = slog.LevelDebug
+	}
 	if !l.to.Enabled(context.Background(), slogLevel) || !l.limit.Allow() {
 		return
 	}
