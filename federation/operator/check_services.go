@@ -3,6 +3,8 @@ package operator
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,7 +61,9 @@ func (v *view) checkEndpoints(s *catalog.Service) []problem {
 		}
 	}
 	switch {
-	case total == 0 || counts[catalog.Healthy]+counts[catalog.Degraded] > 0:
+	case total == 0:
+	case counts[catalog.Healthy]+counts[catalog.Degraded] > 0:
+		out = append(out, deadRegions(s)...)
 	case counts[catalog.Unknown] == total:
 		out = append(out, problem{severity: warning, code: "health-unknown", subject: "service " + s.Name.String(), expected: "checked endpoints",
 			found: fmt.Sprintf("none of %d was decided on yet", total), action: "wait for a few intervals of its check; if it stays, does a replica of its cluster run?"})
@@ -67,6 +71,29 @@ func (v *view) checkEndpoints(s *catalog.Service) []problem {
 		out = append(out, problem{severity: severe, code: "no-healthy-endpoint", subject: "service " + s.Name.String(), expected: "a healthy endpoint somewhere",
 			found:  fmt.Sprintf("none of %d; clients are sent to all of them (panic), unless the policy turns that off", total),
 			action: "look at the service, and at its health check: federator endpoints " + s.Name.String()})
+	}
+	return out
+}
+
+// deadRegions reports the regions that have endpoints of a service and none that
+// serves, while others do.
+func deadRegions(s *catalog.Service) []problem {
+	total, serving := map[string]int{}, map[string]int{}
+	for _, b := range s.Backends {
+		for _, h := range b.Health {
+			total[b.Region]++
+			if h == catalog.Healthy || h == catalog.Degraded {
+				serving[b.Region]++
+			}
+		}
+	}
+	var out []problem
+	for _, region := range slices.Sorted(maps.Keys(total)) {
+		if serving[region] == 0 {
+			out = append(out, problem{severity: warning, code: "no-healthy-endpoint-in-region", subject: "service " + s.Name.String() + " in region " + region,
+				expected: "a healthy endpoint there", found: fmt.Sprintf("none of %d; its clients go to the other regions", total[region]),
+				action: fmt.Sprintf("look at it: federator endpoints %s --region %s", s.Name, region)})
+		}
 	}
 	return out
 }

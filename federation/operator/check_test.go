@@ -63,6 +63,15 @@ func serviceOf(name string, health ...catalog.Health) *catalog.Service {
 	return &catalog.Service{Name: s.Service, Backends: []catalog.Backend{{Region: "us-west", Set: &s, Health: health}}}
 }
 
+// spreadOf is a service with one endpoint in each of two regions.
+func spreadOf(name string, west, central catalog.Health) *catalog.Service {
+	s := serviceOf(name, west)
+	other := *s.Backends[0].Set
+	other.Cluster = "eu-central-0"
+	s.Backends = append(s.Backends, catalog.Backend{Region: "eu-central", Set: &other, Health: []catalog.Health{central}})
+	return s
+}
+
 func (v *view) member(name string) *memberView {
 	for i := range v.members {
 		if v.members[i].Replica.Name == name {
@@ -253,6 +262,7 @@ func serviceTroubles() []trouble {
 		{"a service is exported without endpoints", put(serviceOf("checkout")), "warning no-endpoints service shop/checkout in cluster us-west-0", "without any"},
 		{"nothing of a service is healthy", put(serviceOf("checkout", catalog.Unhealthy, catalog.Draining)), "error no-healthy-endpoint service shop/checkout", "none of 2"},
 		{"health is not decided yet", put(serviceOf("checkout", catalog.Unknown)), "warning health-unknown service shop/checkout", "none of 1"},
+		{"nothing of a region is healthy", put(spreadOf("checkout", catalog.Unhealthy, catalog.Healthy)), "warning no-healthy-endpoint-in-region service shop/checkout in region us-west", "none of 1"},
 		{"degraded is enough", put(serviceOf("checkout", catalog.Degraded)), "", ""},
 	}
 }
