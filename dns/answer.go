@@ -177,9 +177,21 @@ func (w *worker) service(world *world, d node, who placing) {
 	case d.kind == nodePort && qtype == typeSRV:
 		w.srv(world, d, t)
 	}
-	if t.stale && w.rcode == rcodeOK {
-		w.ede = edeStale
+	w.ede = w.staleness(world, t)
+}
+
+// staleness returns the extended error of an answer for a service that nobody
+// can confirm now. Addresses are as good as the places they are at; that there
+// are none is only as good as what is known of all that could have some.
+func (w *worker) staleness(world *world, t *table) int {
+	negative := w.an == 0 && w.flags&flagTC == 0 && w.q.qtype != typeANY
+	switch {
+	case w.rcode == rcodeName && world.conditions.Isolated:
+		return edeStaleNX
+	case w.rcode == rcodeOK && (t.stale || negative && t.doubtful):
+		return edeStale
 	}
+	return edeNone
 }
 
 // headless answers with every endpoint: those that serve now first, beginning

@@ -181,6 +181,9 @@ func (c Case) run(t *testing.T, s *Server) {
 	if got := edeOf(r); got != c.EDE {
 		t.Errorf("extended error %d, want %d", got, c.EDE)
 	}
+	if asked, told := m.IsEdns0() != nil, r.IsEdns0() != nil; asked != told {
+		t.Errorf("OPT in the question %v, in the answer %v (RFC 6891 6.1.1)", asked, told)
+	}
 	same(t, "answer", r.Answer, c.Answer)
 	same(t, "authority", r.Ns, c.Ns)
 	same(t, "additional", r.Extra, c.Extra)

@@ -39,11 +39,12 @@ type table struct {
 // outcome is what a resolution comes to. Tables of one service whose outcomes
 // are equal share it.
 type outcome struct {
-	stale  bool
-	shares []share // localities that serve now
-	upTo   int     // how many addresses tell a shared resolver the shares
-	all    *place  // every endpoint that serves or stands by, nearest tier first; headless only
-	first  [2]int  // how many of all's A and AAAA records serve now
+	stale    bool    // some traffic goes where nobody can confirm the state now
+	doubtful bool    // nobody can confirm now that there is no more than this
+	shares   []share // localities that serve now
+	upTo     int     // how many addresses tell a shared resolver the shares
+	all      *place  // every endpoint that serves or stands by, nearest tier first; headless only
+	first    [2]int  // how many of all's A and AAAA records serve now
 }
 
 // share is a locality with its part of the traffic. A draw below end that is not
@@ -116,7 +117,9 @@ func (p *prepared) build(w *world, key tableKey, b *budget) *table {
 	if p.placed != w.generation {
 		p.places, p.placed = nil, w.generation
 	}
-	t := &table{key: key, generation: w.generation, outcome: p.share(p.outcome(&res), w.generation)}
+	made := p.outcome(&res)
+	made.doubtful = p.doubtful(w, key)
+	t := &table{key: key, generation: w.generation, outcome: p.share(made, w.generation)}
 	t.used.Store(true)
 	p.keep(t, b)
 	return t
@@ -129,6 +132,18 @@ func (p *prepared) resolve(w *world, key tableKey) locality.Resolution {
 		in.Pin = at.Region
 	}
 	return locality.Resolve(in)
+}
+
+// doubtful reports whether there may be endpoints that nobody here has heard of:
+// the region asked about, or one that has the service, cannot confirm its state.
+func (p *prepared) doubtful(w *world, key tableKey) bool {
+	region := w.localities[key&^pinned].Region
+	if w.conditions.Isolated || w.conditions.Reach[region] >= catalog.ControlPlaneLost {
+		return true
+	}
+	return slices.ContainsFunc(p.service.Backends, func(b catalog.Backend) bool {
+		return b.Stale && (key&pinned == 0 || b.Region == region)
+	})
 }
 
 // keep adds a table, or replaces the one with its key.
@@ -184,7 +199,7 @@ func (p *prepared) share(o *outcome, generation uint64) *outcome {
 
 func (o *outcome) equal(other *outcome) bool {
 	return o.all == nil && other.all == nil &&
-		o.stale == other.stale && slices.Equal(o.shares, other.shares)
+		o.stale == other.stale && o.doubtful == other.doubtful && slices.Equal(o.shares, other.shares)
 }
 
 // outcome turns a resolution into shares of images.

@@ -63,6 +63,32 @@ func TestProtocolRules(t *testing.T) {
 	}
 }
 
+func TestRFC6891ErrorsCarryAnOPTIfTheQuestionDid(t *testing.T) {
+	s := newFixture(t).server()
+	for _, c := range []Case{
+		{Name: "NOTIFY", Rcode: mdns.RcodeNotImplemented, Change: func(m *mdns.Msg) { m.Opcode = mdns.OpcodeNotify }},
+		{Name: "UPDATE", Rcode: mdns.RcodeNotImplemented, Change: func(m *mdns.Msg) { m.Opcode = mdns.OpcodeUpdate }},
+		{Name: "another opcode without a question", Rcode: mdns.RcodeNotImplemented, Change: func(m *mdns.Msg) { m.Opcode, m.Question = 6, nil }},
+		{Name: "another opcode with a bad option", Rcode: mdns.RcodeNotImplemented, Change: func(m *mdns.Msg) {
+			m.Opcode = mdns.OpcodeStatus
+			edns(1232, &mdns.EDNS0_LOCAL{Code: 8, Data: []byte{0, 9, 8, 0, 10}})(m)
+		}},
+		{Name: "another class", Rcode: mdns.RcodeRefused, EDE: 20, Change: func(m *mdns.Msg) { m.Question[0].Qclass = mdns.ClassCHAOS }},
+		{Name: "a zone transfer", Rcode: mdns.RcodeRefused, EDE: 21, Change: func(m *mdns.Msg) { m.Question[0].Qtype = mdns.TypeAXFR }},
+		{Name: "two questions", Rcode: mdns.RcodeFormatError, Change: func(m *mdns.Msg) { m.Question = append(m.Question, m.Question[0]) }},
+		{Name: "no question", Rcode: mdns.RcodeFormatError, Change: func(m *mdns.Msg) { m.Question = nil }},
+		{Name: "a question for OPT", Rcode: mdns.RcodeFormatError, Change: func(m *mdns.Msg) { m.Question[0].Qtype = mdns.TypeOPT }},
+		{Name: "another version", Rcode: mdns.RcodeBadVers, Change: func(m *mdns.Msg) { m.IsEdns0().SetVersion(1) }},
+	} {
+		change := c.Change
+		c.Qname, c.Qtype, c.NotAuthoritative = "clusterset.local.", mdns.TypeSOA, true
+		t.Run(c.Name, func(t *testing.T) {
+			c.Change = func(m *mdns.Msg) { edns(1232)(m); change(m) }
+			c.run(t, s) // checks that the answer has an OPT
+		})
+	}
+}
+
 func TestPacketsThatDeserveNoAnswerGetNone(t *testing.T) {
 	s := newFixture(t).server()
 	m := new(mdns.Msg).SetQuestion(svc, mdns.TypeA)
@@ -198,6 +224,43 @@ func TestRFC8914StaleAnswersSaySo(t *testing.T) {
 	s = f.server()
 	Case{Qname: "catalog.shop.svc.clusterset.local.", Qtype: mdns.TypeA, Change: edns(1232), Answer: []string{"catalog.shop.svc.clusterset.local. A 10.2.1.1"}, EDE: 3}.run(t, s)
 	Case{Qname: "new.shop.svc.clusterset.local.", Qtype: mdns.TypeA, Change: edns(1232), Rcode: mdns.RcodeNameError, Ns: []string{soa}, EDE: 19}.run(t, s)
+}
+
+func TestRFC8914StaleAnswersWithoutDataSaySo(t *testing.T) {
+	const pinned = "checkout.shop.svc.asia-east.region.clusterset.local."
+	lost := func(reach catalog.Reach) catalog.Reachability {
+		return catalog.Reachability{Regions: map[string]catalog.Reach{"asia-east": reach}}
+	}
+	isolated := catalog.Reachability{Isolated: true, Regions: map[string]catalog.Reach{"asia-east": catalog.Silent, "eu-central": catalog.Silent}}
+	for _, c := range []struct {
+		name  string
+		reach catalog.Reachability
+		asked string
+		qtype uint16
+		ede   int
+	}{
+		{"nothing is confirmed while isolated", isolated, "catalog.shop.svc.clusterset.local.", mdns.TypeAAAA, 3},
+		{"nor for headless services", isolated, "db.shop.svc.eu-central.region.clusterset.local.", mdns.TypeA, 3},
+		{"nor for pinned names", isolated, "catalog.shop.svc.us-west.region.clusterset.local.", mdns.TypeA, 3},
+		{"nor for pinned ports", isolated, "_http._tcp.catalog.shop.svc.us-west.region.clusterset.local.", mdns.TypeSRV, 3},
+		{"nor for SRV of a service", isolated, svc, mdns.TypeSRV, 3},
+		{"a pinned region that is out", lost(catalog.Out), pinned, mdns.TypeAAAA, 3},
+		{"its ports", lost(catalog.Out), "_http._tcp.catalog.shop.svc.asia-east.region.clusterset.local.", mdns.TypeSRV, 3},
+		{"a pinned region without its control plane", lost(catalog.ControlPlaneLost), pinned, mdns.TypeAAAA, 3},
+		{"and without the service", lost(catalog.ControlPlaneLost), "catalog.shop.svc.asia-east.region.clusterset.local.", mdns.TypeA, 3},
+		{"another pinned region", lost(catalog.Out), "catalog.shop.svc.us-west.region.clusterset.local.", mdns.TypeA, 0},
+		{"a service that is elsewhere", lost(catalog.Out), "catalog.shop.svc.clusterset.local.", mdns.TypeAAAA, 0},
+		{"what all confirm", lost(catalog.Reachable), pinned, mdns.TypeAAAA, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFixture(t)
+			f.cat.SetReachability(c.reach, epoch)
+			Case{Qname: c.asked, Qtype: c.qtype, Change: edns(1232), Ns: []string{soa}, EDE: c.ede}.run(t, f.server())
+		})
+	}
+	f := newFixture(t)
+	f.cat.SetReachability(lost(catalog.Out), epoch)
+	Case{Qname: svc, Qtype: mdns.TypeA, Change: edns(1232), Answer: []string{svc + " A 10.1.0.1", svc + " A 10.1.0.2"}}.run(t, f.server())
 }
 
 func TestBadConfigurationIsReportedAllAtOnce(t *testing.T) {

@@ -54,24 +54,45 @@ func (q *query) parse(p []byte) verdict {
 	if q.flags&flagQR != 0 {
 		return drop
 	}
-	count := binary.BigEndian.Uint16(p[4:])
-	off := headerLen
+	return q.parseBody(p)
+}
+
+// parseBody reads what is behind the header. It looks for OPT even where the
+// reply is an error anyway: that carries an OPT too (RFC 6891 6.1.1).
+func (q *query) parseBody(p []byte) verdict {
+	count := int(binary.BigEndian.Uint16(p[4:]))
+	var off int
 	if count == 1 {
 		off = q.parseQuestion(p)
+	} else {
+		off = skipQuestions(p, count)
 	}
-	if q.flags&maskOpcode != 0 {
+	v := verdict(rcodeFormat)
+	if off >= 0 {
+		v = q.parseRecords(p, off)
+	}
+	switch {
+	case q.flags&maskOpcode != 0:
 		return rcodeNotImp
-	}
-	if off < 0 || count > 1 {
-		return rcodeFormat
-	}
-	if v := q.parseRecords(p, off); v != accept {
+	case v != accept:
 		return v
-	}
-	if count == 0 && q.cookie == nil {
-		return rcodeFormat // RFC 7873 5.4 alone allows no question
+	case count > 1, count == 0 && q.cookie == nil:
+		return rcodeFormat // RFC 9619; RFC 7873 5.4 alone allows no question
 	}
 	return accept
+}
+
+// skipQuestions returns the offset behind n questions, or -1.
+func skipQuestions(p []byte, n int) int {
+	off := headerLen
+	for range n {
+		off = skipName(p, off)
+		if off < 0 || off+4 > len(p) {
+			return -1
+		}
+		off += 4
+	}
+	return off
 }
 
 // parseQuestion reads the question and returns the offset behind it, or -1.

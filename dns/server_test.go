@@ -49,6 +49,22 @@ func TestAnswersOverRealSockets(t *testing.T) {
 	}
 }
 
+func TestAListenAddressMayBeAMappedOne(t *testing.T) {
+	s := newFixture(t).run(func(c *Config) { c.Listen = []string{"[::ffff:127.0.0.1]:0", "[::ffff:0.0.0.0]:0"} })
+	const ns = "ns.dns.clusterset.local."
+	for _, a := range s.Addr() {
+		if !a.Addr().Is4() {
+			t.Errorf("serves %v, want IPv4", a)
+		}
+		to := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), a.Port())
+		for _, network := range []string{"udp", "tcp"} {
+			same(t, network+" A", exchange(t, network, ns, mdns.TypeA, to).Answer, []string{ns + " A 127.0.0.1"})
+			same(t, network+" AAAA", exchange(t, network, ns, mdns.TypeAAAA, to).Answer, nil)
+			same(t, network+" glue", exchange(t, network, "clusterset.local.", mdns.TypeNS, to).Extra, []string{ns + " A 127.0.0.1"})
+		}
+	}
+}
+
 func TestAnswersFollowTheCatalog(t *testing.T) {
 	f := newFixture(t)
 	s := f.run()

@@ -46,7 +46,10 @@ func (s *Server) listen(ctx context.Context) (*sockets, error) {
 }
 
 // open opens one address. Port 0 means any port that is free for both protocols.
+// An IPv4 address may be written as a mapped one (RFC 4291 2.5.5.2): it is what
+// answers call the name server, in A records.
 func (s *sockets) open(ctx context.Context, a netip.AddrPort) error {
+	a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 	var err error
 	for range bindRetries {
 		if err = s.try(ctx, a); err == nil || a.Port() != 0 {
