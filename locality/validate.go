@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/federator/federator/federation/catalog"
@@ -12,42 +13,68 @@ import (
 // MaxNames bounds every list and map of a policy.
 const MaxNames = 256
 
+// FieldError is what is wrong with one field of a policy.
+type FieldError struct {
+	// Path leads to the field, or into it: its name, then keys and indexes.
+	Path []string
+	err  error
+}
+
+func (e *FieldError) Error() string { return e.err.Error() }
+func (e *FieldError) Unwrap() error { return e.err }
+
 // ValidatePolicy returns everything that is wrong with a policy under the given
-// name, in the order of the fields; nil if nothing is. Each error names the
-// field, what was expected and what was found.
+// name, in the order of the fields; nil if nothing is. Each error is a
+// [FieldError] that names the field, what was expected and what was found.
 func ValidatePolicy(name string, p catalog.Policy) []error {
 	v := &validator{}
 	v.name(name)
-	v.regions("regionOrder", p.RegionOrder)
-	v.size("regionOrderFrom", len(p.RegionOrderFrom))
-	for _, from := range slices.Sorted(maps.Keys(p.RegionOrderFrom)) {
-		field := fmt.Sprintf("regionOrderFrom[%q]", from)
-		v.add(field, catalog.ValidateLabel("region", from))
-		v.regions(field, p.RegionOrderFrom[from])
+	v.regions(named("regionOrder"), p.RegionOrder)
+	from := named("regionOrderFrom")
+	v.size(from, len(p.RegionOrderFrom))
+	for _, region := range slices.Sorted(maps.Keys(p.RegionOrderFrom)) {
+		v.add(from.key(region), catalog.ValidateLabel("region", region))
+		v.regions(from.key(region), p.RegionOrderFrom[region])
 	}
-	v.weights(p.Weights)
+	v.weights(named("weights"), p.Weights)
 	if o := p.OverprovisioningPercent; o != 0 && (o < 100 || o > 1000) {
-		v.expect("overprovisioningPercent", "100 to 1000, or nothing for the default %d; found %d", DefaultOverprovisioning, o)
+		v.expect(named("overprovisioningPercent"), "100 to 1000, or nothing for the default %d; found %d", DefaultOverprovisioning, o)
 	}
 	if t := p.PanicThresholdPercent; t != nil && *t > 100 {
-		v.expect("panicThresholdPercent", "0 (no panic) to 100; found %d", *t)
+		v.expect(named("panicThresholdPercent"), "0 (no panic) to 100; found %d", *t)
 	}
-	v.regions("failoverRegions", p.FailoverRegions)
+	v.regions(named("failoverRegions"), p.FailoverRegions)
 	if p.Ramp != nil && (*p.Ramp < 0 || time.Duration(*p.Ramp) > MaxRamp) {
-		v.expect("ramp", "0s to %s; found %s", MaxRamp, time.Duration(*p.Ramp))
+		v.expect(named("ramp"), "0s to %s; found %s", MaxRamp, time.Duration(*p.Ramp))
 	}
 	return v.errs
 }
 
-type validator struct{ errs []error }
-
-func (v *validator) expect(field, format string, args ...any) {
-	v.errs = append(v.errs, fmt.Errorf("%s: expected %s", field, fmt.Sprintf(format, args...)))
+// field is where a mistake is: as text, and as the steps that lead there.
+type field struct {
+	text string
+	path []string
 }
 
-func (v *validator) add(field string, err error) {
+func named(name string) field { return field{name, []string{name}} }
+
+func (f field) key(key string) field {
+	return field{fmt.Sprintf("%s[%q]", f.text, key), append(slices.Clip(f.path), key)}
+}
+
+func (f field) index(i int) field {
+	return field{fmt.Sprintf("%s[%d]", f.text, i), append(slices.Clip(f.path), strconv.Itoa(i))}
+}
+
+type validator struct{ errs []error }
+
+func (v *validator) expect(at field, format string, args ...any) {
+	v.add(at, fmt.Errorf("expected %s", fmt.Sprintf(format, args...)))
+}
+
+func (v *validator) add(at field, err error) {
 	if err != nil {
-		v.errs = append(v.errs, fmt.Errorf("%s: %w", field, err))
+		v.errs = append(v.errs, &FieldError{Path: at.path, err: fmt.Errorf("%s: %w", at.text, err)})
 	}
 }
 
@@ -56,41 +83,40 @@ func (v *validator) name(name string) {
 		return
 	}
 	if _, err := catalog.ParseServiceName(name); err != nil {
-		v.expect("name", "%q, or the NAMESPACE/NAME of a service, both DNS labels; found %q", catalog.DefaultPolicy, name)
+		v.expect(named("name"), "%q, or the NAMESPACE/NAME of a service, both DNS labels; found %q", catalog.DefaultPolicy, name)
 	}
 }
 
-func (v *validator) size(field string, n int) {
+func (v *validator) size(at field, n int) {
 	if n > MaxNames {
-		v.expect(field, "at most %d entries; found %d", MaxNames, n)
+		v.expect(at, "at most %d entries; found %d", MaxNames, n)
 	}
 }
 
-func (v *validator) regions(field string, names []string) {
-	v.size(field, len(names))
+func (v *validator) regions(at field, names []string) {
+	v.size(at, len(names))
 	seen := make(map[string]bool, len(names))
 	for i, name := range names {
-		v.add(fmt.Sprintf("%s[%d]", field, i), catalog.ValidateLabel("region", name))
+		v.add(at.index(i), catalog.ValidateLabel("region", name))
 		if seen[name] {
-			v.expect(fmt.Sprintf("%s[%d]", field, i), "each region once; found %q again", name)
+			v.expect(at.index(i), "each region once; found %q again", name)
 		}
 		seen[name] = true
 	}
 }
 
-func (v *validator) weights(weights map[string]uint32) {
-	v.size("weights", len(weights))
+func (v *validator) weights(at field, weights map[string]uint32) {
+	v.size(at, len(weights))
 	any := len(weights) == 0
-	for _, at := range slices.Sorted(maps.Keys(weights)) {
-		field := fmt.Sprintf("weights[%q]", at)
-		_, err := catalog.ParseLocality(at)
-		v.add(field, err)
-		if w := weights[at]; w > MaxWeight {
-			v.expect(field, "0 to %d; found %d", MaxWeight, w)
+	for _, place := range slices.Sorted(maps.Keys(weights)) {
+		_, err := catalog.ParseLocality(place)
+		v.add(at.key(place), err)
+		if w := weights[place]; w > MaxWeight {
+			v.expect(at.key(place), "0 to %d; found %d", MaxWeight, w)
 		}
-		any = any || weights[at] > 0
+		any = any || weights[place] > 0
 	}
 	if !any {
-		v.expect("weights", "one weight above 0 at least; found only zeros")
+		v.expect(at, "one weight above 0 at least; found only zeros")
 	}
 }

@@ -78,12 +78,12 @@ func (f *file) document(doc *yaml.Node) {
 		return
 	}
 	root := doc.Content[0]
-	r := reader{}
+	r := newReader()
 	var kind string
 	p := NamedPolicy{Line: root.Line}
 	found := r.fields(root, "", map[string]func(*yaml.Node, string){
-		"kind": text(&r, &kind),
-		"name": text(&r, &p.Name),
+		"kind": text(r, &kind),
+		"name": text(r, &p.Name),
 		"spec": func(n *yaml.Node, at string) { r.spec(n, at, &p.Policy) },
 	})
 	for _, field := range []string{"kind", "name", "spec"} {
@@ -91,32 +91,44 @@ func (f *file) document(doc *yaml.Node) {
 			r.fail(root, field, "expected a value, found none")
 		}
 	}
-	if n := found["kind"]; n != nil && kind != "Policy" && len(r.errs) == 0 {
+	if n := found["kind"]; n != nil && kind != "Policy" && !r.broken[n] {
 		r.fail(n, "kind", "expected %q, found %q", "Policy", kind)
 	}
-	if len(r.errs) == 0 {
-		r.validate(p, found)
+	r.validate(p, found)
+	if n := found["name"]; n != nil && !r.broken[n] {
+		f.once(r, n, p)
 	}
-	if first, twice := f.seen[p.Name]; twice && len(r.errs) == 0 {
-		r.fail(found["name"], "name", "expected each policy once, found %q again (first at line %d)", p.Name, first)
-	}
-	f.seen[p.Name] = p.Line
-	f.errs = append(f.errs, r.errs...)
+	f.errs = append(f.errs, r.sorted()...)
 	f.policies = append(f.policies, p)
 }
 
-// validate adds what is wrong with the values, at the line of the name or spec.
-func (r *reader) validate(p NamedPolicy, found map[string]*yaml.Node) {
-	at := found["spec"]
-	if !validName(p.Name) {
-		at = found["name"]
+// once notes the name of a policy, and fails if it came before.
+func (f *file) once(r *reader, n *yaml.Node, p NamedPolicy) {
+	if first, twice := f.seen[p.Name]; twice {
+		r.fail(n, "name", "expected each policy once, found %q again (first at line %d)", clip(p.Name), first)
+		return
 	}
-	for _, err := range locality.ValidatePolicy(p.Name, p.Policy) {
-		r.errs = append(r.errs, fmt.Errorf("line %d: policy %q: %w", at.Line, p.Name, err))
-		at = found["spec"]
-	}
+	f.seen[p.Name] = p.Line
 }
 
-func validName(name string) bool {
-	return len(locality.ValidatePolicy(name, catalog.Policy{})) == 0
+// validate adds what is wrong with the values that could be read.
+func (r *reader) validate(p NamedPolicy, found map[string]*yaml.Node) {
+	policy := ""
+	if n := found["name"]; n != nil && !r.broken[n] {
+		policy = fmt.Sprintf("policy %q: ", clip(p.Name))
+	}
+	for _, err := range locality.ValidatePolicy(p.Name, p.Policy) {
+		at := found["spec"]
+		var wrong *locality.FieldError
+		if errors.As(err, &wrong) {
+			if wrong.Path[0] == "name" {
+				at = found["name"]
+			} else {
+				at = r.locate(at, wrong.Path)
+			}
+		}
+		if at != nil && !r.brokenIn(at) {
+			r.mistakes = append(r.mistakes, mistake{at.Line, fmt.Errorf("%s%w", policy, err)})
+		}
+	}
 }

@@ -73,6 +73,8 @@ func TestEveryFieldOfAPolicyCanBeWritten(t *testing.T) {
 	}
 }
 
+const label = "expected a DNS label (1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit)"
+
 func TestMistakesAreReportedWithTheirLines(t *testing.T) {
 	for _, tt := range []struct {
 		name, file string
@@ -118,6 +120,53 @@ spec:
 			`line 7: policy "checkout": name: expected "default", or the NAMESPACE/NAME of a service, both DNS labels; found "checkout"`,
 			`line 9: policy "checkout": panicThresholdPercent: expected 0 (no panic) to 100; found 101`,
 		}},
+		{"values of every kind at once", `kind: Policy
+name: shop/checkout
+spec:
+  weights: -1
+  overprovisioningPercent:
+    7
+  panicThresholdPercent: 300
+  extra: 1
+  regionOrder:
+    - us-west
+    - 3
+    - us-west
+    - [b]
+  regionOrderFrom:
+    eu-central:
+      - -
+      - "-"
+  failoverRegions: [US]
+`, []string{
+			`line 4: spec.weights: expected key: value pairs, found "-1"`,
+			`line 6: policy "shop/checkout": overprovisioningPercent: expected 100 to 1000, or nothing for the default 140; found 7`,
+			`line 7: policy "shop/checkout": panicThresholdPercent: expected 0 (no panic) to 100; found 300`,
+			"line 8: spec.extra: unknown field; expected one of failoverRegions, overprovisioningPercent, panicThresholdPercent, ramp, regionOrder, regionOrderFrom, weights",
+			`line 11: spec.regionOrder[1]: expected text, found "3"`,
+			`line 12: policy "shop/checkout": regionOrder[2]: expected each region once; found "us-west" again`,
+			`line 13: spec.regionOrder[3]: expected text, found a list`,
+			`line 16: spec.regionOrderFrom.eu-central[0]: expected text, found a list`,
+			`line 17: policy "shop/checkout": regionOrderFrom["eu-central"][1]: region "-": ` + label,
+			`line 18: policy "shop/checkout": failoverRegions[0]: region "US": ` + label,
+		}},
+		{"values below a mistaken name and kind", "kind: Drill\nname: [a]\nspec:\n  weights:\n    us-west: 0\n    eu-central: x\n    US: 2000000\n  ramp: 1h\n", []string{
+			`line 1: kind: expected "Policy", found "Drill"`,
+			`line 2: name: expected text, found a list`,
+			`line 6: spec.weights.eu-central: expected a whole number, 0 or more, found "x"`,
+			`line 7: weights["US"]: region "US": ` + label,
+			`line 7: weights["US"]: expected 0 to 1000000; found 2000000`,
+			`line 8: ramp: expected 0s to 10m0s; found 1h0m0s`,
+		}},
+		{"values without a name", "kind: Policy\nextra: 1\nspec:\n  ramp: 1h\n", []string{
+			`line 1: name: expected a value, found none`,
+			`line 2: extra: unknown field; expected one of kind, name, spec`,
+			`line 4: ramp: expected 0s to 10m0s; found 1h0m0s`,
+		}},
+		{"a name thrice, one of them with a mistake", "kind: Policy\nname: default\nspec: {x: 1}\n---\nkind: Policy\nname: default\nspec: {}\n---\nkind: Policy\nname: default\nspec: {}\n", []string{
+			"line 3: spec.x: unknown field; expected one of failoverRegions, overprovisioningPercent, panicThresholdPercent, ramp, regionOrder, regionOrderFrom, weights",
+			`line 6: name: expected each policy once, found "default" again (first at line 1)`,
+			`line 10: name: expected each policy once, found "default" again (first at line 1)`}},
 		{"a name twice", "kind: Policy\nname: default\nspec: {}\n---\nkind: Policy\nname: default\nspec: {}\n", []string{
 			`line 6: name: expected each policy once, found "default" again (first at line 1)`}},
 		{"a key twice", "kind: Policy\nname: default\nspec:\n  weights:\n    us-west: 1\n    us-west: 2\n", []string{
@@ -148,6 +197,7 @@ func TestAPoliciesFileIsBounded(t *testing.T) {
 	for name, tt := range map[string]struct{ file, want string }{
 		"size":      {strings.Repeat("#", MaxBytes+1), "expected at most 1048576 bytes"},
 		"documents": {many.String(), "expected at most 1000 documents"},
+		"weights":   {"kind: Policy\nname: default\nspec: {weights: {" + strings.Join(numbers(60_000), "_: 1, ") + "_: 1}}", "and 59901 more mistakes"},
 		"mistakes":  {"kind: Policy\nname: default\nspec: {" + strings.Join(numbers(MaxErrors+5), ": 1, ") + ": 1}", "and 5 more mistakes"},
 	} {
 		if _, err := ParsePolicies([]byte(tt.file)); err == nil || !strings.Contains(err.Error(), tt.want) {

@@ -15,10 +15,56 @@ import (
 
 // reader turns YAML nodes into values and collects every mistake. It never
 // follows aliases, so a small file cannot grow large.
-type reader struct{ errs []error }
+type reader struct {
+	mistakes []mistake
+	broken   map[*yaml.Node]bool                  // what could not be read
+	values   map[*yaml.Node]map[string]*yaml.Node // of the mappings, by key
+}
+
+func newReader() *reader {
+	return &reader{broken: make(map[*yaml.Node]bool), values: make(map[*yaml.Node]map[string]*yaml.Node)}
+}
+
+// mistake is one thing that is wrong.
+type mistake struct {
+	line int
+	err  error
+}
 
 func (r *reader) fail(n *yaml.Node, at, format string, args ...any) {
-	r.errs = append(r.errs, fmt.Errorf("line %d: %s: %s", n.Line, at, fmt.Sprintf(format, args...)))
+	r.broken[n] = true
+	r.mistakes = append(r.mistakes, mistake{n.Line, fmt.Errorf("%s: %s", at, fmt.Sprintf(format, args...))})
+}
+
+// sorted returns the mistakes from top to bottom.
+func (r *reader) sorted() []error {
+	slices.SortStableFunc(r.mistakes, func(a, b mistake) int { return a.line - b.line })
+	var errs []error
+	for _, m := range r.mistakes {
+		errs = append(errs, fmt.Errorf("line %d: %w", m.line, m.err))
+	}
+	return errs
+}
+
+// brokenIn reports whether a node or one inside could not be read: what then
+// seems wrong with its value may only follow from that.
+func (r *reader) brokenIn(n *yaml.Node) bool {
+	return r.broken[n] || slices.ContainsFunc(n.Content, r.brokenIn)
+}
+
+// locate follows keys and indexes down from a node, as far as they lead.
+func (r *reader) locate(n *yaml.Node, path []string) *yaml.Node {
+	for _, step := range path {
+		next := r.values[n][step]
+		if i, err := strconv.Atoi(step); err == nil && n.Kind == yaml.SequenceNode && i < len(n.Content) {
+			next = n.Content[i]
+		}
+		if next == nil {
+			break
+		}
+		n = next
+	}
+	return n
 }
 
 // spec reads the fields of a policy.
@@ -69,7 +115,8 @@ func (r *reader) entries(n *yaml.Node, at string, each func(key, value *yaml.Nod
 		r.fail(n, orDocument(at), "expected key: value pairs, found %s", describe(n))
 		return
 	}
-	seen := make(map[string]bool)
+	seen := make(map[string]*yaml.Node)
+	r.values[n] = seen
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if key.Kind != yaml.ScalarNode {
@@ -77,11 +124,11 @@ func (r *reader) entries(n *yaml.Node, at string, each func(key, value *yaml.Nod
 			continue
 		}
 		path := strings.TrimPrefix(at+"."+plain(key.Value), ".")
-		if seen[key.Value] {
+		if seen[key.Value] != nil {
 			r.fail(key, path, "expected each key once, found it again")
 			continue
 		}
-		seen[key.Value] = true
+		seen[key.Value] = value
 		each(key, value, path)
 	}
 }
