@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build dev story test race lint generate fuzz bench ci
+.PHONY: help build dev story test e2e race lint generate fuzz bench ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ story: ## the same, unattended: kill, fail, evacuate, and measure
 
 test: ## the tests
 	go test ./...
+
+e2e: ## regions of real processes, the slow stories too
+	FEDERATOR_E2E_SLOW=1 go test -count=1 ./test/e2e
 
 race: ## the tests under the race detector
 	go test -race ./...
