@@ -2,7 +2,7 @@
 .PHONY: help build dev story test e2e race lint generate fuzz bench ci
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/federator
 	CGO_ENABLED=0 go build -trimpath -o bin/federator ./cmd/federator

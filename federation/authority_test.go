@@ -27,9 +27,8 @@ func TestAReplicaOfOneRegionCannotTakeTheAuthorityOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	csr, err := identity.NewRequest(key, identity.ID{}, nil, nil)
-	_ = csr
 	if err != nil {
-		t.Skip("no request: ", err)
+		t.Fatal(err)
 	}
 	founder := enroll.ReplicaToWire(&victim)
 	founder.PublicKey = victim.PublicKey
