@@ -149,7 +149,7 @@ func (r *Replica) proveUnsealed(ctx context.Context, candidate catalog.Replica) 
 	for {
 		nonce := make([]byte, 32)
 		rand.Read(nonce)
-		answer, err := pb.NewSiblingsClient(c).Prove(ctx, &pb.ProveRequest{Nonce: nonce, Subject: "intermediate"})
+		answer, err := pb.NewSiblingsClient(c).Prove(ctx, &pb.ProveRequest{Nonce: nonce})
 		switch {
 		case err == nil:
 			return identity.CheckProof(nonce, answer.GetProof(), ca.Certificate)

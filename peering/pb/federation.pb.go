@@ -113,9 +113,8 @@ type RegisterRegionResponse struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	Region          *Region                `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
 	Intermediate    []byte                 `protobuf:"bytes,2,opt,name=intermediate,proto3" json:"intermediate,omitempty"`
-	Roots           [][]byte               `protobuf:"bytes,3,rep,name=roots,proto3" json:"roots,omitempty"`
-	TrustList       []byte                 `protobuf:"bytes,4,opt,name=trust_list,json=trustList,proto3" json:"trust_list,omitempty"`
-	AuthorityRegion string                 `protobuf:"bytes,5,opt,name=authority_region,json=authorityRegion,proto3" json:"authority_region,omitempty"`
+	TrustList       []byte                 `protobuf:"bytes,3,opt,name=trust_list,json=trustList,proto3" json:"trust_list,omitempty"`
+	AuthorityRegion string                 `protobuf:"bytes,4,opt,name=authority_region,json=authorityRegion,proto3" json:"authority_region,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -160,13 +159,6 @@ func (x *RegisterRegionResponse) GetRegion() *Region {
 func (x *RegisterRegionResponse) GetIntermediate() []byte {
 	if x != nil {
 		return x.Intermediate
-	}
-	return nil
-}
-
-func (x *RegisterRegionResponse) GetRoots() [][]byte {
-	if x != nil {
-		return x.Roots
 	}
 	return nil
 }
@@ -549,129 +541,6 @@ func (x *RemoveRegionResponse) GetRegion() *Region {
 	return nil
 }
 
-// PublishIntermediateRequest brings a new request for the caller's region.
-type PublishIntermediateRequest struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	Region string                 `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
-	Epoch  uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Csr    []byte                 `protobuf:"bytes,3,opt,name=csr,proto3" json:"csr,omitempty"`
-	// DER of the intermediate that is no longer used, if any.
-	Retire        []byte `protobuf:"bytes,4,opt,name=retire,proto3" json:"retire,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PublishIntermediateRequest) Reset() {
-	*x = PublishIntermediateRequest{}
-	mi := &file_federator_v1_federation_proto_msgTypes[8]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PublishIntermediateRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PublishIntermediateRequest) ProtoMessage() {}
-
-func (x *PublishIntermediateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_federation_proto_msgTypes[8]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PublishIntermediateRequest.ProtoReflect.Descriptor instead.
-func (*PublishIntermediateRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_federation_proto_rawDescGZIP(), []int{8}
-}
-
-func (x *PublishIntermediateRequest) GetRegion() string {
-	if x != nil {
-		return x.Region
-	}
-	return ""
-}
-
-func (x *PublishIntermediateRequest) GetEpoch() uint64 {
-	if x != nil {
-		return x.Epoch
-	}
-	return 0
-}
-
-func (x *PublishIntermediateRequest) GetCsr() []byte {
-	if x != nil {
-		return x.Csr
-	}
-	return nil
-}
-
-func (x *PublishIntermediateRequest) GetRetire() []byte {
-	if x != nil {
-		return x.Retire
-	}
-	return nil
-}
-
-// PublishIntermediateResponse holds the signed certificate.
-type PublishIntermediateResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Intermediate  []byte                 `protobuf:"bytes,1,opt,name=intermediate,proto3" json:"intermediate,omitempty"`
-	TrustList     []byte                 `protobuf:"bytes,2,opt,name=trust_list,json=trustList,proto3" json:"trust_list,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PublishIntermediateResponse) Reset() {
-	*x = PublishIntermediateResponse{}
-	mi := &file_federator_v1_federation_proto_msgTypes[9]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PublishIntermediateResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PublishIntermediateResponse) ProtoMessage() {}
-
-func (x *PublishIntermediateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_federation_proto_msgTypes[9]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PublishIntermediateResponse.ProtoReflect.Descriptor instead.
-func (*PublishIntermediateResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_federation_proto_rawDescGZIP(), []int{9}
-}
-
-func (x *PublishIntermediateResponse) GetIntermediate() []byte {
-	if x != nil {
-		return x.Intermediate
-	}
-	return nil
-}
-
-func (x *PublishIntermediateResponse) GetTrustList() []byte {
-	if x != nil {
-		return x.TrustList
-	}
-	return nil
-}
-
 // RevokeRequest says whose identity ends: a replica ("region/name") or, with an
 // empty name, a whole region.
 type RevokeRequest struct {
@@ -688,7 +557,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_federator_v1_federation_proto_msgTypes[10]
+	mi := &file_federator_v1_federation_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -700,7 +569,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_federation_proto_msgTypes[10]
+	mi := &file_federator_v1_federation_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -713,7 +582,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_federation_proto_rawDescGZIP(), []int{10}
+	return file_federator_v1_federation_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RevokeRequest) GetRegion() string {
@@ -761,7 +630,7 @@ type RevokeResponse struct {
 
 func (x *RevokeResponse) Reset() {
 	*x = RevokeResponse{}
-	mi := &file_federator_v1_federation_proto_msgTypes[11]
+	mi := &file_federator_v1_federation_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -773,7 +642,7 @@ func (x *RevokeResponse) String() string {
 func (*RevokeResponse) ProtoMessage() {}
 
 func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_federation_proto_msgTypes[11]
+	mi := &file_federator_v1_federation_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -786,7 +655,7 @@ func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeResponse.ProtoReflect.Descriptor instead.
 func (*RevokeResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_federation_proto_rawDescGZIP(), []int{11}
+	return file_federator_v1_federation_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RevokeResponse) GetTrustList() []byte {
@@ -809,7 +678,7 @@ type AdmitReplicaRequest struct {
 
 func (x *AdmitReplicaRequest) Reset() {
 	*x = AdmitReplicaRequest{}
-	mi := &file_federator_v1_federation_proto_msgTypes[12]
+	mi := &file_federator_v1_federation_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -821,7 +690,7 @@ func (x *AdmitReplicaRequest) String() string {
 func (*AdmitReplicaRequest) ProtoMessage() {}
 
 func (x *AdmitReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_federation_proto_msgTypes[12]
+	mi := &file_federator_v1_federation_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -834,7 +703,7 @@ func (x *AdmitReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitReplicaRequest.ProtoReflect.Descriptor instead.
 func (*AdmitReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_federation_proto_rawDescGZIP(), []int{12}
+	return file_federator_v1_federation_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AdmitReplicaRequest) GetCsr() []byte {
@@ -875,7 +744,7 @@ type AdmitReplicaResponse struct {
 
 func (x *AdmitReplicaResponse) Reset() {
 	*x = AdmitReplicaResponse{}
-	mi := &file_federator_v1_federation_proto_msgTypes[13]
+	mi := &file_federator_v1_federation_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -887,7 +756,7 @@ func (x *AdmitReplicaResponse) String() string {
 func (*AdmitReplicaResponse) ProtoMessage() {}
 
 func (x *AdmitReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_federation_proto_msgTypes[13]
+	mi := &file_federator_v1_federation_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -900,7 +769,7 @@ func (x *AdmitReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitReplicaResponse.ProtoReflect.Descriptor instead.
 func (*AdmitReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_federation_proto_rawDescGZIP(), []int{13}
+	return file_federator_v1_federation_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AdmitReplicaResponse) GetAdmission() *EnrollResponse {
@@ -925,7 +794,7 @@ type CheckAdmissionRequest struct {
 
 func (x *CheckAdmissionRequest) Reset() {
 	*x = CheckAdmissionRequest{}
-	mi := &file_federator_v1_federation_proto_msgTypes[14]
+	mi := &file_federator_v1_federation_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +806,7 @@ func (x *CheckAdmissionRequest) String() string {
 func (*CheckAdmissionRequest) ProtoMessage() {}
 
 func (x *CheckAdmissionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_federation_proto_msgTypes[14]
+	mi := &file_federator_v1_federation_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +819,7 @@ func (x *CheckAdmissionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAdmissionRequest.ProtoReflect.Descriptor instead.
 func (*CheckAdmissionRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_federation_proto_rawDescGZIP(), []int{14}
+	return file_federator_v1_federation_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CheckAdmissionRequest) GetRegion() string {
@@ -1002,7 +871,7 @@ type CheckAdmissionResponse struct {
 
 func (x *CheckAdmissionResponse) Reset() {
 	*x = CheckAdmissionResponse{}
-	mi := &file_federator_v1_federation_proto_msgTypes[15]
+	mi := &file_federator_v1_federation_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1014,7 +883,7 @@ func (x *CheckAdmissionResponse) String() string {
 func (*CheckAdmissionResponse) ProtoMessage() {}
 
 func (x *CheckAdmissionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_federation_proto_msgTypes[15]
+	mi := &file_federator_v1_federation_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1027,7 +896,7 @@ func (x *CheckAdmissionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAdmissionResponse.ProtoReflect.Descriptor instead.
 func (*CheckAdmissionResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_federation_proto_rawDescGZIP(), []int{15}
+	return file_federator_v1_federation_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CheckAdmissionResponse) GetCode() string {
@@ -1061,7 +930,7 @@ type GetKeyringRequest struct {
 
 func (x *GetKeyringRequest) Reset() {
 	*x = GetKeyringRequest{}
-	mi := &file_federator_v1_federation_proto_msgTypes[16]
+	mi := &file_federator_v1_federation_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +942,7 @@ func (x *GetKeyringRequest) String() string {
 func (*GetKeyringRequest) ProtoMessage() {}
 
 func (x *GetKeyringRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_federation_proto_msgTypes[16]
+	mi := &file_federator_v1_federation_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +955,7 @@ func (x *GetKeyringRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKeyringRequest.ProtoReflect.Descriptor instead.
 func (*GetKeyringRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_federation_proto_rawDescGZIP(), []int{16}
+	return file_federator_v1_federation_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetKeyringRequest) GetRecipients() []string {
@@ -1107,7 +976,7 @@ type GetKeyringResponse struct {
 
 func (x *GetKeyringResponse) Reset() {
 	*x = GetKeyringResponse{}
-	mi := &file_federator_v1_federation_proto_msgTypes[17]
+	mi := &file_federator_v1_federation_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1119,7 +988,7 @@ func (x *GetKeyringResponse) String() string {
 func (*GetKeyringResponse) ProtoMessage() {}
 
 func (x *GetKeyringResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_federation_proto_msgTypes[17]
+	mi := &file_federator_v1_federation_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1132,7 +1001,7 @@ func (x *GetKeyringResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKeyringResponse.ProtoReflect.Descriptor instead.
 func (*GetKeyringResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_federation_proto_rawDescGZIP(), []int{17}
+	return file_federator_v1_federation_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetKeyringResponse) GetSealedKeyring() []byte {
@@ -1159,7 +1028,7 @@ type GetDirectoryRequest struct {
 
 func (x *GetDirectoryRequest) Reset() {
 	*x = GetDirectoryRequest{}
-	mi := &file_federator_v1_federation_proto_msgTypes[18]
+	mi := &file_federator_v1_federation_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1171,7 +1040,7 @@ func (x *GetDirectoryRequest) String() string {
 func (*GetDirectoryRequest) ProtoMessage() {}
 
 func (x *GetDirectoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_federation_proto_msgTypes[18]
+	mi := &file_federator_v1_federation_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1184,7 +1053,7 @@ func (x *GetDirectoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDirectoryRequest.ProtoReflect.Descriptor instead.
 func (*GetDirectoryRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_federation_proto_rawDescGZIP(), []int{18}
+	return file_federator_v1_federation_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetDirectoryRequest) GetRegions() []string {
@@ -1208,7 +1077,7 @@ type GetDirectoryResponse struct {
 
 func (x *GetDirectoryResponse) Reset() {
 	*x = GetDirectoryResponse{}
-	mi := &file_federator_v1_federation_proto_msgTypes[19]
+	mi := &file_federator_v1_federation_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1220,7 +1089,7 @@ func (x *GetDirectoryResponse) String() string {
 func (*GetDirectoryResponse) ProtoMessage() {}
 
 func (x *GetDirectoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_federation_proto_msgTypes[19]
+	mi := &file_federator_v1_federation_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1233,7 +1102,7 @@ func (x *GetDirectoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDirectoryResponse.ProtoReflect.Descriptor instead.
 func (*GetDirectoryResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_federation_proto_rawDescGZIP(), []int{19}
+	return file_federator_v1_federation_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetDirectoryResponse) GetReplicas() []*Replica {
@@ -1282,14 +1151,13 @@ const file_federator_v1_federation_proto_rawDesc = "" +
 	"\afounder\x18\x03 \x01(\v2\x15.federator.v1.ReplicaR\afounder\x12)\n" +
 	"\x10intermediate_csr\x18\x04 \x01(\fR\x0fintermediateCsr\x12%\n" +
 	"\x0eissuing_region\x18\x05 \x01(\tR\rissuingRegion\x12\x19\n" +
-	"\btoken_id\x18\x06 \x01(\tR\atokenId\"\xca\x01\n" +
+	"\btoken_id\x18\x06 \x01(\tR\atokenId\"\xb4\x01\n" +
 	"\x16RegisterRegionResponse\x12,\n" +
 	"\x06region\x18\x01 \x01(\v2\x14.federator.v1.RegionR\x06region\x12\"\n" +
-	"\fintermediate\x18\x02 \x01(\fR\fintermediate\x12\x14\n" +
-	"\x05roots\x18\x03 \x03(\fR\x05roots\x12\x1d\n" +
+	"\fintermediate\x18\x02 \x01(\fR\fintermediate\x12\x1d\n" +
 	"\n" +
-	"trust_list\x18\x04 \x01(\fR\ttrustList\x12)\n" +
-	"\x10authority_region\x18\x05 \x01(\tR\x0fauthorityRegion\"\xb3\x01\n" +
+	"trust_list\x18\x03 \x01(\fR\ttrustList\x12)\n" +
+	"\x10authority_region\x18\x04 \x01(\tR\x0fauthorityRegion\"\xb3\x01\n" +
 	"\x10NextEpochRequest\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x18\n" +
@@ -1313,16 +1181,7 @@ const file_federator_v1_federation_proto_rawDesc = "" +
 	"\x06origin\x18\x04 \x01(\tR\x06origin\x12\x14\n" +
 	"\x05force\x18\x05 \x01(\bR\x05force\"D\n" +
 	"\x14RemoveRegionResponse\x12,\n" +
-	"\x06region\x18\x01 \x01(\v2\x14.federator.v1.RegionR\x06region\"t\n" +
-	"\x1aPublishIntermediateRequest\x12\x16\n" +
-	"\x06region\x18\x01 \x01(\tR\x06region\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x10\n" +
-	"\x03csr\x18\x03 \x01(\fR\x03csr\x12\x16\n" +
-	"\x06retire\x18\x04 \x01(\fR\x06retire\"`\n" +
-	"\x1bPublishIntermediateResponse\x12\"\n" +
-	"\fintermediate\x18\x01 \x01(\fR\fintermediate\x12\x1d\n" +
-	"\n" +
-	"trust_list\x18\x02 \x01(\fR\ttrustList\"{\n" +
+	"\x06region\x18\x01 \x01(\v2\x14.federator.v1.RegionR\x06region\"{\n" +
 	"\rRevokeRequest\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
@@ -1365,14 +1224,13 @@ const file_federator_v1_federation_proto_rawDesc = "" +
 	"\x10authority_region\x18\x03 \x01(\tR\x0fauthorityRegion\x12\x1d\n" +
 	"\n" +
 	"trust_list\x18\x04 \x01(\fR\ttrustList\x12.\n" +
-	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xf2\x06\n" +
+	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\x86\x06\n" +
 	"\n" +
 	"Federation\x12[\n" +
 	"\x0eRegisterRegion\x12#.federator.v1.RegisterRegionRequest\x1a$.federator.v1.RegisterRegionResponse\x12L\n" +
 	"\tNextEpoch\x12\x1e.federator.v1.NextEpochRequest\x1a\x1f.federator.v1.NextEpochResponse\x12U\n" +
 	"\fClaimCluster\x12!.federator.v1.ClaimClusterRequest\x1a\".federator.v1.ClaimClusterResponse\x12U\n" +
-	"\fRemoveRegion\x12!.federator.v1.RemoveRegionRequest\x1a\".federator.v1.RemoveRegionResponse\x12j\n" +
-	"\x13PublishIntermediate\x12(.federator.v1.PublishIntermediateRequest\x1a).federator.v1.PublishIntermediateResponse\x12C\n" +
+	"\fRemoveRegion\x12!.federator.v1.RemoveRegionRequest\x1a\".federator.v1.RemoveRegionResponse\x12C\n" +
 	"\x06Revoke\x12\x1b.federator.v1.RevokeRequest\x1a\x1c.federator.v1.RevokeResponse\x12U\n" +
 	"\fAdmitReplica\x12!.federator.v1.AdmitReplicaRequest\x1a\".federator.v1.AdmitReplicaResponse\x12[\n" +
 	"\x0eCheckAdmission\x12#.federator.v1.CheckAdmissionRequest\x1a$.federator.v1.CheckAdmissionResponse\x12O\n" +
@@ -1392,67 +1250,63 @@ func file_federator_v1_federation_proto_rawDescGZIP() []byte {
 	return file_federator_v1_federation_proto_rawDescData
 }
 
-var file_federator_v1_federation_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_federator_v1_federation_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_federator_v1_federation_proto_goTypes = []any{
-	(*RegisterRegionRequest)(nil),       // 0: federator.v1.RegisterRegionRequest
-	(*RegisterRegionResponse)(nil),      // 1: federator.v1.RegisterRegionResponse
-	(*NextEpochRequest)(nil),            // 2: federator.v1.NextEpochRequest
-	(*NextEpochResponse)(nil),           // 3: federator.v1.NextEpochResponse
-	(*ClaimClusterRequest)(nil),         // 4: federator.v1.ClaimClusterRequest
-	(*ClaimClusterResponse)(nil),        // 5: federator.v1.ClaimClusterResponse
-	(*RemoveRegionRequest)(nil),         // 6: federator.v1.RemoveRegionRequest
-	(*RemoveRegionResponse)(nil),        // 7: federator.v1.RemoveRegionResponse
-	(*PublishIntermediateRequest)(nil),  // 8: federator.v1.PublishIntermediateRequest
-	(*PublishIntermediateResponse)(nil), // 9: federator.v1.PublishIntermediateResponse
-	(*RevokeRequest)(nil),               // 10: federator.v1.RevokeRequest
-	(*RevokeResponse)(nil),              // 11: federator.v1.RevokeResponse
-	(*AdmitReplicaRequest)(nil),         // 12: federator.v1.AdmitReplicaRequest
-	(*AdmitReplicaResponse)(nil),        // 13: federator.v1.AdmitReplicaResponse
-	(*CheckAdmissionRequest)(nil),       // 14: federator.v1.CheckAdmissionRequest
-	(*CheckAdmissionResponse)(nil),      // 15: federator.v1.CheckAdmissionResponse
-	(*GetKeyringRequest)(nil),           // 16: federator.v1.GetKeyringRequest
-	(*GetKeyringResponse)(nil),          // 17: federator.v1.GetKeyringResponse
-	(*GetDirectoryRequest)(nil),         // 18: federator.v1.GetDirectoryRequest
-	(*GetDirectoryResponse)(nil),        // 19: federator.v1.GetDirectoryResponse
-	(*Replica)(nil),                     // 20: federator.v1.Replica
-	(*Region)(nil),                      // 21: federator.v1.Region
-	(*EnrollResponse)(nil),              // 22: federator.v1.EnrollResponse
-	(*timestamppb.Timestamp)(nil),       // 23: google.protobuf.Timestamp
+	(*RegisterRegionRequest)(nil),  // 0: federator.v1.RegisterRegionRequest
+	(*RegisterRegionResponse)(nil), // 1: federator.v1.RegisterRegionResponse
+	(*NextEpochRequest)(nil),       // 2: federator.v1.NextEpochRequest
+	(*NextEpochResponse)(nil),      // 3: federator.v1.NextEpochResponse
+	(*ClaimClusterRequest)(nil),    // 4: federator.v1.ClaimClusterRequest
+	(*ClaimClusterResponse)(nil),   // 5: federator.v1.ClaimClusterResponse
+	(*RemoveRegionRequest)(nil),    // 6: federator.v1.RemoveRegionRequest
+	(*RemoveRegionResponse)(nil),   // 7: federator.v1.RemoveRegionResponse
+	(*RevokeRequest)(nil),          // 8: federator.v1.RevokeRequest
+	(*RevokeResponse)(nil),         // 9: federator.v1.RevokeResponse
+	(*AdmitReplicaRequest)(nil),    // 10: federator.v1.AdmitReplicaRequest
+	(*AdmitReplicaResponse)(nil),   // 11: federator.v1.AdmitReplicaResponse
+	(*CheckAdmissionRequest)(nil),  // 12: federator.v1.CheckAdmissionRequest
+	(*CheckAdmissionResponse)(nil), // 13: federator.v1.CheckAdmissionResponse
+	(*GetKeyringRequest)(nil),      // 14: federator.v1.GetKeyringRequest
+	(*GetKeyringResponse)(nil),     // 15: federator.v1.GetKeyringResponse
+	(*GetDirectoryRequest)(nil),    // 16: federator.v1.GetDirectoryRequest
+	(*GetDirectoryResponse)(nil),   // 17: federator.v1.GetDirectoryResponse
+	(*Replica)(nil),                // 18: federator.v1.Replica
+	(*Region)(nil),                 // 19: federator.v1.Region
+	(*EnrollResponse)(nil),         // 20: federator.v1.EnrollResponse
+	(*timestamppb.Timestamp)(nil),  // 21: google.protobuf.Timestamp
 }
 var file_federator_v1_federation_proto_depIdxs = []int32{
-	20, // 0: federator.v1.RegisterRegionRequest.founder:type_name -> federator.v1.Replica
-	21, // 1: federator.v1.RegisterRegionResponse.region:type_name -> federator.v1.Region
-	20, // 2: federator.v1.NextEpochRequest.seed:type_name -> federator.v1.Replica
-	21, // 3: federator.v1.NextEpochResponse.region:type_name -> federator.v1.Region
-	21, // 4: federator.v1.RemoveRegionResponse.region:type_name -> federator.v1.Region
-	20, // 5: federator.v1.AdmitReplicaRequest.replica:type_name -> federator.v1.Replica
-	22, // 6: federator.v1.AdmitReplicaResponse.admission:type_name -> federator.v1.EnrollResponse
-	21, // 7: federator.v1.CheckAdmissionResponse.region:type_name -> federator.v1.Region
-	20, // 8: federator.v1.GetDirectoryResponse.replicas:type_name -> federator.v1.Replica
-	21, // 9: federator.v1.GetDirectoryResponse.regions:type_name -> federator.v1.Region
-	23, // 10: federator.v1.GetDirectoryResponse.time:type_name -> google.protobuf.Timestamp
+	18, // 0: federator.v1.RegisterRegionRequest.founder:type_name -> federator.v1.Replica
+	19, // 1: federator.v1.RegisterRegionResponse.region:type_name -> federator.v1.Region
+	18, // 2: federator.v1.NextEpochRequest.seed:type_name -> federator.v1.Replica
+	19, // 3: federator.v1.NextEpochResponse.region:type_name -> federator.v1.Region
+	19, // 4: federator.v1.RemoveRegionResponse.region:type_name -> federator.v1.Region
+	18, // 5: federator.v1.AdmitReplicaRequest.replica:type_name -> federator.v1.Replica
+	20, // 6: federator.v1.AdmitReplicaResponse.admission:type_name -> federator.v1.EnrollResponse
+	19, // 7: federator.v1.CheckAdmissionResponse.region:type_name -> federator.v1.Region
+	18, // 8: federator.v1.GetDirectoryResponse.replicas:type_name -> federator.v1.Replica
+	19, // 9: federator.v1.GetDirectoryResponse.regions:type_name -> federator.v1.Region
+	21, // 10: federator.v1.GetDirectoryResponse.time:type_name -> google.protobuf.Timestamp
 	0,  // 11: federator.v1.Federation.RegisterRegion:input_type -> federator.v1.RegisterRegionRequest
 	2,  // 12: federator.v1.Federation.NextEpoch:input_type -> federator.v1.NextEpochRequest
 	4,  // 13: federator.v1.Federation.ClaimCluster:input_type -> federator.v1.ClaimClusterRequest
 	6,  // 14: federator.v1.Federation.RemoveRegion:input_type -> federator.v1.RemoveRegionRequest
-	8,  // 15: federator.v1.Federation.PublishIntermediate:input_type -> federator.v1.PublishIntermediateRequest
-	10, // 16: federator.v1.Federation.Revoke:input_type -> federator.v1.RevokeRequest
-	12, // 17: federator.v1.Federation.AdmitReplica:input_type -> federator.v1.AdmitReplicaRequest
-	14, // 18: federator.v1.Federation.CheckAdmission:input_type -> federator.v1.CheckAdmissionRequest
-	16, // 19: federator.v1.Federation.GetKeyring:input_type -> federator.v1.GetKeyringRequest
-	18, // 20: federator.v1.Federation.GetDirectory:input_type -> federator.v1.GetDirectoryRequest
-	1,  // 21: federator.v1.Federation.RegisterRegion:output_type -> federator.v1.RegisterRegionResponse
-	3,  // 22: federator.v1.Federation.NextEpoch:output_type -> federator.v1.NextEpochResponse
-	5,  // 23: federator.v1.Federation.ClaimCluster:output_type -> federator.v1.ClaimClusterResponse
-	7,  // 24: federator.v1.Federation.RemoveRegion:output_type -> federator.v1.RemoveRegionResponse
-	9,  // 25: federator.v1.Federation.PublishIntermediate:output_type -> federator.v1.PublishIntermediateResponse
-	11, // 26: federator.v1.Federation.Revoke:output_type -> federator.v1.RevokeResponse
-	13, // 27: federator.v1.Federation.AdmitReplica:output_type -> federator.v1.AdmitReplicaResponse
-	15, // 28: federator.v1.Federation.CheckAdmission:output_type -> federator.v1.CheckAdmissionResponse
-	17, // 29: federator.v1.Federation.GetKeyring:output_type -> federator.v1.GetKeyringResponse
-	19, // 30: federator.v1.Federation.GetDirectory:output_type -> federator.v1.GetDirectoryResponse
-	21, // [21:31] is the sub-list for method output_type
-	11, // [11:21] is the sub-list for method input_type
+	8,  // 15: federator.v1.Federation.Revoke:input_type -> federator.v1.RevokeRequest
+	10, // 16: federator.v1.Federation.AdmitReplica:input_type -> federator.v1.AdmitReplicaRequest
+	12, // 17: federator.v1.Federation.CheckAdmission:input_type -> federator.v1.CheckAdmissionRequest
+	14, // 18: federator.v1.Federation.GetKeyring:input_type -> federator.v1.GetKeyringRequest
+	16, // 19: federator.v1.Federation.GetDirectory:input_type -> federator.v1.GetDirectoryRequest
+	1,  // 20: federator.v1.Federation.RegisterRegion:output_type -> federator.v1.RegisterRegionResponse
+	3,  // 21: federator.v1.Federation.NextEpoch:output_type -> federator.v1.NextEpochResponse
+	5,  // 22: federator.v1.Federation.ClaimCluster:output_type -> federator.v1.ClaimClusterResponse
+	7,  // 23: federator.v1.Federation.RemoveRegion:output_type -> federator.v1.RemoveRegionResponse
+	9,  // 24: federator.v1.Federation.Revoke:output_type -> federator.v1.RevokeResponse
+	11, // 25: federator.v1.Federation.AdmitReplica:output_type -> federator.v1.AdmitReplicaResponse
+	13, // 26: federator.v1.Federation.CheckAdmission:output_type -> federator.v1.CheckAdmissionResponse
+	15, // 27: federator.v1.Federation.GetKeyring:output_type -> federator.v1.GetKeyringResponse
+	17, // 28: federator.v1.Federation.GetDirectory:output_type -> federator.v1.GetDirectoryResponse
+	20, // [20:29] is the sub-list for method output_type
+	11, // [11:20] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
 	11, // [11:11] is the sub-list for extension extendee
 	0,  // [0:11] is the sub-list for field type_name
@@ -1471,7 +1325,7 @@ func file_federator_v1_federation_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_federator_v1_federation_proto_rawDesc), len(file_federator_v1_federation_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,16 +19,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Federation_RegisterRegion_FullMethodName      = "/federator.v1.Federation/RegisterRegion"
-	Federation_NextEpoch_FullMethodName           = "/federator.v1.Federation/NextEpoch"
-	Federation_ClaimCluster_FullMethodName        = "/federator.v1.Federation/ClaimCluster"
-	Federation_RemoveRegion_FullMethodName        = "/federator.v1.Federation/RemoveRegion"
-	Federation_PublishIntermediate_FullMethodName = "/federator.v1.Federation/PublishIntermediate"
-	Federation_Revoke_FullMethodName              = "/federator.v1.Federation/Revoke"
-	Federation_AdmitReplica_FullMethodName        = "/federator.v1.Federation/AdmitReplica"
-	Federation_CheckAdmission_FullMethodName      = "/federator.v1.Federation/CheckAdmission"
-	Federation_GetKeyring_FullMethodName          = "/federator.v1.Federation/GetKeyring"
-	Federation_GetDirectory_FullMethodName        = "/federator.v1.Federation/GetDirectory"
+	Federation_RegisterRegion_FullMethodName = "/federator.v1.Federation/RegisterRegion"
+	Federation_NextEpoch_FullMethodName      = "/federator.v1.Federation/NextEpoch"
+	Federation_ClaimCluster_FullMethodName   = "/federator.v1.Federation/ClaimCluster"
+	Federation_RemoveRegion_FullMethodName   = "/federator.v1.Federation/RemoveRegion"
+	Federation_Revoke_FullMethodName         = "/federator.v1.Federation/Revoke"
+	Federation_AdmitReplica_FullMethodName   = "/federator.v1.Federation/AdmitReplica"
+	Federation_CheckAdmission_FullMethodName = "/federator.v1.Federation/CheckAdmission"
+	Federation_GetKeyring_FullMethodName     = "/federator.v1.Federation/GetKeyring"
+	Federation_GetDirectory_FullMethodName   = "/federator.v1.Federation/GetDirectory"
 )
 
 // FederationClient is the client API for Federation service.
@@ -48,9 +47,6 @@ type FederationClient interface {
 	ClaimCluster(ctx context.Context, in *ClaimClusterRequest, opts ...grpc.CallOption) (*ClaimClusterResponse, error)
 	// RemoveRegion removes a region for good.
 	RemoveRegion(ctx context.Context, in *RemoveRegionRequest, opts ...grpc.CallOption) (*RemoveRegionResponse, error)
-	// PublishIntermediate signs a new CA certificate of the caller's region, or
-	// retires its old one.
-	PublishIntermediate(ctx context.Context, in *PublishIntermediateRequest, opts ...grpc.CallOption) (*PublishIntermediateResponse, error)
 	// Revoke ends a replica's or a region's identity.
 	Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error)
 	// AdmitReplica admits a replica to the called region on the word of the
@@ -107,16 +103,6 @@ func (c *federationClient) RemoveRegion(ctx context.Context, in *RemoveRegionReq
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RemoveRegionResponse)
 	err := c.cc.Invoke(ctx, Federation_RemoveRegion_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *federationClient) PublishIntermediate(ctx context.Context, in *PublishIntermediateRequest, opts ...grpc.CallOption) (*PublishIntermediateResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(PublishIntermediateResponse)
-	err := c.cc.Invoke(ctx, Federation_PublishIntermediate_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -190,9 +176,6 @@ type FederationServer interface {
 	ClaimCluster(context.Context, *ClaimClusterRequest) (*ClaimClusterResponse, error)
 	// RemoveRegion removes a region for good.
 	RemoveRegion(context.Context, *RemoveRegionRequest) (*RemoveRegionResponse, error)
-	// PublishIntermediate signs a new CA certificate of the caller's region, or
-	// retires its old one.
-	PublishIntermediate(context.Context, *PublishIntermediateRequest) (*PublishIntermediateResponse, error)
 	// Revoke ends a replica's or a region's identity.
 	Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error)
 	// AdmitReplica admits a replica to the called region on the word of the
@@ -226,9 +209,6 @@ func (UnimplementedFederationServer) ClaimCluster(context.Context, *ClaimCluster
 }
 func (UnimplementedFederationServer) RemoveRegion(context.Context, *RemoveRegionRequest) (*RemoveRegionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveRegion not implemented")
-}
-func (UnimplementedFederationServer) PublishIntermediate(context.Context, *PublishIntermediateRequest) (*PublishIntermediateResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method PublishIntermediate not implemented")
 }
 func (UnimplementedFederationServer) Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Revoke not implemented")
@@ -334,24 +314,6 @@ func _Federation_RemoveRegion_Handler(srv interface{}, ctx context.Context, dec 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(FederationServer).RemoveRegion(ctx, req.(*RemoveRegionRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _Federation_PublishIntermediate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(PublishIntermediateRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(FederationServer).PublishIntermediate(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: Federation_PublishIntermediate_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(FederationServer).PublishIntermediate(ctx, req.(*PublishIntermediateRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -468,10 +430,6 @@ var Federation_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RemoveRegion",
 			Handler:    _Federation_RemoveRegion_Handler,
-		},
-		{
-			MethodName: "PublishIntermediate",
-			Handler:    _Federation_PublishIntermediate_Handler,
 		},
 		{
 			MethodName: "Revoke",

@@ -178,11 +178,7 @@ func (x *ProposeResponse) GetLeaderAddress() string {
 type ProveRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 16 to 256 random bytes.
-	Nonce []byte `protobuf:"bytes,1,opt,name=nonce,proto3" json:"nonce,omitempty"`
-	// The key, sealed to the replica (age); empty means what its state holds.
-	Sealed []byte `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
-	// Which key: "intermediate" (also if empty) or "root".
-	Subject       string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	Nonce         []byte `protobuf:"bytes,1,opt,name=nonce,proto3" json:"nonce,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -222,20 +218,6 @@ func (x *ProveRequest) GetNonce() []byte {
 		return x.Nonce
 	}
 	return nil
-}
-
-func (x *ProveRequest) GetSealed() []byte {
-	if x != nil {
-		return x.Sealed
-	}
-	return nil
-}
-
-func (x *ProveRequest) GetSubject() string {
-	if x != nil {
-		return x.Subject
-	}
-	return ""
 }
 
 // ProveResponse is the answer of identity.ProveUnseal.
@@ -381,15 +363,11 @@ func (x *SignResponse) GetTrustList() []byte {
 	return nil
 }
 
-// AnnounceRequest describes the caller.
+// AnnounceRequest says how far the caller is.
 type AnnounceRequest struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	Replica *Replica               `protobuf:"bytes,1,opt,name=replica,proto3" json:"replica,omitempty"`
-	// A digest of what the caller's sources say, per cluster.
-	SourceDigests map[string][]byte `protobuf:"bytes,2,rep,name=source_digests,json=sourceDigests,proto3" json:"source_digests,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	state protoimpl.MessageState `protogen:"open.v1"`
 	// The caller's last applied index.
-	AppliedIndex  uint64                 `protobuf:"varint,3,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
-	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	AppliedIndex  uint64 `protobuf:"varint,1,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -424,32 +402,11 @@ func (*AnnounceRequest) Descriptor() ([]byte, []int) {
 	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{6}
 }
 
-func (x *AnnounceRequest) GetReplica() *Replica {
-	if x != nil {
-		return x.Replica
-	}
-	return nil
-}
-
-func (x *AnnounceRequest) GetSourceDigests() map[string][]byte {
-	if x != nil {
-		return x.SourceDigests
-	}
-	return nil
-}
-
 func (x *AnnounceRequest) GetAppliedIndex() uint64 {
 	if x != nil {
 		return x.AppliedIndex
 	}
 	return 0
-}
-
-func (x *AnnounceRequest) GetTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.Time
-	}
-	return nil
 }
 
 // AnnounceResponse tells where the region stands.
@@ -460,9 +417,7 @@ type AnnounceResponse struct {
 	CommitIndex uint64                 `protobuf:"varint,3,opt,name=commit_index,json=commitIndex,proto3" json:"commit_index,omitempty"`
 	Time        *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
 	// Set if the leader does not know the caller: it was removed and must rejoin.
-	Unknown bool `protobuf:"varint,5,opt,name=unknown,proto3" json:"unknown,omitempty"`
-	// Clusters whose sources the caller should send in full.
-	Resend        []string `protobuf:"bytes,6,rep,name=resend,proto3" json:"resend,omitempty"`
+	Unknown       bool `protobuf:"varint,5,opt,name=unknown,proto3" json:"unknown,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -532,18 +487,11 @@ func (x *AnnounceResponse) GetUnknown() bool {
 	return false
 }
 
-func (x *AnnounceResponse) GetResend() []string {
-	if x != nil {
-		return x.Resend
-	}
-	return nil
-}
-
 var File_federator_v1_siblings_proto protoreflect.FileDescriptor
 
 const file_federator_v1_siblings_proto_rawDesc = "" +
 	"\n" +
-	"\x1bfederator/v1/siblings.proto\x12\ffederator.v1\x1a\x1afederator/v1/catalog.proto\x1a\x1fgoogle/protobuf/timestamp.proto\":\n" +
+	"\x1bfederator/v1/siblings.proto\x12\ffederator.v1\x1a\x1fgoogle/protobuf/timestamp.proto\":\n" +
 	"\x0eProposeRequest\x12\x18\n" +
 	"\acommand\x18\x01 \x01(\fR\acommand\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\fR\x02id\"\xd0\x01\n" +
@@ -555,11 +503,9 @@ const file_federator_v1_siblings_proto_rawDesc = "" +
 	"\n" +
 	"not_leader\x18\x05 \x01(\bR\tnotLeader\x12\x1b\n" +
 	"\tleader_id\x18\x06 \x01(\tR\bleaderId\x12%\n" +
-	"\x0eleader_address\x18\a \x01(\tR\rleaderAddress\"V\n" +
+	"\x0eleader_address\x18\a \x01(\tR\rleaderAddress\"$\n" +
 	"\fProveRequest\x12\x14\n" +
-	"\x05nonce\x18\x01 \x01(\fR\x05nonce\x12\x16\n" +
-	"\x06sealed\x18\x02 \x01(\fR\x06sealed\x12\x18\n" +
-	"\asubject\x18\x03 \x01(\tR\asubject\"%\n" +
+	"\x05nonce\x18\x01 \x01(\fR\x05nonce\"%\n" +
 	"\rProveResponse\x12\x14\n" +
 	"\x05proof\x18\x01 \x01(\fR\x05proof\"\x1f\n" +
 	"\vSignRequest\x12\x10\n" +
@@ -568,22 +514,15 @@ const file_federator_v1_siblings_proto_rawDesc = "" +
 	"\n" +
 	"svid_chain\x18\x01 \x03(\fR\tsvidChain\x12\x1d\n" +
 	"\n" +
-	"trust_list\x18\x02 \x01(\fR\ttrustList\"\xb2\x02\n" +
-	"\x0fAnnounceRequest\x12/\n" +
-	"\areplica\x18\x01 \x01(\v2\x15.federator.v1.ReplicaR\areplica\x12W\n" +
-	"\x0esource_digests\x18\x02 \x03(\v20.federator.v1.AnnounceRequest.SourceDigestsEntryR\rsourceDigests\x12#\n" +
-	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex\x12.\n" +
-	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x1a@\n" +
-	"\x12SourceDigestsEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\xc5\x01\n" +
+	"trust_list\x18\x02 \x01(\fR\ttrustList\"6\n" +
+	"\x0fAnnounceRequest\x12#\n" +
+	"\rapplied_index\x18\x01 \x01(\x04R\fappliedIndex\"\xad\x01\n" +
 	"\x10AnnounceResponse\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\tR\x06leader\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12!\n" +
 	"\fcommit_index\x18\x03 \x01(\x04R\vcommitIndex\x12.\n" +
 	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
-	"\aunknown\x18\x05 \x01(\bR\aunknown\x12\x16\n" +
-	"\x06resend\x18\x06 \x03(\tR\x06resend2\x9e\x02\n" +
+	"\aunknown\x18\x05 \x01(\bR\aunknown2\x9e\x02\n" +
 	"\bSiblings\x12F\n" +
 	"\aPropose\x12\x1c.federator.v1.ProposeRequest\x1a\x1d.federator.v1.ProposeResponse\x12@\n" +
 	"\x05Prove\x12\x1a.federator.v1.ProveRequest\x1a\x1b.federator.v1.ProveResponse\x12=\n" +
@@ -602,7 +541,7 @@ func file_federator_v1_siblings_proto_rawDescGZIP() []byte {
 	return file_federator_v1_siblings_proto_rawDescData
 }
 
-var file_federator_v1_siblings_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_federator_v1_siblings_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_federator_v1_siblings_proto_goTypes = []any{
 	(*ProposeRequest)(nil),        // 0: federator.v1.ProposeRequest
 	(*ProposeResponse)(nil),       // 1: federator.v1.ProposeResponse
@@ -612,28 +551,23 @@ var file_federator_v1_siblings_proto_goTypes = []any{
 	(*SignResponse)(nil),          // 5: federator.v1.SignResponse
 	(*AnnounceRequest)(nil),       // 6: federator.v1.AnnounceRequest
 	(*AnnounceResponse)(nil),      // 7: federator.v1.AnnounceResponse
-	nil,                           // 8: federator.v1.AnnounceRequest.SourceDigestsEntry
-	(*Replica)(nil),               // 9: federator.v1.Replica
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
 }
 var file_federator_v1_siblings_proto_depIdxs = []int32{
-	9,  // 0: federator.v1.AnnounceRequest.replica:type_name -> federator.v1.Replica
-	8,  // 1: federator.v1.AnnounceRequest.source_digests:type_name -> federator.v1.AnnounceRequest.SourceDigestsEntry
-	10, // 2: federator.v1.AnnounceRequest.time:type_name -> google.protobuf.Timestamp
-	10, // 3: federator.v1.AnnounceResponse.time:type_name -> google.protobuf.Timestamp
-	0,  // 4: federator.v1.Siblings.Propose:input_type -> federator.v1.ProposeRequest
-	2,  // 5: federator.v1.Siblings.Prove:input_type -> federator.v1.ProveRequest
-	4,  // 6: federator.v1.Siblings.Sign:input_type -> federator.v1.SignRequest
-	6,  // 7: federator.v1.Siblings.Announce:input_type -> federator.v1.AnnounceRequest
-	1,  // 8: federator.v1.Siblings.Propose:output_type -> federator.v1.ProposeResponse
-	3,  // 9: federator.v1.Siblings.Prove:output_type -> federator.v1.ProveResponse
-	5,  // 10: federator.v1.Siblings.Sign:output_type -> federator.v1.SignResponse
-	7,  // 11: federator.v1.Siblings.Announce:output_type -> federator.v1.AnnounceResponse
-	8,  // [8:12] is the sub-list for method output_type
-	4,  // [4:8] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	8, // 0: federator.v1.AnnounceResponse.time:type_name -> google.protobuf.Timestamp
+	0, // 1: federator.v1.Siblings.Propose:input_type -> federator.v1.ProposeRequest
+	2, // 2: federator.v1.Siblings.Prove:input_type -> federator.v1.ProveRequest
+	4, // 3: federator.v1.Siblings.Sign:input_type -> federator.v1.SignRequest
+	6, // 4: federator.v1.Siblings.Announce:input_type -> federator.v1.AnnounceRequest
+	1, // 5: federator.v1.Siblings.Propose:output_type -> federator.v1.ProposeResponse
+	3, // 6: federator.v1.Siblings.Prove:output_type -> federator.v1.ProveResponse
+	5, // 7: federator.v1.Siblings.Sign:output_type -> federator.v1.SignResponse
+	7, // 8: federator.v1.Siblings.Announce:output_type -> federator.v1.AnnounceResponse
+	5, // [5:9] is the sub-list for method output_type
+	1, // [1:5] is the sub-list for method input_type
+	1, // [1:1] is the sub-list for extension type_name
+	1, // [1:1] is the sub-list for extension extendee
+	0, // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_federator_v1_siblings_proto_init() }
@@ -641,14 +575,13 @@ func file_federator_v1_siblings_proto_init() {
 	if File_federator_v1_siblings_proto != nil {
 		return
 	}
-	file_federator_v1_catalog_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_federator_v1_siblings_proto_rawDesc), len(file_federator_v1_siblings_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -42,7 +42,8 @@ type SiblingsClient interface {
 	// caller's or that of a replica which asked the caller to renew. The request
 	// must be signed by the key that the region has on record for the name.
 	Sign(ctx context.Context, in *SignRequest, opts ...grpc.CallOption) (*SignResponse, error)
-	// Announce tells the leader what the caller is and where it is reached now.
+	// Announce tells the leader how far the caller is, and the caller whether it is
+	// still a member.
 	Announce(ctx context.Context, in *AnnounceRequest, opts ...grpc.CallOption) (*AnnounceResponse, error)
 }
 
@@ -111,7 +112,8 @@ type SiblingsServer interface {
 	// caller's or that of a replica which asked the caller to renew. The request
 	// must be signed by the key that the region has on record for the name.
 	Sign(context.Context, *SignRequest) (*SignResponse, error)
-	// Announce tells the leader what the caller is and where it is reached now.
+	// Announce tells the leader how far the caller is, and the caller whether it is
+	// still a member.
 	Announce(context.Context, *AnnounceRequest) (*AnnounceResponse, error)
 	mustEmbedUnimplementedSiblingsServer()
 }

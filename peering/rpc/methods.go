@@ -33,7 +33,6 @@ var methods = map[string]need{
 	pb.Federation_NextEpoch_FullMethodName:           replica,
 	pb.Federation_ClaimCluster_FullMethodName:        replica,
 	pb.Federation_RemoveRegion_FullMethodName:        replica,
-	pb.Federation_PublishIntermediate_FullMethodName: replica,
 	pb.Federation_Revoke_FullMethodName:              replica,
 	pb.Federation_AdmitReplica_FullMethodName:        replica,
 	pb.Federation_CheckAdmission_FullMethodName:      replica,
