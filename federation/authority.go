@@ -272,11 +272,12 @@ func (r *Replica) removeRegion(ctx context.Context, region, actor, origin string
 	return replication.RegionFromPB(answer.GetRegion())
 }
 
-// answers reports whether replicas of a region are known to be there.
+// answers reports whether replicas of a region are known to be there, by echoes
+// or, before those have told anything, by its stream.
 func (r *Replica) answers(region string) bool {
 	silent, _ := r.gossip.Reach()
 	is, known := silent[region]
-	return known && !is
+	return known && !is || !known && r.importer.Synced(region)
 }
 
 func errAnswers(region string) error {
