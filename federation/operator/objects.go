@@ -90,7 +90,7 @@ func (s *Server) unseen(key catalog.ObjectKey) *catalog.Object {
 	var held *catalog.Object
 	s.Raft.Read(func(st *state.State) { held = st.Object(key) })
 	for _, o := range s.Catalog.Objects() {
-		if o.ObjectKey == key && !o.Deleted && (held == nil || o.Version.Compare(held.Version) > 0) {
+		if o.ObjectKey == key && (held == nil || o.Version.Compare(held.Version) > 0) {
 			return o
 		}
 	}
