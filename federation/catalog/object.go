@@ -65,6 +65,8 @@ type Policy struct {
 	// Ramp is over how long returning capacity takes its share back, up to 10
 	// minutes; nil means the default.
 	Ramp *Duration `json:"ramp,omitempty"`
+	// Safety is what must remain of the service during drills and evacuations.
+	Safety *Safety `json:"safety,omitempty"`
 }
 
 // Evacuation takes a region out of every resolution at once. It needs no vote
@@ -75,6 +77,8 @@ type Evacuation struct {
 	Started  time.Time `json:"started"`
 	Duration Duration  `json:"duration"`
 	Reason   string    `json:"reason,omitempty"`
+	// Forced: safety rules do not hold it up; that nothing must be emptied still does.
+	Forced bool `json:"forced,omitempty"`
 }
 
 // Until is when the evacuation ends by the wall clock of the region it began in.

@@ -77,6 +77,8 @@ type Conditions struct {
 	Policies map[string]Policy
 	// Evacuations in force now, by region.
 	Evacuations map[string]Evacuation
+	// Drills that take traffic away now, in the order of [DrillInForce.Compare].
+	Drills []DrillInForce
 	// Localities lists every place where an endpoint or a replica is, in order.
 	Localities []Locality
 	// Prefixes places clients by source address; the longest match wins.
