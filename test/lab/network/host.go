@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"slices"
+	"strings"
 )
 
 // Host is a machine of a region: a network namespace with one address. Its
@@ -81,8 +82,15 @@ func (h *Host) Start(cmd *exec.Cmd) error {
 
 // DialContext connects from the host, as [net.Dialer.DialContext] does; the
 // address is an IP address and a port.
-func (h *Host) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	return h.ns.dial(ctx, network, address)
+func (h *Host) DialContext(ctx context.Context, network, address string) (c net.Conn, err error) {
+	if !strings.HasPrefix(network, "udp") {
+		return h.ns.dial(ctx, network, address)
+	}
+	err = h.ns.do(func() (err error) { // which does not wait for an answer
+		c, err = new(net.Dialer).DialContext(ctx, network, address)
+		return err
+	})
+	return c, err
 }
 
 // Listen listens in the host for connections, as [net.Listen] does.
