@@ -19,7 +19,9 @@ var (
 func TestAnswersAreJudgedByWhatWasTrue(t *testing.T) {
 	dead := func(at float64, of string) Fact { return Fact{At: second(at), Condition: Dead, Of: of} }
 	down := func(at float64, of string) Fact { return Fact{At: second(at), Condition: Down, Of: of} }
-	cut := func(at float64, from, to string) Fact { return Fact{At: second(at), Condition: Cut, From: from, Of: to} }
+	cut := func(at float64, from, to string) Fact {
+		return Fact{At: second(at), Condition: Cut, From: from, Of: to}
+	}
 	ended := func(at float64, f Fact) Fact { f.At, f.Ended = second(at), true; return f }
 	d1, d2, d3 := dead(10, "10.0.0.1"), dead(10, "10.0.0.2"), dead(10, "10.0.1.1")
 	for _, tt := range []struct {

@@ -133,7 +133,7 @@ func (p *DNSProber) ask(t Target, name string) Answer {
 	ctx, cancel := context.WithTimeout(context.Background(), p.opt.Timeout)
 	defer cancel()
 	a := Answer{Asked: time.Now(), Replica: t.String(), Region: t.Region, Name: name}
-	reply, err := exchange(ctx, t, name)
+	reply, err := exchange(ctx, t, name, p.opt.Timeout)
 	a.Took = time.Since(a.Asked)
 	if err != nil {
 		a.Trouble = trouble(err)
@@ -151,7 +151,7 @@ func (p *DNSProber) ask(t Target, name string) Answer {
 	return a
 }
 
-func exchange(ctx context.Context, t Target, name string) (*dns.Msg, error) {
+func exchange(ctx context.Context, t Target, name string, within time.Duration) (*dns.Msg, error) {
 	raw, err := t.dial(ctx, "udp", t.DNS)
 	if err != nil {
 		return nil, err
@@ -159,7 +159,7 @@ func exchange(ctx context.Context, t Target, name string) (*dns.Msg, error) {
 	defer raw.Close()
 	question := new(dns.Msg).SetQuestion(name, dns.TypeA)
 	question.SetEdns0(1232, false)
-	client := dns.Client{Net: "udp"}
+	client := dns.Client{Net: "udp", Timeout: within}
 	reply, _, err := client.ExchangeWithConnContext(ctx, question, &dns.Conn{Conn: raw})
 	return reply, err
 }

@@ -37,9 +37,10 @@ type Timeline struct {
 	facts []Fact
 }
 
-// Begin and End note, now, that a condition begins or has ended. Note a fault
-// just after it was made and its end just before it is healed: of the time
-// between nothing is certain.
+// Begin and End note, now, that a condition begins or has ended. Note that an
+// endpoint is dead, or a region cut off, just after it was made so and its end
+// just before it is healed; that a replica is down just before it is stopped and
+// its end when it is ready again: nothing is certain at the moments between.
 func (t *Timeline) Begin(c Condition, of string) { t.add(Fact{Condition: c, Of: of}) }
 func (t *Timeline) End(c Condition, of string)   { t.add(Fact{Condition: c, Of: of, Ended: true}) }
 
