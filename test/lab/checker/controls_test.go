@@ -199,7 +199,7 @@ func sick(t *testing.T, f *fleet.Fleet) checker.Report {
 		f.Serve(region, fleet.ServicesFile(checkout, endpoints[region]...))
 		for _, e := range endpoints[region] {
 			known = append(known, checker.Endpoint{Name: fleet.ServiceName(checkout), Address: e.Address, Region: region},
-				checker.Endpoint{Name: fleet.PinnedName(checkout, region), Address: e.Address, Region: region})
+				checker.Endpoint{Name: fleet.PinnedName(checkout, region), Address: e.Address, Region: region, Pinned: true})
 		}
 	}
 	f.Grow(1, "west", "east")
