@@ -88,12 +88,20 @@ const (
 	catalog  = "shop/catalog"
 )
 
+// registers writes and reads in a region that loses its leader.
 func registers(plain bool) scenario {
 	return func(t *testing.T, f *fleet.Fleet) checker.Report {
 		f.Grow(3, "west")
-		f.Voters("west")
+		leader := f.Voters("west")
 		c := checker.NewLinearizability(checker.LinearizabilityOptions{Region: "west", Targets: targets(f), Plain: plain, Seed: 1, Artefacts: f.Dir})
-		return during(t, c, func() { time.Sleep(4 * time.Second) })
+		return during(t, c, func() {
+			time.Sleep(2 * time.Second)
+			leader.Kill()
+			time.Sleep(2 * time.Second)
+			leader.Start()
+			leader.Ready()
+			time.Sleep(time.Second)
+		})
 	}
 }
 
