@@ -3,6 +3,7 @@ package operator
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -61,10 +62,8 @@ func (s *Server) object(kind catalog.ObjectKind, name string) (*catalog.Object, 
 // returns it. The write follows every version that this replica knows of, also
 // of one that its region has yet to adopt.
 func (s *Server) write(ctx context.Context, key catalog.ObjectKey, spec any) (*catalog.Object, error) {
-	if unseen := s.unseen(key); unseen != nil {
-		if _, err := s.propose(ctx, &state.MergeObjects{Objects: []catalog.Object{*unseen}}); err != nil {
-			return nil, err
-		}
+	if err := s.follow(ctx, s.unseen(key)); err != nil {
+		return nil, err
 	}
 	cmd := &state.PutObject{ObjectKey: key, Deleted: spec == nil}
 	if spec != nil {
@@ -83,6 +82,27 @@ func (s *Server) write(ctx context.Context, key catalog.ObjectKey, spec any) (*c
 		return nil, refused(err)
 	}
 	return &catalog.Object{ObjectKey: key, Version: written, Spec: cmd.Spec, Deleted: cmd.Deleted, Actor: s.actor(ctx)}, nil
+}
+
+// follow has the region adopt a version of another (nil: none). One that it never
+// adopts is an error: a write beside it would be acknowledged and lost.
+func (s *Server) follow(ctx context.Context, unseen *catalog.Object) error {
+	if unseen == nil {
+		return nil
+	}
+	result, err := s.propose(ctx, &state.MergeObjects{Objects: []catalog.Object{*unseen}})
+	if err != nil {
+		return err
+	}
+	report, err := state.Value[state.MergeReport](result)
+	if err != nil {
+		return refused(err)
+	}
+	if len(report.Refused) > 0 {
+		no := report.Refused[0]
+		return refused(&state.Error{Code: state.ErrClock.Code, Message: fmt.Sprintf("%s was written last in region %s, and that version is not adopted here: %s", no.ObjectKey, no.Region, no.Reason)})
+	}
+	return nil
 }
 
 // unseen returns the winning version if the own region does not hold it.
