@@ -12,20 +12,32 @@ import (
 	"github.com/federator/federator/peering/pb"
 )
 
-// The clock of the deleting region is ahead, or ours was set back: what counts is
-// that the operator had seen the deletion.
-func TestAWriteFollowsADeletionElsewhereThoughTheClockIsBehindIt(t *testing.T) {
-	for name, ahead := range map[string]time.Duration{
-		"the deletion came before": -time.Second, "the clock is a second behind": time.Second,
-		"the clock is as far behind as is borne": state.MaxClockSkew - time.Minute,
-	} {
-		t.Run(name, func(t *testing.T) {
+// What counts is that the operator had seen the deletion: neither what the region
+// had adopted of it, nor what its clock says.
+func TestAWriteFollowsADeletionElsewhere(t *testing.T) {
+	tests := []struct {
+		name  string
+		held  bool          // the region holds what was deleted
+		ahead time.Duration // how far the deletion is ahead of its clock
+	}{
+		{"of a version that the region holds", true, -time.Second},
+		{"of one that it has yet to adopt", false, -time.Second},
+		{"and the clock is a second behind", true, time.Second},
+		{"and the clock is as far behind as is borne", true, state.MaxClockSkew - time.Minute},
+		{"of one to adopt, and the clock is behind", false, time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
 			europe := newEurope(w)
-			_, err := w.server.ApplyPolicy(w.as(), &pb.ApplyPolicyRequest{Name: "default", Spec: []byte(`{"regionOrder":["us-west"]}`)})
-			w.must(err)
-			europe.adopts(w.own(europe.policy))
-			europe.do(time.Now().Add(ahead), &state.PutObject{ObjectKey: europe.policy, Deleted: true})
+			if tt.held {
+				_, err := w.server.ApplyPolicy(w.as(), &pb.ApplyPolicyRequest{Name: "default", Spec: []byte(`{"regionOrder":["us-west"]}`)})
+				w.must(err)
+				europe.adopts(w.own(europe.policy))
+			} else {
+				europe.do(time.Now().Add(-time.Minute), &state.PutObject{ObjectKey: europe.policy, Spec: []byte(`{}`)})
+			}
+			europe.do(time.Now().Add(tt.ahead), &state.PutObject{ObjectKey: europe.policy, Deleted: true})
 			europe.publishes()
 			if _, err := w.server.GetPolicy(w.as(), &pb.GetPolicyRequest{Name: "default"}); err == nil {
 				t.Fatal("the deletion is not seen")
