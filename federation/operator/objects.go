@@ -46,10 +46,40 @@ func living(objects []*catalog.Object, kind catalog.ObjectKind) []*catalog.Objec
 	return out
 }
 
+// objectsAs returns what this replica knows, or what its region has agreed on,
+// with all that was acknowledged before the call. The latter leaves out what other
+// regions wrote and the own one has yet to adopt: each replica hears of that at
+// another time.
+func (s *Server) objectsAs(ctx context.Context, consistent bool) ([]*catalog.Object, error) {
+	if !consistent {
+		return s.objects(), nil
+	}
+	if err := s.Proposer.CatchUp(ctx); err != nil {
+		return nil, refused(err)
+	}
+	var agreed []*catalog.Object
+	s.Raft.Read(func(st *state.State) { agreed = st.Objects() })
+	return agreed, nil
+}
+
+// settled sees to it that the region's Raft holds, here, all that was acknowledged
+// of an object, and what this replica knows of it from other regions.
+func (s *Server) settled(ctx context.Context, key catalog.ObjectKey) error {
+	if err := s.Proposer.CatchUp(ctx); err != nil {
+		return refused(err)
+	}
+	return s.follow(ctx, s.unseen(key))
+}
+
 // object returns one that is not deleted, or an error with the names there are.
 func (s *Server) object(kind catalog.ObjectKind, name string) (*catalog.Object, error) {
+	return find(s.objects(), kind, name)
+}
+
+// find is [Server.object] among given ones.
+func find(objects []*catalog.Object, kind catalog.ObjectKind, name string) (*catalog.Object, error) {
 	var names []string
-	for _, o := range living(s.objects(), kind) {
+	for _, o := range living(objects, kind) {
 		if o.Name == name {
 			return o, nil
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/federation/state"
 	"github.com/federator/federator/peering/pb"
+	"github.com/federator/federator/peering/rpc"
 )
 
 // What counts is that the operator had seen the deletion: neither what the region
@@ -111,4 +112,70 @@ func (e *europe) publishes() {
 func (w *world) own(key catalog.ObjectKey) (o *catalog.Object) {
 	w.node.Read(func(s *state.State) { o = s.Object(key) })
 	return o
+}
+
+func TestAConsistentReadCatchesUpFirstAndTellsWhatTheRegionAgreedOn(t *testing.T) {
+	w := newWorld(t)
+	europe := newEurope(w)
+	europe.do(time.Now(), &state.PutObject{ObjectKey: europe.policy, Spec: []byte(`{}`)})
+	europe.publishes()
+	read := func(consistent bool) (listed int, get error) {
+		t.Helper()
+		list, err := w.server.ListPolicies(w.as(), &pb.ListPoliciesRequest{Consistent: consistent})
+		w.must(err)
+		_, get = w.server.GetPolicy(w.as(), &pb.GetPolicyRequest{Name: "default", Consistent: consistent})
+		return len(list.GetPolicies()), get
+	}
+	if n, err := read(false); n != 1 || err != nil || w.caughtUp != 0 {
+		t.Errorf("expected what is known of other regions, found %d, %v, %d", n, err, w.caughtUp)
+	}
+	if n, err := read(true); n != 0 || rpc.Reason(err) != "NOT_FOUND" || w.caughtUp != 2 {
+		t.Errorf("expected what the region has agreed on, found %d, %v, %d", n, err, w.caughtUp)
+	}
+	w.do(&state.MergeObjects{Objects: []catalog.Object{*europe.state.Object(europe.policy)}})
+	if n, err := read(true); n != 1 || err != nil {
+		t.Errorf("expected what was adopted, found %d, %v", n, err)
+	}
+	w.cannotCatchUp = state.FromCode("no-quorum", "none leads")
+	_, err := w.server.ListPolicies(w.as(), &pb.ListPoliciesRequest{Consistent: true})
+	wants(t, err, codes.FailedPrecondition, "NO_QUORUM")
+	_, err = w.server.GetPolicy(w.as(), &pb.GetPolicyRequest{Name: "default", Consistent: true})
+	wants(t, err, codes.FailedPrecondition, "NO_QUORUM")
+}
+
+// "Unchanged" and "there is none" acknowledge something, so a replica that lags
+// must not say them of itself.
+func TestAnAnswerThatChangesNothingIsConfirmedByTheRegion(t *testing.T) {
+	w := newWorld(t)
+	apply := func(dry bool) (*pb.ApplyPolicyResponse, error) {
+		return w.server.ApplyPolicy(w.as(), &pb.ApplyPolicyRequest{Name: "default", Spec: []byte(`{"regionOrder":["us-west"]}`), DryRun: dry})
+	}
+	_, err := w.server.DeletePolicy(w.as(), &pb.DeletePolicyRequest{Name: "default"})
+	wants(t, err, codes.NotFound, "NOT_FOUND")
+	if w.caughtUp != 1 {
+		t.Errorf("expected the region to be asked whether there is none, found %d times", w.caughtUp)
+	}
+	if r, err := apply(false); err != nil || r.GetAction() != "created" || w.caughtUp != 1 {
+		t.Fatalf("%v, %v", r, err)
+	}
+	if r, err := apply(true); err != nil || r.GetAction() != "unchanged" || w.caughtUp != 1 {
+		t.Errorf("a dry run needs no region: %v, %v", r, err)
+	}
+	if r, err := apply(false); err != nil || r.GetAction() != "unchanged" || w.caughtUp != 2 {
+		t.Errorf("expected it to be confirmed, found %v, %v, %d", r, err, w.caughtUp)
+	}
+	// What arrives while this replica catches up counts.
+	key := catalog.ObjectKey{Kind: catalog.KindPolicy, Name: catalog.DefaultPolicy}
+	w.arriving = &state.PutObject{ObjectKey: key, Spec: []byte(`{"regionOrder":["eu-central"]}`)}
+	if r, err := apply(false); err != nil || r.GetAction() != "changed" || r.GetPolicy().GetMeta().GetGeneration() != 3 {
+		t.Errorf("expected it to be written again, found %v, %v", r, err)
+	}
+	w.do(&state.PutObject{ObjectKey: key, Deleted: true})
+	w.arriving = &state.PutObject{ObjectKey: key, Spec: []byte(`{}`)}
+	if _, err := w.server.DeletePolicy(w.as(), &pb.DeletePolicyRequest{Name: "default"}); err != nil {
+		t.Errorf("expected what arrived meanwhile to be deleted, found %v", err)
+	}
+	w.cannotCatchUp = state.FromCode("no-quorum", "none leads")
+	_, err = w.server.DeletePolicy(w.as(), &pb.DeletePolicyRequest{Name: "default"})
+	wants(t, err, codes.FailedPrecondition, "NO_QUORUM")
 }
