@@ -42,7 +42,7 @@ func Open(opts Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		opts: opts, disk: disk, machine: newMachine(opts.protocol), troubles: &troubles{},
+		opts: opts, disk: disk, machine: newMachine(opts.protocol), troubles: newTroubles(opts.Clock),
 		leading: newLeadership(), closing: make(chan struct{}),
 	}
 	if err := n.start(); err != nil {

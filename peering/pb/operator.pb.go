@@ -2755,9 +2755,12 @@ func (x *PolicyInfo) GetMeta() *ObjectMeta {
 	return nil
 }
 
-// ListPoliciesRequest has no fields.
+// ListPoliciesRequest asks for all.
 type ListPoliciesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Answer with what the replica's region has agreed on, with every change that
+	// the region acknowledged before the call, or fail.
+	Consistent    bool `protobuf:"varint,1,opt,name=consistent,proto3" json:"consistent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2790,6 +2793,13 @@ func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ListPoliciesRequest.ProtoReflect.Descriptor instead.
 func (*ListPoliciesRequest) Descriptor() ([]byte, []int) {
 	return file_federator_v1_operator_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ListPoliciesRequest) GetConsistent() bool {
+	if x != nil {
+		return x.Consistent
+	}
+	return false
 }
 
 // ListPoliciesResponse lists policies by name.
@@ -2839,8 +2849,10 @@ func (x *ListPoliciesResponse) GetPolicies() []*PolicyInfo {
 
 // GetPolicyRequest names one.
 type GetPolicyRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// As in ListPoliciesRequest.
+	Consistent    bool `protobuf:"varint,2,opt,name=consistent,proto3" json:"consistent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2880,6 +2892,13 @@ func (x *GetPolicyRequest) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *GetPolicyRequest) GetConsistent() bool {
+	if x != nil {
+		return x.Consistent
+	}
+	return false
 }
 
 // ApplyPolicyRequest writes one. Spec is at most 64 KiB of strict JSON.
@@ -5155,12 +5174,18 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"PolicyInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04spec\x18\x02 \x01(\fR\x04spec\x12,\n" +
-	"\x04meta\x18\x03 \x01(\v2\x18.federator.v1.ObjectMetaR\x04meta\"\x15\n" +
-	"\x13ListPoliciesRequest\"L\n" +
+	"\x04meta\x18\x03 \x01(\v2\x18.federator.v1.ObjectMetaR\x04meta\"5\n" +
+	"\x13ListPoliciesRequest\x12\x1e\n" +
+	"\n" +
+	"consistent\x18\x01 \x01(\bR\n" +
+	"consistent\"L\n" +
 	"\x14ListPoliciesResponse\x124\n" +
-	"\bpolicies\x18\x01 \x03(\v2\x18.federator.v1.PolicyInfoR\bpolicies\"&\n" +
+	"\bpolicies\x18\x01 \x03(\v2\x18.federator.v1.PolicyInfoR\bpolicies\"F\n" +
 	"\x10GetPolicyRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"U\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
+	"\n" +
+	"consistent\x18\x02 \x01(\bR\n" +
+	"consistent\"U\n" +
 	"\x12ApplyPolicyRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04spec\x18\x02 \x01(\fR\x04spec\x12\x17\n" +
