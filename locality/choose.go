@@ -9,9 +9,8 @@ import (
 )
 
 // choose leaves out the regions and places that must not serve, and decides which
-// drill acts. The order is
-// that of the [Cause]s, and is part of the safety rule: whatever comes later
-// gives way first where together they would leave nothing.
+// drill acts. The order is that of the [Cause]s, and is part of the safety rule:
+// whatever comes later gives way first where together they would leave nothing.
 func (p *plan) choose() {
 	p.forbid()
 	p.dropOut()
