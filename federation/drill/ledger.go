@@ -1,9 +1,7 @@
 package drill
 
 import (
-	"cmp"
 	"encoding/binary"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -97,7 +95,7 @@ func (l *ledger) list(n uint64) []Load {
 		if a.Drilled != b.Drilled {
 			return map[bool]int{true: -1, false: 1}[a.Drilled]
 		}
-		return cmp.Or(strings.Compare(a.Place, b.Place), 0)
+		return strings.Compare(a.Place, b.Place)
 	})
 	return out
 }
@@ -118,15 +116,17 @@ func sum(groups []Group) []Load {
 
 // numbers is the same for groups with the same effect.
 func numbers(g *Group) string {
-	var b strings.Builder
-	fmt.Fprint(&b, g.SetAside)
-	for _, c := range g.Clients {
-		fmt.Fprint(&b, ";", c.Region, c.Panic, c.Stale)
+	b := []byte{bit(g.SetAside)}
+	for i := range g.Clients {
+		c := &g.Clients[i]
+		b = append(append(b, c.Region...), 0, bit(c.Panic), bit(c.Stale))
 		for _, l := range c.Load {
-			fmt.Fprint(&b, ",", l.Place, l.Drilled, l.Before, "-", l.After)
+			b = append(append(b, l.Place...), 0, bit(l.Drilled))
+			b = binary.AppendUvarint(b, uint64(l.Before))
+			b = binary.AppendUvarint(b, uint64(l.After))
 		}
 	}
-	return b.String()
+	return string(b)
 }
 
 // signature is the same for services that resolve to the same shares: whatever
