@@ -65,7 +65,7 @@ type mark struct {
 	Anchor       string
 }
 
-// axis maps time to the width of a chart.
+// axis maps time to the width of a chart. to is after from.
 type axis struct {
 	zero, from, to time.Time
 }
@@ -102,7 +102,7 @@ func (a axis) step() time.Duration {
 			return step
 		}
 	}
-	return 4 * time.Hour
+	return max(4*time.Hour, (span / 8).Round(time.Hour))
 }
 
 // offset writes how long after the start something was.
@@ -133,7 +133,7 @@ func scaleTo(most, top, bottom float64) scale {
 	nice := 1.0
 	if most > 0 {
 		power := math.Pow(10, math.Floor(math.Log10(most)))
-		for _, m := range []float64{1, 2, 4, 5, 10} {
+		for _, m := range []float64{1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10} {
 			if nice = m * power; nice >= most {
 				break
 			}

@@ -4,6 +4,7 @@ import (
 	_ "embed" // for the page
 	"html/template"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -51,6 +52,7 @@ func (r *Report) HTML(w io.Writer) error {
 }
 
 func (r *Report) view() *pageView {
+	r = r.flat()
 	a := r.span()
 	classes, order := palette(r)
 	v := &pageView{
@@ -80,6 +82,29 @@ func (r *Report) view() *pageView {
 		v.Log = append(v.Log, eventRow{e.At.UTC().Format("15:04:05.000"), offset(about(e.At.Sub(a.zero))), e.Region, e.What})
 	}
 	return v
+}
+
+// flat returns the report without the control characters of what people gave.
+func (r *Report) flat() *Report {
+	out := *r
+	out.Reason, out.Actor, out.Detail, out.Scope = flat(r.Reason), flat(r.Actor), flat(r.Detail), flat(r.Scope)
+	out.Why, out.Regions, out.Events = allFlat(r.Why), slices.Clone(r.Regions), slices.Clone(r.Events)
+	for i := range out.Regions {
+		g := &out.Regions[i]
+		g.Reason, g.Why = flat(g.Reason), allFlat(g.Why)
+	}
+	for i := range out.Events {
+		out.Events[i].What = flat(out.Events[i].What)
+	}
+	return &out
+}
+
+func allFlat(texts []string) []string {
+	var out []string
+	for _, s := range texts {
+		out = append(out, flat(s))
+	}
+	return out
 }
 
 // ObjectiveWords says what the objective asks for.

@@ -57,24 +57,26 @@ func (r *Report) span() axis {
 	if !r.Ended.IsZero() {
 		a.to = r.Ended
 	}
+	// Clocks differ, but what lies further off than any drill lasts is no time of it.
+	near := func(t time.Time) bool { return t.Sub(a.zero).Abs() < 2*catalog.MaxDrill }
 	for i := range r.Regions {
 		s := r.Regions[i].Samples
-		if s == nil || len(s.Buckets) == 0 {
+		if s == nil || len(s.Buckets) == 0 || !near(s.Start) {
 			continue
 		}
 		if s.Start.Before(a.from) {
 			a.from = s.Start
 		}
-		if end := s.Start.Add(time.Duration(s.Step) * time.Duration(len(s.Buckets))); end.After(a.to) {
+		if end := s.Start.Add(time.Duration(s.Step) * time.Duration(len(s.Buckets))); end.After(a.to) && near(end) {
 			a.to = end
 		}
 	}
 	for _, e := range r.Events {
-		if e.At.After(a.to) {
+		if e.At.After(a.to) && near(e.At) {
 			a.to = e.At
 		}
 	}
-	if !a.to.After(a.from) {
+	if !a.to.After(a.from) || !near(a.to) {
 		a.to = a.from.Add(time.Second)
 	}
 	return a
