@@ -39,7 +39,7 @@ func (s *Server) Evacuate(ctx context.Context, r *pb.EvacuateRequest) (*pb.Evacu
 	case len(r.GetReason()) > maxReason:
 		return nil, invalid("the reason may have %d bytes, found %d", maxReason, len(r.GetReason()))
 	}
-	e := catalog.Evacuation{Region: r.GetRegion(), Started: s.Now().UTC(), Duration: catalog.Duration(duration), Reason: r.GetReason()}
+	e := catalog.Evacuation{Region: r.GetRegion(), Started: s.Now().UTC(), Duration: catalog.Duration(duration), Reason: r.GetReason(), Forced: r.GetForce()}
 	o, err := s.write(ctx, catalog.ObjectKey{Kind: catalog.KindEvacuation, Name: e.Region}, e)
 	if err != nil {
 		return nil, err
@@ -97,18 +97,27 @@ func (v *view) ignored(region string) string {
 	if _, ok := v.cond.Evacuations[region]; !ok {
 		return ""
 	}
-	var spared []string
+	spared := map[string][]string{}
 	for _, s := range v.services {
 		if !slices.ContainsFunc(s.Backends, func(b catalog.Backend) bool { return b.Region == region }) {
 			continue
 		}
-		res := locality.Resolve(locality.Input{Service: s, Conditions: v.cond})
-		if slices.ContainsFunc(res.Ignored, func(o locality.Omission) bool { return o.Cause == locality.Evacuated && o.Region == region }) {
-			spared = append(spared, s.Name.String())
+		for _, o := range locality.Safety(locality.Input{Service: s, Conditions: v.cond}).Ignored {
+			if o.Cause == locality.Evacuated && o.Region == region {
+				spared[o.Reason()] = append(spared[o.Reason()], s.Name.String())
+			}
 		}
 	}
-	if len(spared) == 0 {
-		return ""
+	return sparedWords(spared)
+}
+
+// sparedWords says for which services something is set aside, and why.
+func sparedWords(spared map[string][]string) string {
+	var parts []string
+	for _, why := range slices.Sorted(maps.Keys(spared)) {
+		names := spared[why]
+		slices.Sort(names)
+		parts = append(parts, fmt.Sprintf("for %d service(s), of which it %s: %s", len(names), why, strings.Join(most(names, 5), ", ")))
 	}
-	return fmt.Sprintf("for %d service(s), which would have nothing left that may serve: %s", len(spared), strings.Join(most(spared, 5), ", "))
+	return strings.Join(most(parts, 5), "; ")
 }
