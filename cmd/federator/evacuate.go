@@ -17,6 +17,7 @@ func (a *app) evacuateCmd() *cobra.Command {
 		duration time.Duration
 		reason   string
 		end      bool
+		force    bool
 	)
 	cmd := a.ask("evacuate [REGION]", "Take a region out of every answer at once, or list those that are", cobra.MaximumNArgs(1),
 		func(ctx context.Context, agent pb.OperatorClient, args []string) (proto.Message, show, error) {
@@ -32,7 +33,7 @@ func (a *app) evacuateCmd() *cobra.Command {
 			case duration == 0:
 				return nil, nil, usageError{errors.New("evacuate: for how long? Give --for, for example --for 10m, or --stop")}
 			}
-			r, err := agent.Evacuate(ctx, &pb.EvacuateRequest{Region: args[0], Duration: durationpb.New(duration), Reason: reason})
+			r, err := agent.Evacuate(ctx, &pb.EvacuateRequest{Region: args[0], Duration: durationpb.New(duration), Reason: reason, Force: force})
 			return r, func(p *printer) { showEvacuations(p, []*pb.EvacuationInfo{r}) }, err
 		})
 	cmd.Long = `Take a region out of every answer, in all regions, at once. It needs no vote, is
@@ -41,6 +42,7 @@ evacuations in force are listed.`
 	cmd.Example = "  federator evacuate us-west --for 10m --reason \"power work\"\n  federator evacuate us-west --stop"
 	cmd.Flags().DurationVar(&duration, "for", 0, "how long, 1s to 24h")
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the audit trail")
+	cmd.Flags().BoolVar(&force, "force", false, "also where it breaks the safety of a policy; nothing is ever emptied")
 	cmd.Flags().BoolVar(&end, "stop", false, "end it now")
 	exclusive(cmd, "for", "stop")
 	return cmd

@@ -29,7 +29,7 @@ spec:
   objective: 5s
   alarms:
     - {name: door, url: "https://shop.example/healthz"}
-    - {name: errors, query: rate(errors[1m]), prometheus: "http://prometheus:9090", max: 0.5, min: -1}
+    - {name: errors, query: "rate(errors[1m])", prometheus: "http://prometheus:9090", max: 0.5, min: -1}
 ---
 # nothing
 ---

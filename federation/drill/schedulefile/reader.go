@@ -2,6 +2,7 @@ package schedulefile
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -76,7 +77,7 @@ func (r *reader) scalar(n *yaml.Node, to reflect.Value, at string) {
 		to.SetBool(strings.EqualFold(n.Value, "true"))
 	case reflect.Float64:
 		f, err := strconv.ParseFloat(n.Value, 64)
-		if err != nil {
+		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
 			r.fail(n, at, "expected a number, found %s", describe(n))
 			return
 		}
