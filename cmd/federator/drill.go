@@ -122,7 +122,7 @@ func printPlan(p *printer, plan *drill.Plan) {
 		p.gap()
 		p.row("TRAFFIC OF THESE", "BEFORE", "DURING", "TIMES")
 		for _, l := range plan.Load {
-			p.row(placeOf(l, plan.Scope), percent(l.Before), percent(l.After), times(l))
+			p.row(placeOf(l, plan.Scope), portion(l.Before), portion(l.After), times(l))
 		}
 	}
 	for _, g := range plan.Groups {
@@ -139,7 +139,7 @@ func printPlan(p *printer, plan *drill.Plan) {
 		for _, c := range g.Clients {
 			from := c.Region
 			for _, l := range c.Load {
-				p.row("  "+from, placeOf(l, plan.Scope), percent(l.Before), percent(l.After)+clientNote(c))
+				p.row("  "+from, placeOf(l, plan.Scope), portion(l.Before), portion(l.After)+clientNote(c))
 				from = ""
 			}
 		}
@@ -189,8 +189,8 @@ func placeOf(l drill.Load, scope catalog.Scope) string {
 	return l.Place
 }
 
-// percent writes parts per million.
-func percent(ppm uint32) string {
+// portion writes parts per million.
+func portion(ppm uint32) string {
 	return fmt.Sprintf("%g %%", math.Round(float64(ppm)/1000)/10)
 }
 
