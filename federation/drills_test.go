@@ -153,7 +153,17 @@ func (p practice) abortOnFailure(t *testing.T) {
 
 // refuse starts a drill that the other regions find unsafe.
 func (p practice) refuse(t *testing.T) {
-	p.west.startDrill(t, drillFor(p.west, "unsafe", "us-west", time.Minute)) // eu-central's endpoint is still dead
+	policy := state.PutObject{ObjectKey: catalog.ObjectKey{Kind: catalog.KindPolicy, Name: catalog.DefaultPolicy}, Spec: []byte(`{"safety":{"minRegions":3}}`)}
+	if err := p.west.proposeDrill(t.Context(), &policy); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range p.all() {
+		eventually(t, 5*time.Second, a.card.Replica.Region+" knows the policy", func() bool {
+			safety := a.catalog.Conditions().Policies[catalog.DefaultPolicy].Safety
+			return safety != nil && safety.MinRegions == 3
+		})
+	}
+	p.west.startDrill(t, drillFor(p.west, "unsafe", "us-west", time.Minute))
 	p.everywhere(t, 5*time.Second, "unsafe", "it is refused", ended(catalog.OutcomeRefused))
 	for _, want := range []string{"1 of 3 regions granted it", "region eu-central refuses", "region asia-east refuses", "shop/checkout"} {
 		if v := p.eu.view("unsafe"); !strings.Contains(v.Detail, want) {
