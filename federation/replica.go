@@ -61,6 +61,8 @@ type Replica struct {
 	servers  *rpc.Servers
 	founding *founding
 
+	drillMetrics *drillMetrics
+
 	callers callers
 
 	mu       sync.Mutex
@@ -194,6 +196,9 @@ func (r *Replica) openCatalog() (err error) {
 		return err
 	}
 	r.feed = replication.NewFeed(r.catalog)
+	if r.drillMetrics, err = newDrillMetrics(r.metrics); err != nil {
+		return err
+	}
 	r.tee = &replication.Tee{View: r.catalog, Feed: r.feed, Cache: r.cache, Now: time.Now}
 	regions, err := r.tee.Restore()
 	if err != nil {

@@ -74,7 +74,7 @@ func (m *MarkBallot) apply(c *change) (any, error) {
 		return nil, ErrConflict.withf("drill %s has ended already", m.Drill)
 	}
 	if m.Extend > 0 {
-		if err := c.extend(&b, d, known, m.Extend); err != nil {
+		if err := c.extend(&b, d, m.Extend); err != nil {
 			return nil, err
 		}
 	}
@@ -99,23 +99,22 @@ func (c *change) saysAlready(b catalog.Ballot) bool {
 }
 
 // extend adds to the hold of a drill that goes on, within the bound of its kind.
-func (c *change) extend(b *catalog.Ballot, d catalog.Drill, known bool, by catalog.Duration) error {
-	if !known {
-		return ErrNotFound.withf("drill %s is not known in region %s yet; retry in a second", b.Drill, c.about.Region)
-	}
+// A drill that was just begun elsewhere may not be adopted here yet: then it is
+// bounded where it is counted down.
+func (c *change) extend(b *catalog.Ballot, d catalog.Drill, by catalog.Duration) error {
 	whole := d.Shape.Length() + time.Duration(by)
 	for _, o := range c.Objects() {
 		var other catalog.Ballot
-		if o.Kind != catalog.KindBallot || !c.readSpec(o.ObjectKey, &other) || other.Drill != d.ID {
+		if o.Kind != catalog.KindBallot || !c.readSpec(o.ObjectKey, &other) || other.Drill != b.Drill {
 			continue
 		}
 		if other.End != nil {
-			return ErrConflict.withf("drill %s is ending: region %s wants it to (%s)", d.ID, other.Region, other.End.Reason)
+			return ErrConflict.withf("drill %s is ending: region %s wants it to (%s)", b.Drill, other.Region, other.End.Reason)
 		}
 		whole += time.Duration(other.Extended)
 	}
 	if whole > d.Kind.Longest() {
-		return ErrInvalid.withf("drill %s would take %s in all; the bound is %s", d.ID, whole, d.Kind.Longest())
+		return ErrInvalid.withf("drill %s would take %s in all; the bound is %s", b.Drill, whole, d.Kind.Longest())
 	}
 	b.Extended += by
 	return nil
