@@ -117,7 +117,7 @@ func (a *app) showPlan(r *pb.PlanDrillResponse) error {
 }
 
 func printPlan(p *printer, plan *drill.Plan) {
-	p.line("%s of %s: %d of %d services", plan.Kind, plan.Scope, plan.Concerned, plan.Services)
+	p.line("%s of %s: %d of %d services", kindNoun(string(plan.Kind)), plan.Scope, plan.Concerned, plan.Services)
 	if len(plan.Load) > 0 {
 		p.gap()
 		p.row("TRAFFIC OF THESE", "BEFORE", "DURING", "TIMES")
@@ -231,4 +231,15 @@ func first(args []string) string {
 		return ""
 	}
 	return args[0]
+}
+
+// kindNoun is what a drill of a kind is.
+func kindNoun(kind string) string {
+	switch catalog.DrillKind(kind) {
+	case catalog.DrillEvacuate:
+		return "evacuation"
+	case catalog.DrillIsolate:
+		return "isolation"
+	}
+	return kind
 }

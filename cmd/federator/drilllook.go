@@ -43,7 +43,7 @@ func (a *app) drillStatusCmd() *cobra.Command {
 }
 
 func showDrill(p *printer, d *pb.DrillInfo) {
-	p.line("drill\t%s, %s of %s", d.GetId(), d.GetKind(), d.GetScope())
+	p.line("drill\t%s, %s of %s", d.GetId(), kindNoun(d.GetKind()), d.GetScope())
 	by := d.GetActor()
 	if d.GetSchedule() != "" {
 		by = "schedule " + d.GetSchedule()

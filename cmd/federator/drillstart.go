@@ -172,7 +172,7 @@ func setBound(alarms []catalog.Alarm, flag, given string, of func(*catalog.Alarm
 func (a *app) begun(ctx context.Context, d *pb.DrillInfo, wait bool) error {
 	if !wait {
 		return a.print(d, func(p *printer) {
-			p.line("drill %s has begun: %s of %s; the regions vote", d.GetId(), d.GetKind(), d.GetScope())
+			p.line("drill %s has begun: %s of %s; the regions vote", d.GetId(), kindNoun(d.GetKind()), d.GetScope())
 			p.line("watch it: federator drill status %s", d.GetId())
 			p.line("end it:   federator drill stop %s", d.GetId())
 		})

@@ -27,7 +27,7 @@ func (a *app) follow(ctx context.Context, d *pb.DrillInfo) error {
 	if a.output == "json" {
 		t.say = func(string, ...any) {}
 	}
-	t.say("drill %s: %s of %s; Ctrl-C leaves it running, \"federator drill stop %s\" ends it", d.GetId(), d.GetKind(), d.GetScope(), d.GetId())
+	t.say("drill %s: %s of %s; Ctrl-C leaves it running, \"federator drill stop %s\" ends it", d.GetId(), kindNoun(d.GetKind()), d.GetScope(), d.GetId())
 	answered := time.Now()
 	for t.tell(d); d.GetOutcome() == ""; t.tell(d) {
 		if err := pause(ctx, followEvery); err != nil {
