@@ -1,6 +1,10 @@
 package operator
 
 import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/federator/federator/federation/catalog"
@@ -103,4 +107,21 @@ func (v *view) setAside(id string) map[string][]string {
 		}
 	}
 	return out
+}
+
+// sparedWords says for which services something is set aside, and why.
+func sparedWords(spared map[string][]string) string {
+	var parts []string
+	n := 0
+	for _, why := range slices.Sorted(maps.Keys(spared)) {
+		slices.Sort(spared[why])
+		n += len(spared[why])
+		for _, name := range spared[why] {
+			parts = append(parts, fmt.Sprintf("%s (it %s)", name, why))
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("for %d service(s): %s", n, strings.Join(most(parts, 5), "; "))
 }

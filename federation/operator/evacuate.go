@@ -87,37 +87,29 @@ func (v *view) evacuation(e catalog.Evacuation, o *catalog.Object) *pb.Evacuatio
 	return &pb.EvacuationInfo{
 		Region: e.Region, Started: timestamppb.New(e.Started), Duration: lasting(time.Duration(e.Duration)), Until: timestamppb.New(e.Until()),
 		Remaining: lasting(min(e.Until().Sub(v.now), time.Duration(e.Duration))),
-		Reason:    e.Reason, Meta: metaOf(o), Ignored: v.ignored(e.Region),
+		Reason:    e.Reason, Meta: metaOf(o), Ignored: v.ignored(e.Region), Forced: e.Forced,
 	}
 }
 
-// ignored says for which services the safety rule of package locality sets the
-// evacuation of a region aside; "" for none.
+// ignored says for which services the safety rules set the evacuation of a region
+// aside, and why; "" for none.
 func (v *view) ignored(region string) string {
 	if _, ok := v.cond.Evacuations[region]; !ok {
 		return ""
 	}
-	spared := map[string][]string{}
+	var spared []string
 	for _, s := range v.services {
 		if !slices.ContainsFunc(s.Backends, func(b catalog.Backend) bool { return b.Region == region }) {
 			continue
 		}
 		for _, o := range locality.Safety(locality.Input{Service: s, Conditions: v.cond}).Ignored {
 			if o.Cause == locality.Evacuated && o.Region == region {
-				spared[o.Reason()] = append(spared[o.Reason()], s.Name.String())
+				spared = append(spared, fmt.Sprintf("%s (it %s)", s.Name, o.Reason()))
 			}
 		}
 	}
-	return sparedWords(spared)
-}
-
-// sparedWords says for which services something is set aside, and why.
-func sparedWords(spared map[string][]string) string {
-	var parts []string
-	for _, why := range slices.Sorted(maps.Keys(spared)) {
-		names := spared[why]
-		slices.Sort(names)
-		parts = append(parts, fmt.Sprintf("for %d service(s), of which it %s: %s", len(names), why, strings.Join(most(names, 5), ", ")))
+	if len(spared) == 0 {
+		return ""
 	}
-	return strings.Join(most(parts, 5), "; ")
+	return fmt.Sprintf("for %d service(s): %s", len(spared), strings.Join(most(spared, 5), "; "))
 }
