@@ -118,11 +118,28 @@ func (s *Server) policyWarnings(name string, p catalog.Policy) []string {
 	if strays := strayRegions(p, s.knownRegions()); len(strays) > 0 {
 		out = append(out, fmt.Sprintf("not a region of the federation: %s; it counts once it is", strings.Join(strays, ", ")))
 	}
+	if p.Safety != nil {
+		out = append(out, s.safetyWarnings(*p.Safety)...)
+	}
 	if name == catalog.DefaultPolicy {
 		return out
 	}
 	if service, err := catalog.ParseServiceName(name); err == nil && s.Catalog.Service(service) == nil {
 		out = append(out, fmt.Sprintf("service %s is not exported by any cluster; %s", name, suggestion("service", name, s.serviceNames())))
+	}
+	return out
+}
+
+// safetyWarnings says which rules nothing can meet as things are.
+func (s *Server) safetyWarnings(rule catalog.Safety) []string {
+	var out []string
+	if n := len(s.knownRegions()); int(rule.MinRegions) >= n {
+		out = append(out, fmt.Sprintf("safety.minRegions is %d and the federation has %d region(s): no region can be evacuated or drilled, unless forced", rule.MinRegions, n))
+	}
+	for _, gate := range rule.Gates {
+		if _, err := s.object(catalog.KindGate, gate); err != nil {
+			out = append(out, fmt.Sprintf("gate %s does not exist: no drill can touch what the policy is for until it does and is open", gate))
+		}
 	}
 	return out
 }
