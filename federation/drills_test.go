@@ -238,3 +238,34 @@ func TestAChangeOfLeaderDoesNotDisturbADrill(t *testing.T) {
 		t.Fatalf("it took %s only", v.Ended.Sub(v.Begun))
 	}
 }
+
+func TestAnIsolatedRegionIsCutOffAndComesBackByItself(t *testing.T) {
+	p := newPractice(t)
+	d := drillFor(p.west, "alone", "eu-central", 8*time.Second)
+	d.Kind = catalog.DrillIsolate
+	p.west.startDrill(t, d)
+	eventually(t, 5*time.Second, "eu-central is cut off", func() bool { return p.eu.catalog.Conditions().CutOff == "alone" })
+	eventually(t, 6*time.Second, "it notices that it is alone, and serves what it has first", func() bool { return p.eu.catalog.Conditions().Isolated })
+	eventually(t, 6*time.Second, "the others notice that it is silent", func() bool {
+		return p.west.catalog.Conditions().Reach["eu-central"] != catalog.Reachable && p.asia.catalog.Conditions().Reach["eu-central"] != catalog.Reachable
+	})
+	if p.west.catalog.Conditions().CutOff != "" || p.west.catalog.Conditions().Isolated || p.asia.catalog.Conditions().Reach["us-west"] != catalog.Reachable {
+		t.Error("another region is cut off, too")
+	}
+	at := Place{DataDir: p.eu.cfg.DataDir}
+	services := p.eu.cfg.Services
+	_ = p.eu.stop()
+	eu := start(t, at, services)
+	if eu.catalog.Conditions().CutOff != "alone" {
+		t.Fatal("a restart ended the isolation")
+	}
+	p.eu = eu
+	eventually(t, 20*time.Second, "the isolation is over", func() bool { return eu.catalog.Conditions().CutOff == "" })
+	p.everywhere(t, 20*time.Second, "alone", "all see each other again, and the end", func(a *agent, v *catalog.DrillView) bool {
+		ok := v.Recorded == catalog.DrillEnded && v.Outcome == catalog.OutcomeSucceeded && !a.catalog.Conditions().Isolated
+		for _, reach := range a.catalog.Conditions().Reach {
+			ok = ok && reach == catalog.Reachable
+		}
+		return ok
+	})
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/federation/state"
 )
@@ -41,7 +43,10 @@ func (r *Replica) answer(ctx context.Context) error {
 	r.mu.Lock()
 	r.serving = true
 	r.mu.Unlock()
-	return r.dns.Run(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.dns.Run(ctx) })
+	g.Go(func() error { return r.sampler.run(ctx) })
+	return g.Wait()
 }
 
 func (r *Replica) isLoaded() bool {

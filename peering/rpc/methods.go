@@ -28,6 +28,7 @@ var methods = map[string]need{
 	pb.Siblings_Prove_FullMethodName:    sibling,
 	pb.Siblings_Sign_FullMethodName:     sibling,
 	pb.Siblings_Announce_FullMethodName: sibling,
+	pb.Siblings_Samples_FullMethodName:  sibling,
 
 	pb.Federation_RegisterRegion_FullMethodName: replica,
 	pb.Federation_NextEpoch_FullMethodName:      replica,
