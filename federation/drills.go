@@ -30,14 +30,11 @@ type drillMetrics struct {
 }
 
 func newDrillMetrics(reg prometheus.Registerer) (*drillMetrics, error) {
-	opts := func(name, help string) prometheus.Opts {
-		return prometheus.Opts{Namespace: "federator", Subsystem: "federation", Name: name, Help: help}
-	}
 	m := &drillMetrics{
-		running: prometheus.NewGauge(prometheus.GaugeOpts(opts("drills_running", "Drills that run, by this replica's own count."))),
-		cutOff:  prometheus.NewGauge(prometheus.GaugeOpts(opts("drill_cut_off", "1 while a drill cuts this replica's region off."))),
-		votes:   prometheus.NewCounterVec(prometheus.CounterOpts(opts("drill_votes_total", "Votes that this replica cast as leader.")), []string{"vote"}),
-		ends:    prometheus.NewCounterVec(prometheus.CounterOpts(opts("drill_ends_total", "Drills that this replica ended as leader, by outcome.")), []string{"outcome"}),
+		running: prometheus.NewGauge(prometheus.GaugeOpts{Name: "federator_federation_drills_running", Help: "Drills that run, by this replica's own count."}),
+		cutOff:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "federator_federation_drill_cut_off", Help: "1 while a drill cuts this replica's region off."}),
+		votes:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "federator_federation_drill_votes_total", Help: "Votes that this replica cast as leader."}, []string{"vote"}),
+		ends:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "federator_federation_drill_ends_total", Help: "Drills that this replica ended as leader, by outcome."}, []string{"outcome"}),
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{m.running, m.cutOff, m.votes, m.ends} {

@@ -54,10 +54,14 @@ type recording struct {
 	scope   catalog.Scope
 	named   uint64 // answers that name the scope, so far
 	samples catalog.DrillSamples
-	// skipped counts the seconds of the last bucket when buckets are longer.
+	// filled counts the seconds in the last bucket, when buckets are longer.
 	filled int
 	ended  time.Time
 }
+
+// byRegion reports whether the scope is all of its region, so that what names it
+// is known also from before the drill.
+func (r *recording) byRegion() bool { return r.scope == catalog.Scope{Region: r.scope.Region} }
 
 func newSampler(d tally, c *catalog.Catalog) *sampler {
 	return &sampler{dns: d, catalog: c, drills: map[string]*recording{}}
@@ -101,14 +105,16 @@ func (s *sampler) sample(now time.Time, drills []catalog.DrillView) {
 			continue
 		}
 		one, named := b, s.dns.Named(r.scope)
-		one.Scope, r.named = named-r.named, named
+		if one.Scope, r.named = named-r.named, named; r.byRegion() {
+			one.Scope = b.Named[r.scope.Region]
+		}
 		r.add(one)
 	}
 }
 
-// follow begins to record the drills that are new, and forgets old ones. What was
-// answered before a drill names its scope as often as its region, as far as is
-// known: nothing was counted by its scope yet.
+// follow begins to record the drills that are new, and forgets old ones. Of the
+// time before a drill it is known only how often regions were named, so the
+// buckets of then have no count for a narrower scope.
 func (s *sampler) follow(now time.Time, drills []catalog.DrillView) {
 	for i := range drills {
 		v := &drills[i]
@@ -117,9 +123,8 @@ func (s *sampler) follow(now time.Time, drills []catalog.DrillView) {
 		case r == nil && v.State != catalog.DrillEnded && len(s.drills) < maxRecordings:
 			r = &recording{scope: v.Scope, named: s.dns.Named(v.Scope)}
 			r.samples = catalog.DrillSamples{Drill: v.ID, Step: catalog.Duration(sampleStep), Start: now.Add(-time.Duration(len(s.before)) * sampleStep).UTC().Round(0)}
-			whole := v.Scope == catalog.Scope{Region: v.Scope.Region}
 			for _, b := range s.before {
-				if whole {
+				if r.byRegion() {
 					b.Scope = b.Named[v.Scope.Region]
 				}
 				r.add(b)
