@@ -18,7 +18,10 @@ const (
 	drillObjective = 2 * time.Second
 	// drillStart is how long the vote, and the way of the start to every region,
 	// may take before the ramp begins.
-	drillStart = 2 * time.Second
+	drillStart = 5 * time.Second
+	// reportWithin is how long the drill, its tail and the gathering of what was
+	// answered may take.
+	reportWithin = 2 * time.Minute
 )
 
 // drilled is what the story reads of a drill's report.
@@ -44,22 +47,40 @@ func (s *Story) practise(ctx context.Context) error {
 	}
 	if _, err := s.Federator(ctx, "drill", "start", "--evacuate", victim, "--id", "story", "--reason", "the story",
 		"--ramp", drillRamp.String(), "--hold", drillHold.String(), "--return", drillReturn.String(), "--objective", drillObjective.String(),
-		"--wait", "--socket", socket); err != nil {
+		"--socket", socket); err != nil {
 		return err
 	}
-	s.unharmed(start, "lookups everywhere during a drill")
-	out, err := s.quietly(ctx, "drill", "report", "story", "-o", "json", "--socket", socket)
+	report, err := s.reported(ctx, socket)
 	if err != nil {
 		return err
 	}
-	var report drilled
-	if err := json.Unmarshal(out, &report); err != nil {
-		return fmt.Errorf("federator drill report -o json: %w", err)
-	}
-	s.record(figure{what: "the regions agree on a drill", took: report.Begun.Sub(start), bound: drillStart + patience/10})
-	s.record(s.kept(&report))
+	s.unharmed(start, "lookups everywhere during a drill")
+	s.record(figure{what: "the regions agree on a drill", took: report.Begun.Sub(start), bound: drillStart})
+	s.record(s.kept(report))
 	s.record(report.figure())
 	return s.keepReport(ctx, socket)
+}
+
+// reported waits until the drill is over and every region has told what it
+// answered, which takes half a minute more.
+func (s *Story) reported(ctx context.Context, socket string) (*drilled, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, reportWithin, fmt.Errorf("%v have passed", reportWithin))
+	defer cancel()
+	report := &drilled{}
+	return report, s.await(ctx, "the regions to tell what they answered", func() error {
+		out, err := s.quietly(ctx, "drill", "report", "story", "-o", "json", "--socket", socket)
+		if err != nil {
+			return err
+		}
+		*report = drilled{}
+		if err := json.Unmarshal(out, report); err != nil {
+			return fmt.Errorf("federator drill report -o json: %w", err)
+		}
+		if report.Outcome == "" || report.Verdict == "unproven" || report.Verdict == "open" {
+			return fmt.Errorf("the report is %s: %v", report.Verdict, report.Why)
+		}
+		return nil
+	})
 }
 
 // kept is the figure of whether any answer named the victim after the objective,
