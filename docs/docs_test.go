@@ -12,6 +12,7 @@ import (
 
 	"github.com/federator/federator/federation"
 	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/federation/drill/schedulefile"
 	"github.com/federator/federator/locality/policyfile"
 	"github.com/federator/federator/source/file"
 )
@@ -182,6 +183,17 @@ func TestEveryExampleIsValid(t *testing.T) {
 	for _, example := range blocks(page(t, "policies.md"), "yaml") {
 		if _, err := policyfile.ParsePolicies([]byte(example)); err != nil {
 			t.Errorf("policies.md: %v\n%s", err, example)
+		}
+	}
+	for _, example := range blocks(page(t, "drills.md"), "yaml") {
+		var err error
+		if strings.Contains(example, "kind: Policy") {
+			_, err = policyfile.ParsePolicies([]byte(example))
+		} else {
+			_, err = schedulefile.Parse([]byte(example))
+		}
+		if err != nil {
+			t.Errorf("drills.md: %v\n%s", err, example)
 		}
 	}
 	for _, example := range blocks(page(t, "configuration.md"), "yaml") {

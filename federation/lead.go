@@ -65,6 +65,10 @@ func (r *Replica) reign(ctx context.Context, changed <-chan struct{}) {
 	duties.Go(func() { r.every(ctx, dutyEvery, "publish the trust list", r.publishTrust) })
 	duties.Go(func() { r.every(ctx, dutyEvery, "begin a new epoch", r.renewEpoch(time.Now())) })
 	duties.Go(func() { r.every(ctx, keyringEvery, "keep the gossip keys", r.keepKeyring) })
+	duties.Go(func() { r.conduct(ctx) })
+	duties.Go(func() { r.every(ctx, scheduleEvery, "begin scheduled drills", r.keepSchedules) })
+	duties.Go(func() { r.every(ctx, scheduleEvery, "collect the samples of drills", r.collectSamples) })
+	duties.Go(func() { r.every(ctx, retireEvery, "delete old drills", r.retireDrills) })
 	for r.node.IsLeader() && ctx.Err() == nil {
 		select {
 		case <-ctx.Done():

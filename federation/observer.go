@@ -51,6 +51,7 @@ func (o *observer) run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
+		o.catalog.Tick(time.Now())
 		silent, isolated := o.pulse.Reach()
 		for region, is := range silent {
 			if is {

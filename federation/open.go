@@ -31,7 +31,7 @@ func (r *Replica) openPort() (err error) {
 	if err != nil {
 		return err
 	}
-	r.port, err = port.Listen(port.Options{Address: address, TLS: r.tls(), Protocols: r.protocols(), Guard: r.guard, Log: r.log, Metrics: r.metrics})
+	r.port, err = port.Listen(port.Options{Address: address, TLS: r.tls(), Protocols: r.protocols(), Guard: r.guard, Gate: r.gate, Log: r.log, Metrics: r.metrics})
 	return err
 }
 
@@ -85,7 +85,7 @@ func (r *Replica) openGossip() error {
 		Region: self.Region, Name: self.Name, TrustDomain: r.card.TrustDomain,
 		Conn: conn, Advertise: advertise, PeerAddress: self.PeerAddress,
 		Keyring: r.vault.ring, Dial: dial, Listener: r.port.Listener(port.Gossip),
-		Peers: r.everybody, Allowed: r.allowed,
+		Peers: r.everybody, Allowed: r.allowed, Shut: func() bool { return r.catalog.Conditions().CutOff != "" },
 		StreamEvidence: r.importer.Evidence, Synced: r.importer.Synced,
 		ApplyHealth: func(d catalog.HealthDelta) []catalog.HealthChange { return r.catalog.ApplyHealth(d, time.Now()) },
 		Pending:     r.catalog.PendingHealth,
@@ -100,7 +100,7 @@ func (r *Replica) openGossip() error {
 
 func (r *Replica) openHealth() error {
 	checker := probe.NewChecker()
-	r.observer = newObserver(r.catalog, pulseOf{r}, checker.Once, r.log)
+	r.observer = newObserver(r.catalog, pulseOf{r}, r.unlessCutOff(checker.Once), r.log)
 	c := deskConfig{
 		self: r.card.Replica, catalog: r.catalog, ledger: raftLedger{r}, herald: r.gossip, origin: fileOrigin,
 		alive:      r.gossip.Alive,
@@ -190,6 +190,9 @@ func (r *Replica) openOutside() (err error) {
 		Listen: listen, TTL: time.Duration(*r.cfg.DNS.TTL), TrustedECS: r.cfg.DNS.TrustedECS, Resolvers: r.cfg.DNS.Resolvers,
 		Logger: r.log, Registerer: r.metrics,
 	}, r.catalog)
+	if err == nil {
+		r.sampler = newSampler(r.dns, r.catalog)
+	}
 	return err
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/federation/state"
 )
@@ -38,7 +40,10 @@ func (r *Replica) answer(ctx context.Context) error {
 			break
 		}
 	}
-	return r.dns.Run(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.dns.Run(ctx) })
+	g.Go(func() error { return r.sampler.run(ctx) })
+	return g.Wait()
 }
 
 // opened reports whether the replica takes questions: on every socket, and not

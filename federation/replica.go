@@ -49,6 +49,7 @@ type Replica struct {
 	feed     *replication.Feed
 	tee      *replication.Tee
 	guard    *identity.Guard
+	gate     *port.Gate
 	port     *port.Port
 	socket   net.Listener
 	http     net.Listener
@@ -62,6 +63,9 @@ type Replica struct {
 	dns      *dns.Server
 	servers  *rpc.Servers
 	founding *founding
+
+	drillMetrics *drillMetrics
+	sampler      *sampler // nil where no DNS is served
 
 	callers callers
 
@@ -157,7 +161,8 @@ func (r *Replica) openIdentity(log *slog.Logger) (err error) {
 		r.log.Warn("the region's certificate authority on disk cannot be unsealed", "error", err)
 	}
 	r.guard = identity.NewGuard(r.verifier)
-	r.peers = newPeers(r.card.TrustDomain, &port.Dialer{Guard: r.guard, TLS: r.tls()})
+	r.gate = &port.Gate{}
+	r.peers = newPeers(r.card.TrustDomain, &port.Dialer{Guard: r.guard, Gate: r.gate, TLS: r.tls()})
 	return r.openRenewal()
 }
 
@@ -197,6 +202,9 @@ func (r *Replica) openCatalog() (err error) {
 		return err
 	}
 	r.feed = replication.NewFeed(r.catalog)
+	if r.drillMetrics, err = newDrillMetrics(r.metrics); err != nil {
+		return err
+	}
 	r.tee = &replication.Tee{View: r.catalog, Feed: r.feed, Cache: r.cache, Now: time.Now}
 	regions, err := r.tee.Restore()
 	if err != nil {
@@ -205,6 +213,7 @@ func (r *Replica) openCatalog() (err error) {
 	if regions > 0 {
 		r.log.Info("loaded what was known of the federation", "regions", regions)
 	}
+	r.cutOff("") // a drill may go on
 	return nil
 }
 

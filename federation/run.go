@@ -22,7 +22,7 @@ func (r *Replica) run(ctx context.Context) error {
 	r.log.Info("replica starts", "cluster", r.card.Replica.Cluster, "peer", r.port.Addr(), "build", r.card.Replica.Build)
 	g, ctx := errgroup.WithContext(ctx)
 	for _, loop := range []func(context.Context) error{
-		r.port.Run, r.serve, r.followState, r.followTrust, r.followRemoval, r.followSecrets, r.found,
+		r.port.Run, r.serve, r.followState, r.followTrust, r.followRemoval, r.followDrills, r.followSecrets, r.found,
 		r.cache.Run, r.importer.Run, r.gossip.Run, r.observer.run, r.desk.run, r.renewer.Run, r.shorten,
 		r.lead, r.announce, r.tick, r.describe, r.answer, r.leave,
 	} {

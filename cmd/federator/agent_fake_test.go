@@ -22,7 +22,12 @@ type fakeAgent struct {
 	pb.UnimplementedOperatorServer
 	healthy bool // check finds nothing
 	applied []*pb.ApplyPolicyRequest
-	cut     bool // backups are cut short
+	cut     bool     // backups are cut short
+	started []string // specs of drills
+	looks   int      // at the drill
+	aborts  bool     // the drill is aborted
+	missed  bool     // it misses its objective
+	flaky   bool     // the agent is away once
 }
 
 // serve runs a fake agent on a socket and returns its path.
@@ -71,7 +76,7 @@ func (f *fakeAgent) Status(context.Context, *pb.StatusRequest) (*pb.StatusRespon
 			{Name: "eu-central", Epoch: 2, Seq: 9, Reach: "control-plane-lost", Freshness: "stale", DataAge: lasting(12 * time.Second), Lag: 3, Replicas: 3, Rtt: lasting(80 * time.Millisecond), Evacuated: true, StreamError: "connection refused"},
 		},
 		Clusters:    []*pb.ClusterStatus{{Name: "west-1", Region: "us-west", HealthOwner: "us-west-1", SourceError: "3 mistake(s) in the services file; it was not taken:\n  line 3: bad\n  line 5: worse\n  line 9: worst", StaleSince: at(1), Services: 2, Endpoints: 6, Unhealthy: 1}},
-		Evacuations: []*pb.EvacuationInfo{evacuated("eu-central")},
+		Evacuations: []*pb.EvacuationInfo{evacuated("eu-central")}, Drills: []*pb.DrillInfo{drillAt(1)},
 	}, nil
 }
 

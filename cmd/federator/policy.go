@@ -49,7 +49,7 @@ func (a *app) policyApplyCmd() *cobra.Command {
 	return cmd
 }
 
-// applied is what became of one policy of a file.
+// applied is what became of one document of a file.
 type applied struct {
 	Name     string   `json:"name"`
 	Action   string   `json:"action"`
@@ -79,13 +79,17 @@ func (a *app) applyPolicies(ctx context.Context, agent pb.OperatorClient, polici
 		}
 		return failed
 	}
-	for _, p := range done {
-		fmt.Fprintf(a.out, "policy %s %s\n", p.Name, p.Action)
-		for _, w := range p.Warnings {
+	a.printApplied("policy", done)
+	return failed
+}
+
+func (a *app) printApplied(kind string, done []applied) {
+	for _, one := range done {
+		fmt.Fprintf(a.out, "%s %s %s\n", kind, one.Name, one.Action)
+		for _, w := range one.Warnings {
 			fmt.Fprintf(a.out, "  warning: %s\n", w)
 		}
 	}
-	return failed
 }
 
 func (a *app) policyListCmd() *cobra.Command {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,9 +52,13 @@ Exit codes: 0 all is well; 1 the command failed; 2 the command line is wrong;
 		// Without arguments the help is the answer; with an unknown one it is not.
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error {
-			if a.output != "text" && a.output != "json" {
-				return usageError{fmt.Errorf("--output %q: expected text or json", a.output)}
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			known := []string{"text", "json"}
+			if own := cmd.Annotations[formats]; own != "" {
+				known = strings.Fields(own)
+			}
+			if !slices.Contains(known, a.output) {
+				return usageError{fmt.Errorf("--output %q: expected %s", a.output, strings.Join(known, " or "))}
 			}
 			return nil
 		},
@@ -79,10 +84,14 @@ Exit codes: 0 all is well; 1 the command failed; 2 the command line is wrong;
 	}
 	add("make", a.makeCommands()...)
 	add("look", a.statusCmd(), a.checkCmd(), a.membersCmd(), a.servicesCmd(), a.endpointsCmd(), a.resolveCmd(), a.auditCmd(), a.versionCmd())
-	add("change", a.policyCmd(), a.evacuateCmd(), a.tokenCmd(), a.operatorCmd(), a.regionCmd(), a.keyringCmd(), a.leaveCmd(), a.backupCmd())
+	add("change", a.policyCmd(), a.drillCmd(), a.evacuateCmd(), a.tokenCmd(), a.operatorCmd(), a.regionCmd(), a.keyringCmd(), a.leaveCmd(), a.backupCmd())
 	root.AddCommand(a.devEndpointsCmd())
 	return root
 }
+
+// formats annotates a command with the values of --output that it takes, if they
+// are not text and json.
+const formats = "formats"
 
 // The exit codes of federator.
 const (

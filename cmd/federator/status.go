@@ -50,6 +50,10 @@ func showStatus(p *printer, s *pb.StatusResponse) {
 		p.gap()
 		showEvacuations(p, s.GetEvacuations())
 	}
+	if len(s.GetDrills()) > 0 {
+		p.gap()
+		showDrills(p, s.GetDrills())
+	}
 }
 
 func showRegions(p *printer, regions []*pb.RegionStatus) {

@@ -29,6 +29,7 @@ type Catalog struct {
 	places   places
 	cond     *Conditions
 	seen     map[sighting]time.Time
+	drills   drillBook
 	now      time.Time
 	watches  map[*Watch]struct{}
 }

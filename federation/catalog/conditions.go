@@ -35,9 +35,11 @@ func (c *Catalog) buildConditions() *Conditions {
 	}
 	cond.Reach[c.region] = Reachable
 	cond.Localities = slices.SortedFunc(maps.Keys(places), Locality.Compare)
-	for _, o := range c.mergedObjects() {
+	objects := c.mergedObjects()
+	for _, o := range objects {
 		c.noteObject(o, cond)
 	}
+	c.noteDrills(objects, cond)
 	return cond
 }
 

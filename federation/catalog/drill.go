@@ -321,11 +321,15 @@ func (d DrillInForce) Compare(o DrillInForce) int {
 
 // DrillView is everything known of one drill now.
 type DrillView struct {
+	// Drill is as this replica sees it: the State is [DrillEnded] as soon as some
+	// region wants it to end or it is counted down here, with an outcome to match;
+	// the Shape is with all extensions.
 	Drill
+	// Recorded is the state that the coordinating region has written.
+	Recorded DrillState
 	// Ballots are ordered by region.
 	Ballots []Ballot
-	// Elapsed is how long it has run by this replica's own count, and Shape its
-	// shape with all extensions.
+	// Elapsed is how long it has run by this replica's own count.
 	Elapsed time.Duration
 	Phase   DrillPhase
 	// End is set when some region wants it to end: the earliest such word.

@@ -79,6 +79,9 @@ type Conditions struct {
 	Evacuations map[string]Evacuation
 	// Drills that take traffic away now, in the order of [DrillInForce.Compare].
 	Drills []DrillInForce
+	// CutOff is the running drill of kind [DrillIsolate] that cuts the replica's own
+	// region off from the others, "" if there is none.
+	CutOff string
 	// Localities lists every place where an endpoint or a replica is, in order.
 	Localities []Locality
 	// Prefixes places clients by source address; the longest match wins.

@@ -35,6 +35,10 @@ type Config struct {
 	Peers func() []catalog.Replica
 	// Allowed refuses replicas of removed regions; optional.
 	Allowed func(region, name string) error
+	// Shut reports whether this replica practises being cut off: packets then come
+	// from and go to the replicas of the own region only. Streams are for Dial and
+	// Listener to refuse; optional.
+	Shut func() bool
 	// StreamEvidence is when a region's replication stream last brought bytes, and
 	// Synced whether it has caught up; optional.
 	StreamEvidence func(region string) time.Time
@@ -108,6 +112,9 @@ func (c Config) withDefaults(random func() uint64) (Config, error) {
 	}
 	if c.Allowed == nil {
 		c.Allowed = func(string, string) error { return nil }
+	}
+	if c.Shut == nil {
+		c.Shut = func() bool { return false }
 	}
 	if c.StreamEvidence == nil {
 		c.StreamEvidence = func(string) time.Time { return time.Time{} }

@@ -100,6 +100,25 @@ func (d *directory) member(n NodeName) bool {
 	return ok
 }
 
+// sibling reports whether the address is that of a replica of the own region, or
+// could be: on the machine of one, and not the known address of any other.
+func (d *directory) sibling(a netip.AddrPort) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	near := false
+	for _, known := range []map[NodeName]target{d.members, d.recorded} {
+		for _, t := range known {
+			switch {
+			case t.Region != d.self.Region && t.UDP == a:
+				return false
+			case t.Region == d.self.Region && t.UDP.Addr() == a.Addr():
+				near = true
+			}
+		}
+	}
+	return near
+}
+
 // size is how many replicas memberlist sees, this one included.
 func (d *directory) size() int {
 	d.mu.RLock()

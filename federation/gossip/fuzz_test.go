@@ -131,6 +131,7 @@ func FuzzPacketsNeverPanic(f *testing.F) {
 	ring, _ := NewKeyring(testKey)
 	m, _ := newMetrics(nil, nil)
 	tr := &transport{
+		passes:  func(netip.AddrPort) bool { return true },
 		keyring: ring, domain: []byte("acme.example"), metrics: m,
 		packets: make(chan *memberlist.Packet, 1),
 		echo:    func(b []byte, _ netip.AddrPort) { decodeRequest(b); decodeReply(b) },

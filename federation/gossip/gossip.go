@@ -59,6 +59,7 @@ func New(cfg Config) (*Gossip, error) {
 	}
 	g.transport = &transport{
 		conn: cfg.Conn, listener: cfg.Listener, dial: cfg.Dial, resolve: g.directory.dial,
+		passes:    g.passes,
 		advertise: cfg.Advertise, keyring: cfg.Keyring, domain: []byte(cfg.TrustDomain),
 		echo: g.handleEcho, reliable: g.answer, log: g.log, metrics: g.metrics,
 	}
@@ -131,6 +132,9 @@ func (g *Gossip) memberlistConfig() *memberlist.Config {
 	c.HandoffQueueDepth = 4096
 	return c
 }
+
+// passes reports whether packets from or to the address may pass now.
+func (g *Gossip) passes(a netip.AddrPort) bool { return !g.cfg.Shut() || g.directory.sibling(a) }
 
 // since is the moment on the observer's clock.
 func (g *Gossip) since(t time.Time) time.Duration { return t.Sub(g.began) }

@@ -12,6 +12,7 @@ const (
 	dropUndecodable   = "undecodable"
 	dropUndecryptable = "undecryptable"
 	dropOverflow      = "overflow"
+	dropShut          = "cut-off" // by a drill
 	dropRate          = "rate"
 	dropUnknown       = "unknown" // an echo answer that nobody waits for
 )

@@ -45,6 +45,7 @@ type transport struct {
 	listener  Listener
 	dial      func(ctx context.Context, address string) (net.Conn, error)
 	resolve   func(memberlist.Address) (string, error) // to a TCP address
+	passes    func(netip.AddrPort) bool                // whether packets from or to it do now
 	advertise netip.AddrPort
 	keyring   *Keyring
 	domain    []byte
@@ -105,6 +106,10 @@ func (t *transport) packet(b []byte, addr net.Addr) {
 		t.metrics.drop(dropUndecodable)
 		return
 	}
+	if !t.passes(from) {
+		t.metrics.drop(dropShut)
+		return
+	}
 	kind := b[0]
 	if kind != kindMemberlist && kind != kindEcho {
 		t.metrics.drop(dropUndecodable)
@@ -141,6 +146,10 @@ func (t *transport) additional(kind byte) []byte {
 
 // send seals and sends one packet.
 func (t *transport) send(kind byte, plain []byte, to net.Addr) error {
+	if at, err := addrPort(to); err == nil && !t.passes(at) {
+		t.metrics.drop(dropShut)
+		return nil // as if it were lost on the way
+	}
 	b := make([]byte, 1, 1+sealOverhead+len(plain))
 	b[0] = kind
 	b = t.keyring.seal(b, plain, t.additional(kind))

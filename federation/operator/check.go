@@ -57,6 +57,9 @@ func examinations() []examination {
 		{"services and their endpoints", (*view).checkServices},
 		{"policies", (*view).checkPolicies},
 		{"evacuations", (*view).checkEvacuations},
+		{"drills", (*view).checkDrills},
+		{"gates of drills", (*view).checkGates},
+		{"scheduled drills", (*view).checkSchedules},
 		{"writes that were lost or refused", (*view).checkWrites},
 		{"DNS", (*view).checkDNS},
 	}

@@ -206,8 +206,8 @@ func clockTroubles() []trouble {
 			"warning clock-skew replica asia-east/asia-east-0; warning clock-skew replica asia-east/asia-east-1; warning clock-skew replica asia-east/asia-east-2; warning clock-skew replica eu-central/eu-central-0; warning clock-skew replica eu-central/eu-central-1",
 			"set the clock of this replica (us-west-0)"},
 		{"builds differ", func(v *view) { v.member("eu-central-0").Build = "v2" }, "info mixed-builds the federation", "v2 on eu-central/eu-central-0"},
-		{"a replica cannot follow", func(v *view) { v.about.Protocol = 2 },
-			"error protocol-range replica us-west-0; error protocol-range replica us-west-1; error protocol-range replica us-west-2", "understands protocol 2"},
+		{"a replica cannot follow", func(v *view) { v.about.Protocol = state.Protocol + 1 },
+			"error protocol-range replica us-west-0; error protocol-range replica us-west-1; error protocol-range replica us-west-2", fmt.Sprint("understands protocol ", state.Protocol+1)},
 		{"a replica holds the protocol back", func(v *view) {
 			m := v.member("us-west-1")
 			m.MinProtocol, m.MaxProtocol = 0, 0

@@ -60,7 +60,7 @@ func replicaOf(region, name, cluster string) catalog.Replica {
 	return catalog.Replica{
 		Name: name, Region: region, Cluster: cluster, Zone: "a", DiskID: "disk" + name, PeerAddress: name + "." + region + ":7443",
 		GossipAddress: "127.0.0.1:7946", DNSAddress: "127.0.0.1:53", Recipient: "age1" + name, PublicKey: []byte("key-" + name),
-		MinProtocol: 1, MaxProtocol: 1, Build: "v1",
+		MinProtocol: state.MinProtocol, MaxProtocol: state.Protocol, Build: "v1",
 	}
 }
 

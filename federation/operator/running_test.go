@@ -169,7 +169,7 @@ func TestAUsedTokenNamesWhoUsedIt(t *testing.T) {
 
 func TestVersionSaysWhatTheRegionRunsAt(t *testing.T) {
 	v, err := newWorld(t).server.Version(t.Context(), nil)
-	if err != nil || v.GetProtocol() != 1 || v.GetMaxProtocol() < 1 || v.GetGoVersion() == "" {
+	if err != nil || v.GetProtocol() != state.Protocol || v.GetMaxProtocol() < 1 || v.GetGoVersion() == "" {
 		t.Errorf("unexpected version %v, %v", v, err)
 	}
 }

@@ -55,7 +55,7 @@ func TestStatusTellsOfEveryRegion(t *testing.T) {
 	if us.GetFreshness() != "own" || !us.GetAuthority() || us.GetLeader() != "a" || us.GetReplicasAlive() != 1 || us.GetServices() != 1 {
 		t.Errorf("unexpected status of us-west: %v", us)
 	}
-	if s.GetCertificate().GetRootNotAfter() == nil || s.GetBuild().GetProtocol() != 1 {
+	if s.GetCertificate().GetRootNotAfter() == nil || s.GetBuild().GetProtocol() != state.Protocol {
 		t.Errorf("expected certificate times and a protocol, found %v and %v", s.GetCertificate(), s.GetBuild())
 	}
 }

@@ -28,7 +28,7 @@ func (v *view) status() *pb.StatusResponse {
 		TrustDomain: v.trustDomain, Zone: v.zone, Self: replication.ReplicaToPB(&v.self),
 		Time: timestamppb.New(v.now), Uptime: lasting(v.now.Sub(v.started)),
 		Ready: len(v.waitingFor) == 0, WaitingFor: v.waitingFor, Isolated: v.cond.Isolated,
-		Raft: v.raft(), Certificate: v.certificate(), Evacuations: v.evacuations(),
+		Raft: v.raft(), Certificate: v.certificate(), Evacuations: v.evacuations(), Drills: v.liveDrills(),
 		Services: uint32(len(v.services)),
 	}
 	for _, r := range v.regions {

@@ -38,9 +38,12 @@ type view struct {
 	cond     *catalog.Conditions
 	services []*catalog.Service
 	objects  []*catalog.Object
-	regions  []*regionView // by name
-	clusters []clusterView // by region and name
-	members  []memberView  // by region and name
+	regions  []*regionView       // by name
+	clusters []clusterView       // by region and name
+	members  []memberView        // by region and name
+	drills   []catalog.DrillView // oldest first
+	gates    map[string]catalog.Gate
+	known    []string // the regions that are members
 
 	renewal identity.RenewerState
 	chain   []*x509.Certificate
@@ -98,6 +101,7 @@ func (s *Server) look() *view {
 		started: s.Started, waitingFor: s.WaitingFor(),
 		stats: s.Raft.Stats(), health: s.Raft.Health(), cacheErr: s.CacheError(),
 		cond: s.Catalog.Conditions(), services: s.Catalog.Services(), objects: s.objects(),
+		drills: s.Catalog.Drills(), gates: s.Catalog.Gates(), known: s.knownRegions(),
 		renewal: s.Renewal(), trust: s.Trust.List(),
 	}
 	foreign := s.foreign()

@@ -189,7 +189,7 @@ func TestAnUnknownCommandHaltsAndLosesNothing(t *testing.T) {
 	n := r.start("a", true)
 	r.do(foundUSWest())
 	r.write(0)
-	newer := Envelope{Type: TypeAudit, Version: 2, Meta: Meta{ID: "x", Time: epoch0}, Body: []byte(`{"action":"a","target":"b"}`)}
+	newer := Envelope{Type: TypeAudit, Version: Protocol + 1, Meta: Meta{ID: "x", Time: epoch0}, Body: []byte(`{"action":"a","target":"b"}`)}
 	if _, err := n.propose(context.Background(), newer); !errors.Is(err, ErrProtocol) {
 		t.Fatalf("a command above the region's protocol was proposed: %v", err)
 	}
@@ -215,7 +215,7 @@ func TestAnUnknownCommandHaltsAndLosesNothing(t *testing.T) {
 	<-halted
 	r.holds(r.nodes["a"], 1)
 	r.stop("a")
-	r.tweak = func(o *Options) { o.protocol = 2 }
+	r.tweak = func(o *Options) { o.protocol = Protocol + 1 }
 	r.start("a", false)
 	r.write(1)
 	r.holds(r.nodes["a"], 2)

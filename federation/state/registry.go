@@ -28,6 +28,13 @@ const (
 	TypeSetIntermediate  Type = "set-intermediate"
 	TypeRemoveRegion     Type = "remove-region"
 	TypeNextEpoch        Type = "next-epoch"
+
+	// Since protocol 2.
+	TypeStartDrill   Type = "start-drill"
+	TypeAdvanceDrill Type = "advance-drill"
+	TypeCastBallot   Type = "cast-ballot"
+	TypeMarkBallot   Type = "mark-ballot"
+	TypePutSamples   Type = "put-samples"
 )
 
 // newCommand returns an empty command of the type, or nil if it is unknown.
@@ -50,9 +57,19 @@ func allCommands() []Command {
 		&PutObject{}, &CreateToken{}, &RedeemToken{}, &RevokeToken{},
 		&PutSecrets{}, &PutTrust{},
 		&RegisterRegion{}, &ClaimCluster{}, &SetIntermediate{}, &RemoveRegion{}, &NextEpoch{},
+		&StartDrill{}, &AdvanceDrill{}, &CastBallot{}, &MarkBallot{}, &PutSamples{},
 	}
 }
 
-// versionOf returns the protocol that a command needs. Every command so far came
-// with the first; a new command, or a new field of an old one, raises it.
-func versionOf(Type) int { return MinProtocol }
+// DrillProtocol is the protocol that came with drills.
+const DrillProtocol = 2
+
+// versionOf returns the protocol that a command needs. Most came with the first;
+// a new command, or a new field of an old one, raises it.
+func versionOf(t Type) int {
+	switch t {
+	case TypeStartDrill, TypeAdvanceDrill, TypeCastBallot, TypeMarkBallot, TypePutSamples:
+		return DrillProtocol
+	}
+	return MinProtocol
+}

@@ -49,6 +49,14 @@ func drawCommand(t *rapid.T, now time.Time) Command {
 	n := rapid.IntRange(0, 3).Draw(t, "n")
 	region := rapid.SampledFrom(three).Draw(t, "region")
 	b := replica(name, cluster)
+	if n > 0 {
+		b.MaxProtocol = Protocol
+	}
+	drill := drillOf(name, []string{"us-west", "eu-central"}[n/3], []string{"x", "y"}[:n%2]...)
+	if n == 1 {
+		drill.Schedule = "nightly"
+	}
+	end := &catalog.DrillEnd{Outcome: catalog.OutcomeStopped, Reason: name, At: now}
 	v := catalog.HealthVersion{Epoch: uint64(1 + n/3), Term: uint64(256*rapid.IntRange(0, 3).Draw(t, "term") + n), Seq: uint64(n)}
 	deleted := tombstone(object(name, region, uint64(1+n), now), region)
 	ends := []string{"e1", "e2", "e3"}[:n]
@@ -68,6 +76,11 @@ func drawCommand(t *rapid.T, now time.Time) Command {
 		&PutTrust{List: []byte(name)}, register(region, name, cluster), &ClaimCluster{Region: region, Cluster: cluster},
 		&RemoveRegion{Region: region}, &NextEpoch{Region: region, Founder: name, Attempt: cluster}, &SetIntermediate{Region: region, Intermediate: []byte(name)},
 		&SetEpoch{Epoch: uint64(n)}, &RaiseProtocol{Protocol: 1}, &Audit{Action: "x", Target: name},
+		&StartDrill{Drill: drill}, &StartDrill{Drill: drill, Failed: name[:n/3]}, grant(drill), &CastBallot{Drill: name, Scope: drill.Scope, Reason: name},
+		&AdvanceDrill{ID: name, State: catalog.DrillRunning, Begun: now}, &AdvanceDrill{ID: name, State: catalog.DrillEnded, Outcome: catalog.OutcomeSucceeded, Ended: now},
+		&MarkBallot{Drill: name, Elapsed: catalog.Duration(n), Ack: &catalog.PhaseAck{Phase: catalog.PhaseHold, At: now}}, &MarkBallot{Drill: name, End: end, Release: n == 0},
+		&MarkBallot{Drill: name, Extend: catalog.Duration(n) * catalog.Duration(time.Second)}, samples(n),
+		&PutObject{ObjectKey: drillKey(name), Deleted: true}, &MergeObjects{Regions: []string{"us-west"}},
 	}
 	return rapid.SampledFrom(all).Draw(t, "command")
 }
@@ -93,7 +106,9 @@ func TestReplayRestoreAndStreamAgree(t *testing.T) {
 			now = now.Add(time.Duration(rapid.IntRange(-10, 120).Draw(t, "seconds")) * time.Second)
 			cmd := drawCommand(t, now)
 			if i == 0 {
-				cmd = foundUSWest()
+				f := foundUSWest()
+				f.Replica.MaxProtocol = rapid.IntRange(MinProtocol, Protocol).Draw(t, "protocol")
+				cmd = f
 			}
 			if i == cut {
 				restored, err := ReadSnapshot(bytes.NewReader(snapshotOf(t, full)))

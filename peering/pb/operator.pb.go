@@ -203,15 +203,17 @@ type StatusResponse struct {
 	// Why it is not ready.
 	WaitingFor []string `protobuf:"bytes,7,rep,name=waiting_for,json=waitingFor,proto3" json:"waiting_for,omitempty"`
 	// Every other region is silent, so the fault is probably here.
-	Isolated      bool               `protobuf:"varint,8,opt,name=isolated,proto3" json:"isolated,omitempty"`
-	Raft          *RaftStatus        `protobuf:"bytes,9,opt,name=raft,proto3" json:"raft,omitempty"`
-	Regions       []*RegionStatus    `protobuf:"bytes,10,rep,name=regions,proto3" json:"regions,omitempty"`
-	Evacuations   []*EvacuationInfo  `protobuf:"bytes,11,rep,name=evacuations,proto3" json:"evacuations,omitempty"`
-	Certificate   *CertificateStatus `protobuf:"bytes,12,opt,name=certificate,proto3" json:"certificate,omitempty"`
-	Services      uint32             `protobuf:"varint,13,opt,name=services,proto3" json:"services,omitempty"`
-	Endpoints     uint32             `protobuf:"varint,14,opt,name=endpoints,proto3" json:"endpoints,omitempty"`
-	Clusters      []*ClusterStatus   `protobuf:"bytes,15,rep,name=clusters,proto3" json:"clusters,omitempty"`
-	Build         *VersionResponse   `protobuf:"bytes,16,opt,name=build,proto3" json:"build,omitempty"`
+	Isolated    bool               `protobuf:"varint,8,opt,name=isolated,proto3" json:"isolated,omitempty"`
+	Raft        *RaftStatus        `protobuf:"bytes,9,opt,name=raft,proto3" json:"raft,omitempty"`
+	Regions     []*RegionStatus    `protobuf:"bytes,10,rep,name=regions,proto3" json:"regions,omitempty"`
+	Evacuations []*EvacuationInfo  `protobuf:"bytes,11,rep,name=evacuations,proto3" json:"evacuations,omitempty"`
+	Certificate *CertificateStatus `protobuf:"bytes,12,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	Services    uint32             `protobuf:"varint,13,opt,name=services,proto3" json:"services,omitempty"`
+	Endpoints   uint32             `protobuf:"varint,14,opt,name=endpoints,proto3" json:"endpoints,omitempty"`
+	Clusters    []*ClusterStatus   `protobuf:"bytes,15,rep,name=clusters,proto3" json:"clusters,omitempty"`
+	Build       *VersionResponse   `protobuf:"bytes,16,opt,name=build,proto3" json:"build,omitempty"`
+	// Those that are not over.
+	Drills        []*DrillInfo `protobuf:"bytes,17,rep,name=drills,proto3" json:"drills,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -354,6 +356,13 @@ func (x *StatusResponse) GetClusters() []*ClusterStatus {
 func (x *StatusResponse) GetBuild() *VersionResponse {
 	if x != nil {
 		return x.Build
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetDrills() []*DrillInfo {
+	if x != nil {
+		return x.Drills
 	}
 	return nil
 }
@@ -3460,6 +3469,1755 @@ func (*StopEvacuationResponse) Descriptor() ([]byte, []int) {
 	return file_federator_v1_operator_proto_rawDescGZIP(), []int{45}
 }
 
+// PlanDrillRequest describes a drill as StartDrillRequest does.
+type PlanDrillRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Spec          []byte                 `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanDrillRequest) Reset() {
+	*x = PlanDrillRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanDrillRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanDrillRequest) ProtoMessage() {}
+
+func (x *PlanDrillRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanDrillRequest.ProtoReflect.Descriptor instead.
+func (*PlanDrillRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *PlanDrillRequest) GetSpec() []byte {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+// PlanDrillResponse holds the JSON of drill.Plan.
+type PlanDrillResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Plan  []byte                 `protobuf:"bytes,1,opt,name=plan,proto3" json:"plan,omitempty"`
+	// Why it may only be started by force.
+	Unsafe        []string `protobuf:"bytes,2,rep,name=unsafe,proto3" json:"unsafe,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanDrillResponse) Reset() {
+	*x = PlanDrillResponse{}
+	mi := &file_federator_v1_operator_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanDrillResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanDrillResponse) ProtoMessage() {}
+
+func (x *PlanDrillResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanDrillResponse.ProtoReflect.Descriptor instead.
+func (*PlanDrillResponse) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *PlanDrillResponse) GetPlan() []byte {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
+}
+
+func (x *PlanDrillResponse) GetUnsafe() []string {
+	if x != nil {
+		return x.Unsafe
+	}
+	return nil
+}
+
+// StartDrillRequest holds at most 64 KiB of strict JSON of catalog.Drill: kind,
+// scope, shape, objective, alarms, reason and forced count, and an id if it is
+// not to be made up.
+type StartDrillRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Spec          []byte                 `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartDrillRequest) Reset() {
+	*x = StartDrillRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartDrillRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartDrillRequest) ProtoMessage() {}
+
+func (x *StartDrillRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartDrillRequest.ProtoReflect.Descriptor instead.
+func (*StartDrillRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *StartDrillRequest) GetSpec() []byte {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+// StopDrillRequest ends a drill in every region. Without an id it is the one that
+// is not over, if there is but one.
+type StopDrillRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopDrillRequest) Reset() {
+	*x = StopDrillRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopDrillRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopDrillRequest) ProtoMessage() {}
+
+func (x *StopDrillRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopDrillRequest.ProtoReflect.Descriptor instead.
+func (*StopDrillRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *StopDrillRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *StopDrillRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ExtendDrillRequest adds to the time that the scope is held away.
+type ExtendDrillRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	By            *durationpb.Duration   `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExtendDrillRequest) Reset() {
+	*x = ExtendDrillRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExtendDrillRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExtendDrillRequest) ProtoMessage() {}
+
+func (x *ExtendDrillRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExtendDrillRequest.ProtoReflect.Descriptor instead.
+func (*ExtendDrillRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *ExtendDrillRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ExtendDrillRequest) GetBy() *durationpb.Duration {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+// ListDrillsRequest has no fields.
+type ListDrillsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDrillsRequest) Reset() {
+	*x = ListDrillsRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDrillsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDrillsRequest) ProtoMessage() {}
+
+func (x *ListDrillsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDrillsRequest.ProtoReflect.Descriptor instead.
+func (*ListDrillsRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{51}
+}
+
+// ListDrillsResponse lists drills, newest first.
+type ListDrillsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Drills        []*DrillInfo           `protobuf:"bytes,1,rep,name=drills,proto3" json:"drills,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDrillsResponse) Reset() {
+	*x = ListDrillsResponse{}
+	mi := &file_federator_v1_operator_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDrillsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDrillsResponse) ProtoMessage() {}
+
+func (x *ListDrillsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDrillsResponse.ProtoReflect.Descriptor instead.
+func (*ListDrillsResponse) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *ListDrillsResponse) GetDrills() []*DrillInfo {
+	if x != nil {
+		return x.Drills
+	}
+	return nil
+}
+
+// GetDrillRequest names one; without an id it is the newest.
+type GetDrillRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDrillRequest) Reset() {
+	*x = GetDrillRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDrillRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDrillRequest) ProtoMessage() {}
+
+func (x *GetDrillRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDrillRequest.ProtoReflect.Descriptor instead.
+func (*GetDrillRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *GetDrillRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// DrillInfo is a drill as the answering replica counts it down.
+type DrillInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// evacuate or isolate.
+	Kind  string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	Scope string `protobuf:"bytes,3,opt,name=scope,proto3" json:"scope,omitempty"`
+	// pending, running or ended; and pending, ramp, hold, return or over.
+	State string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	Phase string `protobuf:"bytes,5,opt,name=phase,proto3" json:"phase,omitempty"`
+	// succeeded, stopped, aborted, interrupted, refused or failed; "" until it ends.
+	Outcome string `protobuf:"bytes,6,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Detail  string `protobuf:"bytes,7,opt,name=detail,proto3" json:"detail,omitempty"`
+	Reason  string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	Actor   string `protobuf:"bytes,9,opt,name=actor,proto3" json:"actor,omitempty"`
+	// It was started although its plan was unsafe.
+	Forced bool `protobuf:"varint,10,opt,name=forced,proto3" json:"forced,omitempty"`
+	// The region that coordinates it, and the schedule that began it, if any.
+	Region   string                 `protobuf:"bytes,11,opt,name=region,proto3" json:"region,omitempty"`
+	Schedule string                 `protobuf:"bytes,12,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	Created  *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=created,proto3" json:"created,omitempty"`
+	Begun    *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=begun,proto3" json:"begun,omitempty"`
+	Ended    *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=ended,proto3" json:"ended,omitempty"`
+	Ramp     *durationpb.Duration   `protobuf:"bytes,16,opt,name=ramp,proto3" json:"ramp,omitempty"`
+	// With all extensions.
+	Hold      *durationpb.Duration `protobuf:"bytes,17,opt,name=hold,proto3" json:"hold,omitempty"`
+	Return    *durationpb.Duration `protobuf:"bytes,18,opt,name=return,proto3" json:"return,omitempty"`
+	Objective *durationpb.Duration `protobuf:"bytes,19,opt,name=objective,proto3" json:"objective,omitempty"`
+	Elapsed   *durationpb.Duration `protobuf:"bytes,20,opt,name=elapsed,proto3" json:"elapsed,omitempty"`
+	Remaining *durationpb.Duration `protobuf:"bytes,21,opt,name=remaining,proto3" json:"remaining,omitempty"`
+	// How much of its traffic the scope has lost, in percent.
+	SharePercent uint32         `protobuf:"varint,22,opt,name=share_percent,json=sharePercent,proto3" json:"share_percent,omitempty"`
+	Ballots      []*DrillBallot `protobuf:"bytes,23,rep,name=ballots,proto3" json:"ballots,omitempty"`
+	// For which services resolution sets it aside, and why.
+	Ignored       string `protobuf:"bytes,24,opt,name=ignored,proto3" json:"ignored,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrillInfo) Reset() {
+	*x = DrillInfo{}
+	mi := &file_federator_v1_operator_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrillInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrillInfo) ProtoMessage() {}
+
+func (x *DrillInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrillInfo.ProtoReflect.Descriptor instead.
+func (*DrillInfo) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *DrillInfo) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DrillInfo) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *DrillInfo) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *DrillInfo) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *DrillInfo) GetPhase() string {
+	if x != nil {
+		return x.Phase
+	}
+	return ""
+}
+
+func (x *DrillInfo) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *DrillInfo) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *DrillInfo) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *DrillInfo) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *DrillInfo) GetForced() bool {
+	if x != nil {
+		return x.Forced
+	}
+	return false
+}
+
+func (x *DrillInfo) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *DrillInfo) GetSchedule() string {
+	if x != nil {
+		return x.Schedule
+	}
+	return ""
+}
+
+func (x *DrillInfo) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+func (x *DrillInfo) GetBegun() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Begun
+	}
+	return nil
+}
+
+func (x *DrillInfo) GetEnded() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Ended
+	}
+	return nil
+}
+
+func (x *DrillInfo) GetRamp() *durationpb.Duration {
+	if x != nil {
+		return x.Ramp
+	}
+	return nil
+}
+
+func (x *DrillInfo) GetHold() *durationpb.Duration {
+	if x != nil {
+		return x.Hold
+	}
+	return nil
+}
+
+func (x *DrillInfo) GetReturn() *durationpb.Duration {
+	if x != nil {
+		return x.Return
+	}
+	return nil
+}
+
+func (x *DrillInfo) GetObjective() *durationpb.Duration {
+	if x != nil {
+		return x.Objective
+	}
+	return nil
+}
+
+func (x *DrillInfo) GetElapsed() *durationpb.Duration {
+	if x != nil {
+		return x.Elapsed
+	}
+	return nil
+}
+
+func (x *DrillInfo) GetRemaining() *durationpb.Duration {
+	if x != nil {
+		return x.Remaining
+	}
+	return nil
+}
+
+func (x *DrillInfo) GetSharePercent() uint32 {
+	if x != nil {
+		return x.SharePercent
+	}
+	return 0
+}
+
+func (x *DrillInfo) GetBallots() []*DrillBallot {
+	if x != nil {
+		return x.Ballots
+	}
+	return nil
+}
+
+func (x *DrillInfo) GetIgnored() string {
+	if x != nil {
+		return x.Ignored
+	}
+	return ""
+}
+
+// DrillBallot is what a region says of a drill.
+type DrillBallot struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Region string                 `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
+	// granted, refused or silent.
+	Vote     string               `protobuf:"bytes,2,opt,name=vote,proto3" json:"vote,omitempty"`
+	Reason   string               `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Elapsed  *durationpb.Duration `protobuf:"bytes,4,opt,name=elapsed,proto3" json:"elapsed,omitempty"`
+	Extended *durationpb.Duration `protobuf:"bytes,5,opt,name=extended,proto3" json:"extended,omitempty"`
+	Acks     []*DrillAck          `protobuf:"bytes,6,rep,name=acks,proto3" json:"acks,omitempty"`
+	// Set if the region wants the drill to end, and why.
+	End           string `protobuf:"bytes,7,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrillBallot) Reset() {
+	*x = DrillBallot{}
+	mi := &file_federator_v1_operator_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrillBallot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrillBallot) ProtoMessage() {}
+
+func (x *DrillBallot) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrillBallot.ProtoReflect.Descriptor instead.
+func (*DrillBallot) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *DrillBallot) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *DrillBallot) GetVote() string {
+	if x != nil {
+		return x.Vote
+	}
+	return ""
+}
+
+func (x *DrillBallot) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *DrillBallot) GetElapsed() *durationpb.Duration {
+	if x != nil {
+		return x.Elapsed
+	}
+	return nil
+}
+
+func (x *DrillBallot) GetExtended() *durationpb.Duration {
+	if x != nil {
+		return x.Extended
+	}
+	return nil
+}
+
+func (x *DrillBallot) GetAcks() []*DrillAck {
+	if x != nil {
+		return x.Acks
+	}
+	return nil
+}
+
+func (x *DrillBallot) GetEnd() string {
+	if x != nil {
+		return x.End
+	}
+	return ""
+}
+
+// DrillAck is a phase that took effect in a region's answers.
+type DrillAck struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Phase         string                 `protobuf:"bytes,1,opt,name=phase,proto3" json:"phase,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrillAck) Reset() {
+	*x = DrillAck{}
+	mi := &file_federator_v1_operator_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrillAck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrillAck) ProtoMessage() {}
+
+func (x *DrillAck) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrillAck.ProtoReflect.Descriptor instead.
+func (*DrillAck) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *DrillAck) GetPhase() string {
+	if x != nil {
+		return x.Phase
+	}
+	return ""
+}
+
+func (x *DrillAck) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// ReportDrillRequest names a drill; without an id it is the newest. Format is
+// text, json or html.
+type ReportDrillRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Format        string                 `protobuf:"bytes,2,opt,name=format,proto3" json:"format,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportDrillRequest) Reset() {
+	*x = ReportDrillRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportDrillRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportDrillRequest) ProtoMessage() {}
+
+func (x *ReportDrillRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportDrillRequest.ProtoReflect.Descriptor instead.
+func (*ReportDrillRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *ReportDrillRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ReportDrillRequest) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+// ReportDrillResponse holds the report in that format.
+type ReportDrillResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Id     string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Report []byte                 `protobuf:"bytes,2,opt,name=report,proto3" json:"report,omitempty"`
+	// passed, failed, open or unproven.
+	Verdict       string `protobuf:"bytes,3,opt,name=verdict,proto3" json:"verdict,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportDrillResponse) Reset() {
+	*x = ReportDrillResponse{}
+	mi := &file_federator_v1_operator_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportDrillResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportDrillResponse) ProtoMessage() {}
+
+func (x *ReportDrillResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportDrillResponse.ProtoReflect.Descriptor instead.
+func (*ReportDrillResponse) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *ReportDrillResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ReportDrillResponse) GetReport() []byte {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
+func (x *ReportDrillResponse) GetVerdict() string {
+	if x != nil {
+		return x.Verdict
+	}
+	return ""
+}
+
+// CreateGateRequest makes a gate, closed, or changes who may open it.
+type CreateGateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Operators     []string               `protobuf:"bytes,2,rep,name=operators,proto3" json:"operators,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateGateRequest) Reset() {
+	*x = CreateGateRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateGateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateGateRequest) ProtoMessage() {}
+
+func (x *CreateGateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateGateRequest.ProtoReflect.Descriptor instead.
+func (*CreateGateRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *CreateGateRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CreateGateRequest) GetOperators() []string {
+	if x != nil {
+		return x.Operators
+	}
+	return nil
+}
+
+// OpenGateRequest opens a gate for 1 s to 24 h.
+type OpenGateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Duration      *durationpb.Duration   `protobuf:"bytes,2,opt,name=duration,proto3" json:"duration,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenGateRequest) Reset() {
+	*x = OpenGateRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenGateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenGateRequest) ProtoMessage() {}
+
+func (x *OpenGateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenGateRequest.ProtoReflect.Descriptor instead.
+func (*OpenGateRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *OpenGateRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *OpenGateRequest) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
+// CloseGateRequest closes one.
+type CloseGateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CloseGateRequest) Reset() {
+	*x = CloseGateRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CloseGateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CloseGateRequest) ProtoMessage() {}
+
+func (x *CloseGateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CloseGateRequest.ProtoReflect.Descriptor instead.
+func (*CloseGateRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *CloseGateRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ListGatesRequest has no fields.
+type ListGatesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGatesRequest) Reset() {
+	*x = ListGatesRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGatesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGatesRequest) ProtoMessage() {}
+
+func (x *ListGatesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGatesRequest.ProtoReflect.Descriptor instead.
+func (*ListGatesRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{62}
+}
+
+// ListGatesResponse lists gates by name, those included that policies name and
+// that do not exist.
+type ListGatesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Gates         []*GateInfo            `protobuf:"bytes,1,rep,name=gates,proto3" json:"gates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGatesResponse) Reset() {
+	*x = ListGatesResponse{}
+	mi := &file_federator_v1_operator_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGatesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGatesResponse) ProtoMessage() {}
+
+func (x *ListGatesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGatesResponse.ProtoReflect.Descriptor instead.
+func (*ListGatesResponse) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *ListGatesResponse) GetGates() []*GateInfo {
+	if x != nil {
+		return x.Gates
+	}
+	return nil
+}
+
+// GateInfo is a gate.
+type GateInfo struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Name      string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Operators []string               `protobuf:"bytes,2,rep,name=operators,proto3" json:"operators,omitempty"`
+	Open      bool                   `protobuf:"varint,3,opt,name=open,proto3" json:"open,omitempty"`
+	OpenUntil *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=open_until,json=openUntil,proto3" json:"open_until,omitempty"`
+	OpenedBy  string                 `protobuf:"bytes,5,opt,name=opened_by,json=openedBy,proto3" json:"opened_by,omitempty"`
+	Meta      *ObjectMeta            `protobuf:"bytes,6,opt,name=meta,proto3" json:"meta,omitempty"`
+	// The policies that name it.
+	Policies      []string `protobuf:"bytes,7,rep,name=policies,proto3" json:"policies,omitempty"`
+	Missing       bool     `protobuf:"varint,8,opt,name=missing,proto3" json:"missing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GateInfo) Reset() {
+	*x = GateInfo{}
+	mi := &file_federator_v1_operator_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GateInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GateInfo) ProtoMessage() {}
+
+func (x *GateInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GateInfo.ProtoReflect.Descriptor instead.
+func (*GateInfo) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *GateInfo) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GateInfo) GetOperators() []string {
+	if x != nil {
+		return x.Operators
+	}
+	return nil
+}
+
+func (x *GateInfo) GetOpen() bool {
+	if x != nil {
+		return x.Open
+	}
+	return false
+}
+
+func (x *GateInfo) GetOpenUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OpenUntil
+	}
+	return nil
+}
+
+func (x *GateInfo) GetOpenedBy() string {
+	if x != nil {
+		return x.OpenedBy
+	}
+	return ""
+}
+
+func (x *GateInfo) GetMeta() *ObjectMeta {
+	if x != nil {
+		return x.Meta
+	}
+	return nil
+}
+
+func (x *GateInfo) GetPolicies() []string {
+	if x != nil {
+		return x.Policies
+	}
+	return nil
+}
+
+func (x *GateInfo) GetMissing() bool {
+	if x != nil {
+		return x.Missing
+	}
+	return false
+}
+
+// DeleteGateRequest names one.
+type DeleteGateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteGateRequest) Reset() {
+	*x = DeleteGateRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteGateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteGateRequest) ProtoMessage() {}
+
+func (x *DeleteGateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteGateRequest.ProtoReflect.Descriptor instead.
+func (*DeleteGateRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{65}
+}
+
+func (x *DeleteGateRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// DeleteGateResponse has no fields.
+type DeleteGateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteGateResponse) Reset() {
+	*x = DeleteGateResponse{}
+	mi := &file_federator_v1_operator_proto_msgTypes[66]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteGateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteGateResponse) ProtoMessage() {}
+
+func (x *DeleteGateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[66]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteGateResponse.ProtoReflect.Descriptor instead.
+func (*DeleteGateResponse) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{66}
+}
+
+// ApplyScheduleRequest writes one. Spec is at most 64 KiB of strict JSON of
+// catalog.Schedule; without a region it is that of the answering replica.
+type ApplyScheduleRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Spec          []byte                 `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
+	DryRun        bool                   `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyScheduleRequest) Reset() {
+	*x = ApplyScheduleRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[67]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyScheduleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyScheduleRequest) ProtoMessage() {}
+
+func (x *ApplyScheduleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[67]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyScheduleRequest.ProtoReflect.Descriptor instead.
+func (*ApplyScheduleRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{67}
+}
+
+func (x *ApplyScheduleRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ApplyScheduleRequest) GetSpec() []byte {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *ApplyScheduleRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+// ApplyScheduleResponse tells what changed: created, changed or unchanged.
+type ApplyScheduleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Schedule      *ScheduleInfo          `protobuf:"bytes,1,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	Action        string                 `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
+	Warnings      []string               `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyScheduleResponse) Reset() {
+	*x = ApplyScheduleResponse{}
+	mi := &file_federator_v1_operator_proto_msgTypes[68]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyScheduleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyScheduleResponse) ProtoMessage() {}
+
+func (x *ApplyScheduleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[68]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyScheduleResponse.ProtoReflect.Descriptor instead.
+func (*ApplyScheduleResponse) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{68}
+}
+
+func (x *ApplyScheduleResponse) GetSchedule() *ScheduleInfo {
+	if x != nil {
+		return x.Schedule
+	}
+	return nil
+}
+
+func (x *ApplyScheduleResponse) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *ApplyScheduleResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+// ListSchedulesRequest has no fields.
+type ListSchedulesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSchedulesRequest) Reset() {
+	*x = ListSchedulesRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[69]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSchedulesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSchedulesRequest) ProtoMessage() {}
+
+func (x *ListSchedulesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[69]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSchedulesRequest.ProtoReflect.Descriptor instead.
+func (*ListSchedulesRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{69}
+}
+
+// ListSchedulesResponse lists schedules by name.
+type ListSchedulesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Schedules     []*ScheduleInfo        `protobuf:"bytes,1,rep,name=schedules,proto3" json:"schedules,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSchedulesResponse) Reset() {
+	*x = ListSchedulesResponse{}
+	mi := &file_federator_v1_operator_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSchedulesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSchedulesResponse) ProtoMessage() {}
+
+func (x *ListSchedulesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSchedulesResponse.ProtoReflect.Descriptor instead.
+func (*ListSchedulesResponse) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{70}
+}
+
+func (x *ListSchedulesResponse) GetSchedules() []*ScheduleInfo {
+	if x != nil {
+		return x.Schedules
+	}
+	return nil
+}
+
+// ScheduleInfo is a schedule. Spec is the JSON of catalog.Schedule.
+type ScheduleInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Spec  []byte                 `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
+	Meta  *ObjectMeta            `protobuf:"bytes,3,opt,name=meta,proto3" json:"meta,omitempty"`
+	// When it is due next, unset if never; and how its last drill went.
+	Next          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=next,proto3" json:"next,omitempty"`
+	LastDrill     string                 `protobuf:"bytes,5,opt,name=last_drill,json=lastDrill,proto3" json:"last_drill,omitempty"`
+	LastOutcome   string                 `protobuf:"bytes,6,opt,name=last_outcome,json=lastOutcome,proto3" json:"last_outcome,omitempty"`
+	Scope         string                 `protobuf:"bytes,7,opt,name=scope,proto3" json:"scope,omitempty"`
+	Region        string                 `protobuf:"bytes,8,opt,name=region,proto3" json:"region,omitempty"`
+	Suspended     bool                   `protobuf:"varint,9,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScheduleInfo) Reset() {
+	*x = ScheduleInfo{}
+	mi := &file_federator_v1_operator_proto_msgTypes[71]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScheduleInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScheduleInfo) ProtoMessage() {}
+
+func (x *ScheduleInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[71]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScheduleInfo.ProtoReflect.Descriptor instead.
+func (*ScheduleInfo) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{71}
+}
+
+func (x *ScheduleInfo) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ScheduleInfo) GetSpec() []byte {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *ScheduleInfo) GetMeta() *ObjectMeta {
+	if x != nil {
+		return x.Meta
+	}
+	return nil
+}
+
+func (x *ScheduleInfo) GetNext() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+func (x *ScheduleInfo) GetLastDrill() string {
+	if x != nil {
+		return x.LastDrill
+	}
+	return ""
+}
+
+func (x *ScheduleInfo) GetLastOutcome() string {
+	if x != nil {
+		return x.LastOutcome
+	}
+	return ""
+}
+
+func (x *ScheduleInfo) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *ScheduleInfo) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *ScheduleInfo) GetSuspended() bool {
+	if x != nil {
+		return x.Suspended
+	}
+	return false
+}
+
+// DeleteScheduleRequest names one.
+type DeleteScheduleRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteScheduleRequest) Reset() {
+	*x = DeleteScheduleRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteScheduleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteScheduleRequest) ProtoMessage() {}
+
+func (x *DeleteScheduleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteScheduleRequest.ProtoReflect.Descriptor instead.
+func (*DeleteScheduleRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{72}
+}
+
+func (x *DeleteScheduleRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// DeleteScheduleResponse has no fields.
+type DeleteScheduleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteScheduleResponse) Reset() {
+	*x = DeleteScheduleResponse{}
+	mi := &file_federator_v1_operator_proto_msgTypes[73]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteScheduleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteScheduleResponse) ProtoMessage() {}
+
+func (x *DeleteScheduleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[73]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteScheduleResponse.ProtoReflect.Descriptor instead.
+func (*DeleteScheduleResponse) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{73}
+}
+
+// RunScheduleRequest names one.
+type RunScheduleRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Force         bool                   `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunScheduleRequest) Reset() {
+	*x = RunScheduleRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[74]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunScheduleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunScheduleRequest) ProtoMessage() {}
+
+func (x *RunScheduleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[74]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunScheduleRequest.ProtoReflect.Descriptor instead.
+func (*RunScheduleRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{74}
+}
+
+func (x *RunScheduleRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RunScheduleRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
 // ApplyServicesRequest brings services of a cluster of the region. Document has
 // the format of the services file (YAML or JSON), at most 4 MiB.
 type ApplyServicesRequest struct {
@@ -3475,7 +5233,7 @@ type ApplyServicesRequest struct {
 
 func (x *ApplyServicesRequest) Reset() {
 	*x = ApplyServicesRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[46]
+	mi := &file_federator_v1_operator_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3487,7 +5245,7 @@ func (x *ApplyServicesRequest) String() string {
 func (*ApplyServicesRequest) ProtoMessage() {}
 
 func (x *ApplyServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[46]
+	mi := &file_federator_v1_operator_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3500,7 +5258,7 @@ func (x *ApplyServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyServicesRequest.ProtoReflect.Descriptor instead.
 func (*ApplyServicesRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{46}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *ApplyServicesRequest) GetCluster() string {
@@ -3542,7 +5300,7 @@ type ApplyServicesResponse struct {
 
 func (x *ApplyServicesResponse) Reset() {
 	*x = ApplyServicesResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[47]
+	mi := &file_federator_v1_operator_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3554,7 +5312,7 @@ func (x *ApplyServicesResponse) String() string {
 func (*ApplyServicesResponse) ProtoMessage() {}
 
 func (x *ApplyServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[47]
+	mi := &file_federator_v1_operator_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3567,7 +5325,7 @@ func (x *ApplyServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyServicesResponse.ProtoReflect.Descriptor instead.
 func (*ApplyServicesResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{47}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *ApplyServicesResponse) GetChanges() []*ServiceChange {
@@ -3595,7 +5353,7 @@ type ServiceChange struct {
 
 func (x *ServiceChange) Reset() {
 	*x = ServiceChange{}
-	mi := &file_federator_v1_operator_proto_msgTypes[48]
+	mi := &file_federator_v1_operator_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3607,7 +5365,7 @@ func (x *ServiceChange) String() string {
 func (*ServiceChange) ProtoMessage() {}
 
 func (x *ServiceChange) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[48]
+	mi := &file_federator_v1_operator_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3620,7 +5378,7 @@ func (x *ServiceChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceChange.ProtoReflect.Descriptor instead.
 func (*ServiceChange) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{48}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *ServiceChange) GetService() string {
@@ -3648,7 +5406,7 @@ type DeleteServiceRequest struct {
 
 func (x *DeleteServiceRequest) Reset() {
 	*x = DeleteServiceRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[49]
+	mi := &file_federator_v1_operator_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3660,7 +5418,7 @@ func (x *DeleteServiceRequest) String() string {
 func (*DeleteServiceRequest) ProtoMessage() {}
 
 func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[49]
+	mi := &file_federator_v1_operator_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3673,7 +5431,7 @@ func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{49}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *DeleteServiceRequest) GetCluster() string {
@@ -3699,7 +5457,7 @@ type DeleteServiceResponse struct {
 
 func (x *DeleteServiceResponse) Reset() {
 	*x = DeleteServiceResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[50]
+	mi := &file_federator_v1_operator_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3711,7 +5469,7 @@ func (x *DeleteServiceResponse) String() string {
 func (*DeleteServiceResponse) ProtoMessage() {}
 
 func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[50]
+	mi := &file_federator_v1_operator_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3724,7 +5482,7 @@ func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServiceResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{50}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{79}
 }
 
 // CreateTokenRequest asks for a join token.
@@ -3742,7 +5500,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[51]
+	mi := &file_federator_v1_operator_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3754,7 +5512,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[51]
+	mi := &file_federator_v1_operator_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3767,7 +5525,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{51}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *CreateTokenRequest) GetTtl() *durationpb.Duration {
@@ -3809,7 +5567,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[52]
+	mi := &file_federator_v1_operator_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3821,7 +5579,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[52]
+	mi := &file_federator_v1_operator_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3834,7 +5592,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{52}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *CreateTokenResponse) GetToken() string {
@@ -3872,7 +5630,7 @@ type TokenInfo struct {
 
 func (x *TokenInfo) Reset() {
 	*x = TokenInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[53]
+	mi := &file_federator_v1_operator_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3884,7 +5642,7 @@ func (x *TokenInfo) String() string {
 func (*TokenInfo) ProtoMessage() {}
 
 func (x *TokenInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[53]
+	mi := &file_federator_v1_operator_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3897,7 +5655,7 @@ func (x *TokenInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenInfo.ProtoReflect.Descriptor instead.
 func (*TokenInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{53}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *TokenInfo) GetId() string {
@@ -3979,7 +5737,7 @@ type ListTokensRequest struct {
 
 func (x *ListTokensRequest) Reset() {
 	*x = ListTokensRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[54]
+	mi := &file_federator_v1_operator_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3991,7 +5749,7 @@ func (x *ListTokensRequest) String() string {
 func (*ListTokensRequest) ProtoMessage() {}
 
 func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[54]
+	mi := &file_federator_v1_operator_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4004,7 +5762,7 @@ func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListTokensRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{54}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{83}
 }
 
 // ListTokensResponse lists this region's tokens, newest first.
@@ -4017,7 +5775,7 @@ type ListTokensResponse struct {
 
 func (x *ListTokensResponse) Reset() {
 	*x = ListTokensResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[55]
+	mi := &file_federator_v1_operator_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4029,7 +5787,7 @@ func (x *ListTokensResponse) String() string {
 func (*ListTokensResponse) ProtoMessage() {}
 
 func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[55]
+	mi := &file_federator_v1_operator_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4042,7 +5800,7 @@ func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensResponse.ProtoReflect.Descriptor instead.
 func (*ListTokensResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{55}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ListTokensResponse) GetTokens() []*TokenInfo {
@@ -4062,7 +5820,7 @@ type RevokeTokenRequest struct {
 
 func (x *RevokeTokenRequest) Reset() {
 	*x = RevokeTokenRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[56]
+	mi := &file_federator_v1_operator_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4074,7 +5832,7 @@ func (x *RevokeTokenRequest) String() string {
 func (*RevokeTokenRequest) ProtoMessage() {}
 
 func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[56]
+	mi := &file_federator_v1_operator_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4087,7 +5845,7 @@ func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{56}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *RevokeTokenRequest) GetId() string {
@@ -4106,7 +5864,7 @@ type RevokeTokenResponse struct {
 
 func (x *RevokeTokenResponse) Reset() {
 	*x = RevokeTokenResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[57]
+	mi := &file_federator_v1_operator_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4118,7 +5876,7 @@ func (x *RevokeTokenResponse) String() string {
 func (*RevokeTokenResponse) ProtoMessage() {}
 
 func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[57]
+	mi := &file_federator_v1_operator_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4131,7 +5889,7 @@ func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenResponse.ProtoReflect.Descriptor instead.
 func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{57}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{86}
 }
 
 // CreateOperatorRequest grants a role to a name, and signs its key.
@@ -4149,7 +5907,7 @@ type CreateOperatorRequest struct {
 
 func (x *CreateOperatorRequest) Reset() {
 	*x = CreateOperatorRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[58]
+	mi := &file_federator_v1_operator_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4161,7 +5919,7 @@ func (x *CreateOperatorRequest) String() string {
 func (*CreateOperatorRequest) ProtoMessage() {}
 
 func (x *CreateOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[58]
+	mi := &file_federator_v1_operator_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4174,7 +5932,7 @@ func (x *CreateOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOperatorRequest.ProtoReflect.Descriptor instead.
 func (*CreateOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{58}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *CreateOperatorRequest) GetName() string {
@@ -4221,7 +5979,7 @@ type CreateOperatorResponse struct {
 
 func (x *CreateOperatorResponse) Reset() {
 	*x = CreateOperatorResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[59]
+	mi := &file_federator_v1_operator_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4233,7 +5991,7 @@ func (x *CreateOperatorResponse) String() string {
 func (*CreateOperatorResponse) ProtoMessage() {}
 
 func (x *CreateOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[59]
+	mi := &file_federator_v1_operator_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4246,7 +6004,7 @@ func (x *CreateOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOperatorResponse.ProtoReflect.Descriptor instead.
 func (*CreateOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{59}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *CreateOperatorResponse) GetChain() [][]byte {
@@ -4303,7 +6061,7 @@ type OperatorInfo struct {
 
 func (x *OperatorInfo) Reset() {
 	*x = OperatorInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[60]
+	mi := &file_federator_v1_operator_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4315,7 +6073,7 @@ func (x *OperatorInfo) String() string {
 func (*OperatorInfo) ProtoMessage() {}
 
 func (x *OperatorInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[60]
+	mi := &file_federator_v1_operator_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4328,7 +6086,7 @@ func (x *OperatorInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorInfo.ProtoReflect.Descriptor instead.
 func (*OperatorInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{60}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *OperatorInfo) GetName() string {
@@ -4361,7 +6119,7 @@ type ListOperatorsRequest struct {
 
 func (x *ListOperatorsRequest) Reset() {
 	*x = ListOperatorsRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[61]
+	mi := &file_federator_v1_operator_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4373,7 +6131,7 @@ func (x *ListOperatorsRequest) String() string {
 func (*ListOperatorsRequest) ProtoMessage() {}
 
 func (x *ListOperatorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[61]
+	mi := &file_federator_v1_operator_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4386,7 +6144,7 @@ func (x *ListOperatorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperatorsRequest.ProtoReflect.Descriptor instead.
 func (*ListOperatorsRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{61}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{90}
 }
 
 // ListOperatorsResponse lists them by name.
@@ -4399,7 +6157,7 @@ type ListOperatorsResponse struct {
 
 func (x *ListOperatorsResponse) Reset() {
 	*x = ListOperatorsResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[62]
+	mi := &file_federator_v1_operator_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4411,7 +6169,7 @@ func (x *ListOperatorsResponse) String() string {
 func (*ListOperatorsResponse) ProtoMessage() {}
 
 func (x *ListOperatorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[62]
+	mi := &file_federator_v1_operator_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4424,7 +6182,7 @@ func (x *ListOperatorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperatorsResponse.ProtoReflect.Descriptor instead.
 func (*ListOperatorsResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{62}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *ListOperatorsResponse) GetOperators() []*OperatorInfo {
@@ -4444,7 +6202,7 @@ type DeleteOperatorRequest struct {
 
 func (x *DeleteOperatorRequest) Reset() {
 	*x = DeleteOperatorRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[63]
+	mi := &file_federator_v1_operator_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4456,7 +6214,7 @@ func (x *DeleteOperatorRequest) String() string {
 func (*DeleteOperatorRequest) ProtoMessage() {}
 
 func (x *DeleteOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[63]
+	mi := &file_federator_v1_operator_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4469,7 +6227,7 @@ func (x *DeleteOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteOperatorRequest.ProtoReflect.Descriptor instead.
 func (*DeleteOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{63}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *DeleteOperatorRequest) GetName() string {
@@ -4488,7 +6246,7 @@ type DeleteOperatorResponse struct {
 
 func (x *DeleteOperatorResponse) Reset() {
 	*x = DeleteOperatorResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[64]
+	mi := &file_federator_v1_operator_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4500,7 +6258,7 @@ func (x *DeleteOperatorResponse) String() string {
 func (*DeleteOperatorResponse) ProtoMessage() {}
 
 func (x *DeleteOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[64]
+	mi := &file_federator_v1_operator_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4513,7 +6271,7 @@ func (x *DeleteOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteOperatorResponse.ProtoReflect.Descriptor instead.
 func (*DeleteOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{64}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{93}
 }
 
 // LeaveRequest names a replica of the called one's region; empty means itself.
@@ -4530,7 +6288,7 @@ type LeaveRequest struct {
 
 func (x *LeaveRequest) Reset() {
 	*x = LeaveRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[65]
+	mi := &file_federator_v1_operator_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4542,7 +6300,7 @@ func (x *LeaveRequest) String() string {
 func (*LeaveRequest) ProtoMessage() {}
 
 func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[65]
+	mi := &file_federator_v1_operator_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4555,7 +6313,7 @@ func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
 func (*LeaveRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{65}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *LeaveRequest) GetName() string {
@@ -4590,7 +6348,7 @@ type LeaveResponse struct {
 
 func (x *LeaveResponse) Reset() {
 	*x = LeaveResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[66]
+	mi := &file_federator_v1_operator_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4602,7 +6360,7 @@ func (x *LeaveResponse) String() string {
 func (*LeaveResponse) ProtoMessage() {}
 
 func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[66]
+	mi := &file_federator_v1_operator_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4615,7 +6373,7 @@ func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveResponse.ProtoReflect.Descriptor instead.
 func (*LeaveResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{66}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *LeaveResponse) GetVoters() []string {
@@ -4644,7 +6402,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[67]
+	mi := &file_federator_v1_operator_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4656,7 +6414,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[67]
+	mi := &file_federator_v1_operator_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4669,7 +6427,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{67}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *BackupRequest) GetRecipients() []string {
@@ -4694,7 +6452,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[68]
+	mi := &file_federator_v1_operator_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4706,7 +6464,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[68]
+	mi := &file_federator_v1_operator_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4719,7 +6477,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{68}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *BackupResponse) GetData() []byte {
@@ -4752,7 +6510,7 @@ type KeyringStatusRequest struct {
 
 func (x *KeyringStatusRequest) Reset() {
 	*x = KeyringStatusRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[69]
+	mi := &file_federator_v1_operator_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4764,7 +6522,7 @@ func (x *KeyringStatusRequest) String() string {
 func (*KeyringStatusRequest) ProtoMessage() {}
 
 func (x *KeyringStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[69]
+	mi := &file_federator_v1_operator_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4777,7 +6535,7 @@ func (x *KeyringStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyringStatusRequest.ProtoReflect.Descriptor instead.
 func (*KeyringStatusRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{69}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{98}
 }
 
 // KeyringStatusResponse never holds a key, only fingerprints.
@@ -4793,7 +6551,7 @@ type KeyringStatusResponse struct {
 
 func (x *KeyringStatusResponse) Reset() {
 	*x = KeyringStatusResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[70]
+	mi := &file_federator_v1_operator_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4805,7 +6563,7 @@ func (x *KeyringStatusResponse) String() string {
 func (*KeyringStatusResponse) ProtoMessage() {}
 
 func (x *KeyringStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[70]
+	mi := &file_federator_v1_operator_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4818,7 +6576,7 @@ func (x *KeyringStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyringStatusResponse.ProtoReflect.Descriptor instead.
 func (*KeyringStatusResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{70}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *KeyringStatusResponse) GetVersion() uint64 {
@@ -4855,7 +6613,7 @@ type KeyInfo struct {
 
 func (x *KeyInfo) Reset() {
 	*x = KeyInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[71]
+	mi := &file_federator_v1_operator_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4867,7 +6625,7 @@ func (x *KeyInfo) String() string {
 func (*KeyInfo) ProtoMessage() {}
 
 func (x *KeyInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[71]
+	mi := &file_federator_v1_operator_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4880,7 +6638,7 @@ func (x *KeyInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyInfo.ProtoReflect.Descriptor instead.
 func (*KeyInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{71}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *KeyInfo) GetFingerprint() string {
@@ -4915,7 +6673,7 @@ type RotateKeyringRequest struct {
 
 func (x *RotateKeyringRequest) Reset() {
 	*x = RotateKeyringRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[72]
+	mi := &file_federator_v1_operator_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4927,7 +6685,7 @@ func (x *RotateKeyringRequest) String() string {
 func (*RotateKeyringRequest) ProtoMessage() {}
 
 func (x *RotateKeyringRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[72]
+	mi := &file_federator_v1_operator_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4940,7 +6698,7 @@ func (x *RotateKeyringRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyringRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyringRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{72}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *RotateKeyringRequest) GetWithout() []string {
@@ -4965,7 +6723,7 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\fmin_protocol\x18\x05 \x01(\rR\vminProtocol\x12!\n" +
 	"\fmax_protocol\x18\x06 \x01(\rR\vmaxProtocol\x12\x1a\n" +
 	"\bprotocol\x18\a \x01(\rR\bprotocol\"\x0f\n" +
-	"\rStatusRequest\"\xb7\x05\n" +
+	"\rStatusRequest\"\xe8\x05\n" +
 	"\x0eStatusResponse\x12!\n" +
 	"\ftrust_domain\x18\x01 \x01(\tR\vtrustDomain\x12\x12\n" +
 	"\x04zone\x18\x02 \x01(\tR\x04zone\x12)\n" +
@@ -4984,7 +6742,8 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\bservices\x18\r \x01(\rR\bservices\x12\x1c\n" +
 	"\tendpoints\x18\x0e \x01(\rR\tendpoints\x127\n" +
 	"\bclusters\x18\x0f \x03(\v2\x1b.federator.v1.ClusterStatusR\bclusters\x123\n" +
-	"\x05build\x18\x10 \x01(\v2\x1d.federator.v1.VersionResponseR\x05build\"\xc7\x02\n" +
+	"\x05build\x18\x10 \x01(\v2\x1d.federator.v1.VersionResponseR\x05build\x12/\n" +
+	"\x06drills\x18\x11 \x03(\v2\x17.federator.v1.DrillInfoR\x06drills\"\xc7\x02\n" +
 	"\n" +
 	"RaftStatus\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x16\n" +
@@ -5245,7 +7004,121 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\x05force\x18\x04 \x01(\bR\x05force\"/\n" +
 	"\x15StopEvacuationRequest\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\"\x18\n" +
-	"\x16StopEvacuationResponse\"{\n" +
+	"\x16StopEvacuationResponse\"&\n" +
+	"\x10PlanDrillRequest\x12\x12\n" +
+	"\x04spec\x18\x01 \x01(\fR\x04spec\"?\n" +
+	"\x11PlanDrillResponse\x12\x12\n" +
+	"\x04plan\x18\x01 \x01(\fR\x04plan\x12\x16\n" +
+	"\x06unsafe\x18\x02 \x03(\tR\x06unsafe\"'\n" +
+	"\x11StartDrillRequest\x12\x12\n" +
+	"\x04spec\x18\x01 \x01(\fR\x04spec\":\n" +
+	"\x10StopDrillRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"O\n" +
+	"\x12ExtendDrillRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12)\n" +
+	"\x02by\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x02by\"\x13\n" +
+	"\x11ListDrillsRequest\"E\n" +
+	"\x12ListDrillsResponse\x12/\n" +
+	"\x06drills\x18\x01 \x03(\v2\x17.federator.v1.DrillInfoR\x06drills\"!\n" +
+	"\x0fGetDrillRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xe3\x06\n" +
+	"\tDrillInfo\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05scope\x18\x03 \x01(\tR\x05scope\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\x12\x14\n" +
+	"\x05phase\x18\x05 \x01(\tR\x05phase\x12\x18\n" +
+	"\aoutcome\x18\x06 \x01(\tR\aoutcome\x12\x16\n" +
+	"\x06detail\x18\a \x01(\tR\x06detail\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\x12\x14\n" +
+	"\x05actor\x18\t \x01(\tR\x05actor\x12\x16\n" +
+	"\x06forced\x18\n" +
+	" \x01(\bR\x06forced\x12\x16\n" +
+	"\x06region\x18\v \x01(\tR\x06region\x12\x1a\n" +
+	"\bschedule\x18\f \x01(\tR\bschedule\x124\n" +
+	"\acreated\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x120\n" +
+	"\x05begun\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\x05begun\x120\n" +
+	"\x05ended\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\x05ended\x12-\n" +
+	"\x04ramp\x18\x10 \x01(\v2\x19.google.protobuf.DurationR\x04ramp\x12-\n" +
+	"\x04hold\x18\x11 \x01(\v2\x19.google.protobuf.DurationR\x04hold\x121\n" +
+	"\x06return\x18\x12 \x01(\v2\x19.google.protobuf.DurationR\x06return\x127\n" +
+	"\tobjective\x18\x13 \x01(\v2\x19.google.protobuf.DurationR\tobjective\x123\n" +
+	"\aelapsed\x18\x14 \x01(\v2\x19.google.protobuf.DurationR\aelapsed\x127\n" +
+	"\tremaining\x18\x15 \x01(\v2\x19.google.protobuf.DurationR\tremaining\x12#\n" +
+	"\rshare_percent\x18\x16 \x01(\rR\fsharePercent\x123\n" +
+	"\aballots\x18\x17 \x03(\v2\x19.federator.v1.DrillBallotR\aballots\x12\x18\n" +
+	"\aignored\x18\x18 \x01(\tR\aignored\"\xfb\x01\n" +
+	"\vDrillBallot\x12\x16\n" +
+	"\x06region\x18\x01 \x01(\tR\x06region\x12\x12\n" +
+	"\x04vote\x18\x02 \x01(\tR\x04vote\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x123\n" +
+	"\aelapsed\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\aelapsed\x125\n" +
+	"\bextended\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\bextended\x12*\n" +
+	"\x04acks\x18\x06 \x03(\v2\x16.federator.v1.DrillAckR\x04acks\x12\x10\n" +
+	"\x03end\x18\a \x01(\tR\x03end\"L\n" +
+	"\bDrillAck\x12\x14\n" +
+	"\x05phase\x18\x01 \x01(\tR\x05phase\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"<\n" +
+	"\x12ReportDrillRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06format\x18\x02 \x01(\tR\x06format\"W\n" +
+	"\x13ReportDrillResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06report\x18\x02 \x01(\fR\x06report\x12\x18\n" +
+	"\averdict\x18\x03 \x01(\tR\averdict\"E\n" +
+	"\x11CreateGateRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
+	"\toperators\x18\x02 \x03(\tR\toperators\"\\\n" +
+	"\x0fOpenGateRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x125\n" +
+	"\bduration\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\bduration\"&\n" +
+	"\x10CloseGateRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x12\n" +
+	"\x10ListGatesRequest\"A\n" +
+	"\x11ListGatesResponse\x12,\n" +
+	"\x05gates\x18\x01 \x03(\v2\x16.federator.v1.GateInfoR\x05gates\"\x8c\x02\n" +
+	"\bGateInfo\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
+	"\toperators\x18\x02 \x03(\tR\toperators\x12\x12\n" +
+	"\x04open\x18\x03 \x01(\bR\x04open\x129\n" +
+	"\n" +
+	"open_until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\topenUntil\x12\x1b\n" +
+	"\topened_by\x18\x05 \x01(\tR\bopenedBy\x12,\n" +
+	"\x04meta\x18\x06 \x01(\v2\x18.federator.v1.ObjectMetaR\x04meta\x12\x1a\n" +
+	"\bpolicies\x18\a \x03(\tR\bpolicies\x12\x18\n" +
+	"\amissing\x18\b \x01(\bR\amissing\"'\n" +
+	"\x11DeleteGateRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x14\n" +
+	"\x12DeleteGateResponse\"W\n" +
+	"\x14ApplyScheduleRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04spec\x18\x02 \x01(\fR\x04spec\x12\x17\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"\x83\x01\n" +
+	"\x15ApplyScheduleResponse\x126\n" +
+	"\bschedule\x18\x01 \x01(\v2\x1a.federator.v1.ScheduleInfoR\bschedule\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12\x1a\n" +
+	"\bwarnings\x18\x03 \x03(\tR\bwarnings\"\x16\n" +
+	"\x14ListSchedulesRequest\"Q\n" +
+	"\x15ListSchedulesResponse\x128\n" +
+	"\tschedules\x18\x01 \x03(\v2\x1a.federator.v1.ScheduleInfoR\tschedules\"\xa2\x02\n" +
+	"\fScheduleInfo\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04spec\x18\x02 \x01(\fR\x04spec\x12,\n" +
+	"\x04meta\x18\x03 \x01(\v2\x18.federator.v1.ObjectMetaR\x04meta\x12.\n" +
+	"\x04next\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04next\x12\x1d\n" +
+	"\n" +
+	"last_drill\x18\x05 \x01(\tR\tlastDrill\x12!\n" +
+	"\flast_outcome\x18\x06 \x01(\tR\vlastOutcome\x12\x14\n" +
+	"\x05scope\x18\a \x01(\tR\x05scope\x12\x16\n" +
+	"\x06region\x18\b \x01(\tR\x06region\x12\x1c\n" +
+	"\tsuspended\x18\t \x01(\bR\tsuspended\"+\n" +
+	"\x15DeleteScheduleRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x18\n" +
+	"\x16DeleteScheduleResponse\">\n" +
+	"\x12RunScheduleRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\"{\n" +
 	"\x14ApplyServicesRequest\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x1a\n" +
 	"\bdocument\x18\x02 \x01(\fR\bdocument\x12\x14\n" +
@@ -5337,7 +7210,7 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\aprimary\x18\x02 \x01(\bR\aprimary\x124\n" +
 	"\acreated\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"0\n" +
 	"\x14RotateKeyringRequest\x12\x18\n" +
-	"\awithout\x18\x01 \x03(\tR\awithout2\xf4\x11\n" +
+	"\awithout\x18\x01 \x03(\tR\awithout2\xcc\x1b\n" +
 	"\bOperator\x12F\n" +
 	"\aVersion\x12\x1c.federator.v1.VersionRequest\x1a\x1d.federator.v1.VersionResponse\x12C\n" +
 	"\x06Status\x12\x1b.federator.v1.StatusRequest\x1a\x1c.federator.v1.StatusResponse\x12@\n" +
@@ -5353,7 +7226,27 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\fDeletePolicy\x12!.federator.v1.DeletePolicyRequest\x1a\".federator.v1.DeletePolicyResponse\x12^\n" +
 	"\x0fListEvacuations\x12$.federator.v1.ListEvacuationsRequest\x1a%.federator.v1.ListEvacuationsResponse\x12G\n" +
 	"\bEvacuate\x12\x1d.federator.v1.EvacuateRequest\x1a\x1c.federator.v1.EvacuationInfo\x12[\n" +
-	"\x0eStopEvacuation\x12#.federator.v1.StopEvacuationRequest\x1a$.federator.v1.StopEvacuationResponse\x12X\n" +
+	"\x0eStopEvacuation\x12#.federator.v1.StopEvacuationRequest\x1a$.federator.v1.StopEvacuationResponse\x12L\n" +
+	"\tPlanDrill\x12\x1e.federator.v1.PlanDrillRequest\x1a\x1f.federator.v1.PlanDrillResponse\x12F\n" +
+	"\n" +
+	"StartDrill\x12\x1f.federator.v1.StartDrillRequest\x1a\x17.federator.v1.DrillInfo\x12D\n" +
+	"\tStopDrill\x12\x1e.federator.v1.StopDrillRequest\x1a\x17.federator.v1.DrillInfo\x12H\n" +
+	"\vExtendDrill\x12 .federator.v1.ExtendDrillRequest\x1a\x17.federator.v1.DrillInfo\x12O\n" +
+	"\n" +
+	"ListDrills\x12\x1f.federator.v1.ListDrillsRequest\x1a .federator.v1.ListDrillsResponse\x12B\n" +
+	"\bGetDrill\x12\x1d.federator.v1.GetDrillRequest\x1a\x17.federator.v1.DrillInfo\x12R\n" +
+	"\vReportDrill\x12 .federator.v1.ReportDrillRequest\x1a!.federator.v1.ReportDrillResponse\x12E\n" +
+	"\n" +
+	"CreateGate\x12\x1f.federator.v1.CreateGateRequest\x1a\x16.federator.v1.GateInfo\x12A\n" +
+	"\bOpenGate\x12\x1d.federator.v1.OpenGateRequest\x1a\x16.federator.v1.GateInfo\x12C\n" +
+	"\tCloseGate\x12\x1e.federator.v1.CloseGateRequest\x1a\x16.federator.v1.GateInfo\x12L\n" +
+	"\tListGates\x12\x1e.federator.v1.ListGatesRequest\x1a\x1f.federator.v1.ListGatesResponse\x12O\n" +
+	"\n" +
+	"DeleteGate\x12\x1f.federator.v1.DeleteGateRequest\x1a .federator.v1.DeleteGateResponse\x12X\n" +
+	"\rApplySchedule\x12\".federator.v1.ApplyScheduleRequest\x1a#.federator.v1.ApplyScheduleResponse\x12X\n" +
+	"\rListSchedules\x12\".federator.v1.ListSchedulesRequest\x1a#.federator.v1.ListSchedulesResponse\x12[\n" +
+	"\x0eDeleteSchedule\x12#.federator.v1.DeleteScheduleRequest\x1a$.federator.v1.DeleteScheduleResponse\x12H\n" +
+	"\vRunSchedule\x12 .federator.v1.RunScheduleRequest\x1a\x17.federator.v1.DrillInfo\x12X\n" +
 	"\rApplyServices\x12\".federator.v1.ApplyServicesRequest\x1a#.federator.v1.ApplyServicesResponse\x12X\n" +
 	"\rDeleteService\x12\".federator.v1.DeleteServiceRequest\x1a#.federator.v1.DeleteServiceResponse\x12R\n" +
 	"\vCreateToken\x12 .federator.v1.CreateTokenRequest\x1a!.federator.v1.CreateTokenResponse\x12O\n" +
@@ -5381,7 +7274,7 @@ func file_federator_v1_operator_proto_rawDescGZIP() []byte {
 	return file_federator_v1_operator_proto_rawDescData
 }
 
-var file_federator_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 74)
+var file_federator_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 103)
 var file_federator_v1_operator_proto_goTypes = []any{
 	(*VersionRequest)(nil),          // 0: federator.v1.VersionRequest
 	(*VersionResponse)(nil),         // 1: federator.v1.VersionResponse
@@ -5429,168 +7322,254 @@ var file_federator_v1_operator_proto_goTypes = []any{
 	(*EvacuateRequest)(nil),         // 43: federator.v1.EvacuateRequest
 	(*StopEvacuationRequest)(nil),   // 44: federator.v1.StopEvacuationRequest
 	(*StopEvacuationResponse)(nil),  // 45: federator.v1.StopEvacuationResponse
-	(*ApplyServicesRequest)(nil),    // 46: federator.v1.ApplyServicesRequest
-	(*ApplyServicesResponse)(nil),   // 47: federator.v1.ApplyServicesResponse
-	(*ServiceChange)(nil),           // 48: federator.v1.ServiceChange
-	(*DeleteServiceRequest)(nil),    // 49: federator.v1.DeleteServiceRequest
-	(*DeleteServiceResponse)(nil),   // 50: federator.v1.DeleteServiceResponse
-	(*CreateTokenRequest)(nil),      // 51: federator.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),     // 52: federator.v1.CreateTokenResponse
-	(*TokenInfo)(nil),               // 53: federator.v1.TokenInfo
-	(*ListTokensRequest)(nil),       // 54: federator.v1.ListTokensRequest
-	(*ListTokensResponse)(nil),      // 55: federator.v1.ListTokensResponse
-	(*RevokeTokenRequest)(nil),      // 56: federator.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil),     // 57: federator.v1.RevokeTokenResponse
-	(*CreateOperatorRequest)(nil),   // 58: federator.v1.CreateOperatorRequest
-	(*CreateOperatorResponse)(nil),  // 59: federator.v1.CreateOperatorResponse
-	(*OperatorInfo)(nil),            // 60: federator.v1.OperatorInfo
-	(*ListOperatorsRequest)(nil),    // 61: federator.v1.ListOperatorsRequest
-	(*ListOperatorsResponse)(nil),   // 62: federator.v1.ListOperatorsResponse
-	(*DeleteOperatorRequest)(nil),   // 63: federator.v1.DeleteOperatorRequest
-	(*DeleteOperatorResponse)(nil),  // 64: federator.v1.DeleteOperatorResponse
-	(*LeaveRequest)(nil),            // 65: federator.v1.LeaveRequest
-	(*LeaveResponse)(nil),           // 66: federator.v1.LeaveResponse
-	(*BackupRequest)(nil),           // 67: federator.v1.BackupRequest
-	(*BackupResponse)(nil),          // 68: federator.v1.BackupResponse
-	(*KeyringStatusRequest)(nil),    // 69: federator.v1.KeyringStatusRequest
-	(*KeyringStatusResponse)(nil),   // 70: federator.v1.KeyringStatusResponse
-	(*KeyInfo)(nil),                 // 71: federator.v1.KeyInfo
-	(*RotateKeyringRequest)(nil),    // 72: federator.v1.RotateKeyringRequest
-	nil,                             // 73: federator.v1.EndpointInfo.PortsEntry
-	(*Replica)(nil),                 // 74: federator.v1.Replica
-	(*timestamppb.Timestamp)(nil),   // 75: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 76: google.protobuf.Duration
-	(*Region)(nil),                  // 77: federator.v1.Region
-	(*RemoveRegionRequest)(nil),     // 78: federator.v1.RemoveRegionRequest
-	(*RemoveRegionResponse)(nil),    // 79: federator.v1.RemoveRegionResponse
+	(*PlanDrillRequest)(nil),        // 46: federator.v1.PlanDrillRequest
+	(*PlanDrillResponse)(nil),       // 47: federator.v1.PlanDrillResponse
+	(*StartDrillRequest)(nil),       // 48: federator.v1.StartDrillRequest
+	(*StopDrillRequest)(nil),        // 49: federator.v1.StopDrillRequest
+	(*ExtendDrillRequest)(nil),      // 50: federator.v1.ExtendDrillRequest
+	(*ListDrillsRequest)(nil),       // 51: federator.v1.ListDrillsRequest
+	(*ListDrillsResponse)(nil),      // 52: federator.v1.ListDrillsResponse
+	(*GetDrillRequest)(nil),         // 53: federator.v1.GetDrillRequest
+	(*DrillInfo)(nil),               // 54: federator.v1.DrillInfo
+	(*DrillBallot)(nil),             // 55: federator.v1.DrillBallot
+	(*DrillAck)(nil),                // 56: federator.v1.DrillAck
+	(*ReportDrillRequest)(nil),      // 57: federator.v1.ReportDrillRequest
+	(*ReportDrillResponse)(nil),     // 58: federator.v1.ReportDrillResponse
+	(*CreateGateRequest)(nil),       // 59: federator.v1.CreateGateRequest
+	(*OpenGateRequest)(nil),         // 60: federator.v1.OpenGateRequest
+	(*CloseGateRequest)(nil),        // 61: federator.v1.CloseGateRequest
+	(*ListGatesRequest)(nil),        // 62: federator.v1.ListGatesRequest
+	(*ListGatesResponse)(nil),       // 63: federator.v1.ListGatesResponse
+	(*GateInfo)(nil),                // 64: federator.v1.GateInfo
+	(*DeleteGateRequest)(nil),       // 65: federator.v1.DeleteGateRequest
+	(*DeleteGateResponse)(nil),      // 66: federator.v1.DeleteGateResponse
+	(*ApplyScheduleRequest)(nil),    // 67: federator.v1.ApplyScheduleRequest
+	(*ApplyScheduleResponse)(nil),   // 68: federator.v1.ApplyScheduleResponse
+	(*ListSchedulesRequest)(nil),    // 69: federator.v1.ListSchedulesRequest
+	(*ListSchedulesResponse)(nil),   // 70: federator.v1.ListSchedulesResponse
+	(*ScheduleInfo)(nil),            // 71: federator.v1.ScheduleInfo
+	(*DeleteScheduleRequest)(nil),   // 72: federator.v1.DeleteScheduleRequest
+	(*DeleteScheduleResponse)(nil),  // 73: federator.v1.DeleteScheduleResponse
+	(*RunScheduleRequest)(nil),      // 74: federator.v1.RunScheduleRequest
+	(*ApplyServicesRequest)(nil),    // 75: federator.v1.ApplyServicesRequest
+	(*ApplyServicesResponse)(nil),   // 76: federator.v1.ApplyServicesResponse
+	(*ServiceChange)(nil),           // 77: federator.v1.ServiceChange
+	(*DeleteServiceRequest)(nil),    // 78: federator.v1.DeleteServiceRequest
+	(*DeleteServiceResponse)(nil),   // 79: federator.v1.DeleteServiceResponse
+	(*CreateTokenRequest)(nil),      // 80: federator.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),     // 81: federator.v1.CreateTokenResponse
+	(*TokenInfo)(nil),               // 82: federator.v1.TokenInfo
+	(*ListTokensRequest)(nil),       // 83: federator.v1.ListTokensRequest
+	(*ListTokensResponse)(nil),      // 84: federator.v1.ListTokensResponse
+	(*RevokeTokenRequest)(nil),      // 85: federator.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),     // 86: federator.v1.RevokeTokenResponse
+	(*CreateOperatorRequest)(nil),   // 87: federator.v1.CreateOperatorRequest
+	(*CreateOperatorResponse)(nil),  // 88: federator.v1.CreateOperatorResponse
+	(*OperatorInfo)(nil),            // 89: federator.v1.OperatorInfo
+	(*ListOperatorsRequest)(nil),    // 90: federator.v1.ListOperatorsRequest
+	(*ListOperatorsResponse)(nil),   // 91: federator.v1.ListOperatorsResponse
+	(*DeleteOperatorRequest)(nil),   // 92: federator.v1.DeleteOperatorRequest
+	(*DeleteOperatorResponse)(nil),  // 93: federator.v1.DeleteOperatorResponse
+	(*LeaveRequest)(nil),            // 94: federator.v1.LeaveRequest
+	(*LeaveResponse)(nil),           // 95: federator.v1.LeaveResponse
+	(*BackupRequest)(nil),           // 96: federator.v1.BackupRequest
+	(*BackupResponse)(nil),          // 97: federator.v1.BackupResponse
+	(*KeyringStatusRequest)(nil),    // 98: federator.v1.KeyringStatusRequest
+	(*KeyringStatusResponse)(nil),   // 99: federator.v1.KeyringStatusResponse
+	(*KeyInfo)(nil),                 // 100: federator.v1.KeyInfo
+	(*RotateKeyringRequest)(nil),    // 101: federator.v1.RotateKeyringRequest
+	nil,                             // 102: federator.v1.EndpointInfo.PortsEntry
+	(*Replica)(nil),                 // 103: federator.v1.Replica
+	(*timestamppb.Timestamp)(nil),   // 104: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 105: google.protobuf.Duration
+	(*Region)(nil),                  // 106: federator.v1.Region
+	(*RemoveRegionRequest)(nil),     // 107: federator.v1.RemoveRegionRequest
+	(*RemoveRegionResponse)(nil),    // 108: federator.v1.RemoveRegionResponse
 }
 var file_federator_v1_operator_proto_depIdxs = []int32{
-	74, // 0: federator.v1.StatusResponse.self:type_name -> federator.v1.Replica
-	75, // 1: federator.v1.StatusResponse.time:type_name -> google.protobuf.Timestamp
-	76, // 2: federator.v1.StatusResponse.uptime:type_name -> google.protobuf.Duration
-	4,  // 3: federator.v1.StatusResponse.raft:type_name -> federator.v1.RaftStatus
-	5,  // 4: federator.v1.StatusResponse.regions:type_name -> federator.v1.RegionStatus
-	40, // 5: federator.v1.StatusResponse.evacuations:type_name -> federator.v1.EvacuationInfo
-	7,  // 6: federator.v1.StatusResponse.certificate:type_name -> federator.v1.CertificateStatus
-	6,  // 7: federator.v1.StatusResponse.clusters:type_name -> federator.v1.ClusterStatus
-	1,  // 8: federator.v1.StatusResponse.build:type_name -> federator.v1.VersionResponse
-	76, // 9: federator.v1.RaftStatus.last_contact:type_name -> google.protobuf.Duration
-	75, // 10: federator.v1.RegionStatus.reach_since:type_name -> google.protobuf.Timestamp
-	76, // 11: federator.v1.RegionStatus.data_age:type_name -> google.protobuf.Duration
-	76, // 12: federator.v1.RegionStatus.rtt:type_name -> google.protobuf.Duration
-	76, // 13: federator.v1.RegionStatus.skew:type_name -> google.protobuf.Duration
-	75, // 14: federator.v1.ClusterStatus.stale_since:type_name -> google.protobuf.Timestamp
-	75, // 15: federator.v1.CertificateStatus.not_before:type_name -> google.protobuf.Timestamp
-	75, // 16: federator.v1.CertificateStatus.not_after:type_name -> google.protobuf.Timestamp
-	75, // 17: federator.v1.CertificateStatus.renew_at:type_name -> google.protobuf.Timestamp
-	75, // 18: federator.v1.CertificateStatus.intermediate_not_after:type_name -> google.protobuf.Timestamp
-	75, // 19: federator.v1.CertificateStatus.root_not_after:type_name -> google.protobuf.Timestamp
-	10, // 20: federator.v1.CheckResponse.problems:type_name -> federator.v1.Problem
-	75, // 21: federator.v1.Problem.since:type_name -> google.protobuf.Timestamp
-	13, // 22: federator.v1.MembersResponse.members:type_name -> federator.v1.Member
-	74, // 23: federator.v1.Member.replica:type_name -> federator.v1.Replica
-	76, // 24: federator.v1.Member.rtt:type_name -> google.protobuf.Duration
-	75, // 25: federator.v1.Member.last_seen:type_name -> google.protobuf.Timestamp
-	16, // 26: federator.v1.ServicesResponse.services:type_name -> federator.v1.ServiceSummary
-	17, // 27: federator.v1.ServiceSummary.ports:type_name -> federator.v1.ServicePort
-	18, // 28: federator.v1.ServiceSummary.backends:type_name -> federator.v1.BackendSummary
-	21, // 29: federator.v1.EndpointsResponse.endpoints:type_name -> federator.v1.EndpointInfo
-	73, // 30: federator.v1.EndpointInfo.ports:type_name -> federator.v1.EndpointInfo.PortsEntry
-	75, // 31: federator.v1.EndpointInfo.since:type_name -> google.protobuf.Timestamp
-	24, // 32: federator.v1.ResolveResponse.priorities:type_name -> federator.v1.ResolvedPriority
-	27, // 33: federator.v1.ResolveResponse.omissions:type_name -> federator.v1.Omission
-	25, // 34: federator.v1.ResolvedPriority.localities:type_name -> federator.v1.ResolvedLocality
-	26, // 35: federator.v1.ResolvedLocality.endpoints:type_name -> federator.v1.ResolvedEndpoint
-	76, // 36: federator.v1.ResolvedLocality.rtt:type_name -> google.protobuf.Duration
-	75, // 37: federator.v1.ListAuditRequest.since:type_name -> google.protobuf.Timestamp
-	30, // 38: federator.v1.ListAuditResponse.entries:type_name -> federator.v1.AuditEntry
-	75, // 39: federator.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
-	75, // 40: federator.v1.ObjectMeta.written:type_name -> google.protobuf.Timestamp
-	31, // 41: federator.v1.PolicyInfo.meta:type_name -> federator.v1.ObjectMeta
-	32, // 42: federator.v1.ListPoliciesResponse.policies:type_name -> federator.v1.PolicyInfo
-	32, // 43: federator.v1.ApplyPolicyResponse.policy:type_name -> federator.v1.PolicyInfo
-	75, // 44: federator.v1.EvacuationInfo.started:type_name -> google.protobuf.Timestamp
-	76, // 45: federator.v1.EvacuationInfo.duration:type_name -> google.protobuf.Duration
-	75, // 46: federator.v1.EvacuationInfo.until:type_name -> google.protobuf.Timestamp
-	76, // 47: federator.v1.EvacuationInfo.remaining:type_name -> google.protobuf.Duration
-	31, // 48: federator.v1.EvacuationInfo.meta:type_name -> federator.v1.ObjectMeta
-	40, // 49: federator.v1.ListEvacuationsResponse.evacuations:type_name -> federator.v1.EvacuationInfo
-	76, // 50: federator.v1.EvacuateRequest.duration:type_name -> google.protobuf.Duration
-	48, // 51: federator.v1.ApplyServicesResponse.changes:type_name -> federator.v1.ServiceChange
-	76, // 52: federator.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
-	53, // 53: federator.v1.CreateTokenResponse.info:type_name -> federator.v1.TokenInfo
-	75, // 54: federator.v1.TokenInfo.created:type_name -> google.protobuf.Timestamp
-	75, // 55: federator.v1.TokenInfo.expires:type_name -> google.protobuf.Timestamp
-	75, // 56: federator.v1.TokenInfo.used:type_name -> google.protobuf.Timestamp
-	53, // 57: federator.v1.ListTokensResponse.tokens:type_name -> federator.v1.TokenInfo
-	76, // 58: federator.v1.CreateOperatorRequest.ttl:type_name -> google.protobuf.Duration
-	75, // 59: federator.v1.CreateOperatorResponse.not_after:type_name -> google.protobuf.Timestamp
-	31, // 60: federator.v1.OperatorInfo.meta:type_name -> federator.v1.ObjectMeta
-	60, // 61: federator.v1.ListOperatorsResponse.operators:type_name -> federator.v1.OperatorInfo
-	77, // 62: federator.v1.BackupResponse.region:type_name -> federator.v1.Region
-	71, // 63: federator.v1.KeyringStatusResponse.keys:type_name -> federator.v1.KeyInfo
-	75, // 64: federator.v1.KeyInfo.created:type_name -> google.protobuf.Timestamp
-	0,  // 65: federator.v1.Operator.Version:input_type -> federator.v1.VersionRequest
-	2,  // 66: federator.v1.Operator.Status:input_type -> federator.v1.StatusRequest
-	8,  // 67: federator.v1.Operator.Check:input_type -> federator.v1.CheckRequest
-	11, // 68: federator.v1.Operator.Members:input_type -> federator.v1.MembersRequest
-	14, // 69: federator.v1.Operator.Services:input_type -> federator.v1.ServicesRequest
-	19, // 70: federator.v1.Operator.Endpoints:input_type -> federator.v1.EndpointsRequest
-	22, // 71: federator.v1.Operator.Resolve:input_type -> federator.v1.ResolveRequest
-	28, // 72: federator.v1.Operator.ListAudit:input_type -> federator.v1.ListAuditRequest
-	33, // 73: federator.v1.Operator.ListPolicies:input_type -> federator.v1.ListPoliciesRequest
-	35, // 74: federator.v1.Operator.GetPolicy:input_type -> federator.v1.GetPolicyRequest
-	36, // 75: federator.v1.Operator.ApplyPolicy:input_type -> federator.v1.ApplyPolicyRequest
-	38, // 76: federator.v1.Operator.DeletePolicy:input_type -> federator.v1.DeletePolicyRequest
-	41, // 77: federator.v1.Operator.ListEvacuations:input_type -> federator.v1.ListEvacuationsRequest
-	43, // 78: federator.v1.Operator.Evacuate:input_type -> federator.v1.EvacuateRequest
-	44, // 79: federator.v1.Operator.StopEvacuation:input_type -> federator.v1.StopEvacuationRequest
-	46, // 80: federator.v1.Operator.ApplyServices:input_type -> federator.v1.ApplyServicesRequest
-	49, // 81: federator.v1.Operator.DeleteService:input_type -> federator.v1.DeleteServiceRequest
-	51, // 82: federator.v1.Operator.CreateToken:input_type -> federator.v1.CreateTokenRequest
-	54, // 83: federator.v1.Operator.ListTokens:input_type -> federator.v1.ListTokensRequest
-	56, // 84: federator.v1.Operator.RevokeToken:input_type -> federator.v1.RevokeTokenRequest
-	58, // 85: federator.v1.Operator.CreateOperator:input_type -> federator.v1.CreateOperatorRequest
-	61, // 86: federator.v1.Operator.ListOperators:input_type -> federator.v1.ListOperatorsRequest
-	63, // 87: federator.v1.Operator.DeleteOperator:input_type -> federator.v1.DeleteOperatorRequest
-	65, // 88: federator.v1.Operator.Leave:input_type -> federator.v1.LeaveRequest
-	78, // 89: federator.v1.Operator.RemoveRegion:input_type -> federator.v1.RemoveRegionRequest
-	67, // 90: federator.v1.Operator.Backup:input_type -> federator.v1.BackupRequest
-	69, // 91: federator.v1.Operator.KeyringStatus:input_type -> federator.v1.KeyringStatusRequest
-	72, // 92: federator.v1.Operator.RotateKeyring:input_type -> federator.v1.RotateKeyringRequest
-	1,  // 93: federator.v1.Operator.Version:output_type -> federator.v1.VersionResponse
-	3,  // 94: federator.v1.Operator.Status:output_type -> federator.v1.StatusResponse
-	9,  // 95: federator.v1.Operator.Check:output_type -> federator.v1.CheckResponse
-	12, // 96: federator.v1.Operator.Members:output_type -> federator.v1.MembersResponse
-	15, // 97: federator.v1.Operator.Services:output_type -> federator.v1.ServicesResponse
-	20, // 98: federator.v1.Operator.Endpoints:output_type -> federator.v1.EndpointsResponse
-	23, // 99: federator.v1.Operator.Resolve:output_type -> federator.v1.ResolveResponse
-	29, // 100: federator.v1.Operator.ListAudit:output_type -> federator.v1.ListAuditResponse
-	34, // 101: federator.v1.Operator.ListPolicies:output_type -> federator.v1.ListPoliciesResponse
-	32, // 102: federator.v1.Operator.GetPolicy:output_type -> federator.v1.PolicyInfo
-	37, // 103: federator.v1.Operator.ApplyPolicy:output_type -> federator.v1.ApplyPolicyResponse
-	39, // 104: federator.v1.Operator.DeletePolicy:output_type -> federator.v1.DeletePolicyResponse
-	42, // 105: federator.v1.Operator.ListEvacuations:output_type -> federator.v1.ListEvacuationsResponse
-	40, // 106: federator.v1.Operator.Evacuate:output_type -> federator.v1.EvacuationInfo
-	45, // 107: federator.v1.Operator.StopEvacuation:output_type -> federator.v1.StopEvacuationResponse
-	47, // 108: federator.v1.Operator.ApplyServices:output_type -> federator.v1.ApplyServicesResponse
-	50, // 109: federator.v1.Operator.DeleteService:output_type -> federator.v1.DeleteServiceResponse
-	52, // 110: federator.v1.Operator.CreateToken:output_type -> federator.v1.CreateTokenResponse
-	55, // 111: federator.v1.Operator.ListTokens:output_type -> federator.v1.ListTokensResponse
-	57, // 112: federator.v1.Operator.RevokeToken:output_type -> federator.v1.RevokeTokenResponse
-	59, // 113: federator.v1.Operator.CreateOperator:output_type -> federator.v1.CreateOperatorResponse
-	62, // 114: federator.v1.Operator.ListOperators:output_type -> federator.v1.ListOperatorsResponse
-	64, // 115: federator.v1.Operator.DeleteOperator:output_type -> federator.v1.DeleteOperatorResponse
-	66, // 116: federator.v1.Operator.Leave:output_type -> federator.v1.LeaveResponse
-	79, // 117: federator.v1.Operator.RemoveRegion:output_type -> federator.v1.RemoveRegionResponse
-	68, // 118: federator.v1.Operator.Backup:output_type -> federator.v1.BackupResponse
-	70, // 119: federator.v1.Operator.KeyringStatus:output_type -> federator.v1.KeyringStatusResponse
-	70, // 120: federator.v1.Operator.RotateKeyring:output_type -> federator.v1.KeyringStatusResponse
-	93, // [93:121] is the sub-list for method output_type
-	65, // [65:93] is the sub-list for method input_type
-	65, // [65:65] is the sub-list for extension type_name
-	65, // [65:65] is the sub-list for extension extendee
-	0,  // [0:65] is the sub-list for field type_name
+	103, // 0: federator.v1.StatusResponse.self:type_name -> federator.v1.Replica
+	104, // 1: federator.v1.StatusResponse.time:type_name -> google.protobuf.Timestamp
+	105, // 2: federator.v1.StatusResponse.uptime:type_name -> google.protobuf.Duration
+	4,   // 3: federator.v1.StatusResponse.raft:type_name -> federator.v1.RaftStatus
+	5,   // 4: federator.v1.StatusResponse.regions:type_name -> federator.v1.RegionStatus
+	40,  // 5: federator.v1.StatusResponse.evacuations:type_name -> federator.v1.EvacuationInfo
+	7,   // 6: federator.v1.StatusResponse.certificate:type_name -> federator.v1.CertificateStatus
+	6,   // 7: federator.v1.StatusResponse.clusters:type_name -> federator.v1.ClusterStatus
+	1,   // 8: federator.v1.StatusResponse.build:type_name -> federator.v1.VersionResponse
+	54,  // 9: federator.v1.StatusResponse.drills:type_name -> federator.v1.DrillInfo
+	105, // 10: federator.v1.RaftStatus.last_contact:type_name -> google.protobuf.Duration
+	104, // 11: federator.v1.RegionStatus.reach_since:type_name -> google.protobuf.Timestamp
+	105, // 12: federator.v1.RegionStatus.data_age:type_name -> google.protobuf.Duration
+	105, // 13: federator.v1.RegionStatus.rtt:type_name -> google.protobuf.Duration
+	105, // 14: federator.v1.RegionStatus.skew:type_name -> google.protobuf.Duration
+	104, // 15: federator.v1.ClusterStatus.stale_since:type_name -> google.protobuf.Timestamp
+	104, // 16: federator.v1.CertificateStatus.not_before:type_name -> google.protobuf.Timestamp
+	104, // 17: federator.v1.CertificateStatus.not_after:type_name -> google.protobuf.Timestamp
+	104, // 18: federator.v1.CertificateStatus.renew_at:type_name -> google.protobuf.Timestamp
+	104, // 19: federator.v1.CertificateStatus.intermediate_not_after:type_name -> google.protobuf.Timestamp
+	104, // 20: federator.v1.CertificateStatus.root_not_after:type_name -> google.protobuf.Timestamp
+	10,  // 21: federator.v1.CheckResponse.problems:type_name -> federator.v1.Problem
+	104, // 22: federator.v1.Problem.since:type_name -> google.protobuf.Timestamp
+	13,  // 23: federator.v1.MembersResponse.members:type_name -> federator.v1.Member
+	103, // 24: federator.v1.Member.replica:type_name -> federator.v1.Replica
+	105, // 25: federator.v1.Member.rtt:type_name -> google.protobuf.Duration
+	104, // 26: federator.v1.Member.last_seen:type_name -> google.protobuf.Timestamp
+	16,  // 27: federator.v1.ServicesResponse.services:type_name -> federator.v1.ServiceSummary
+	17,  // 28: federator.v1.ServiceSummary.ports:type_name -> federator.v1.ServicePort
+	18,  // 29: federator.v1.ServiceSummary.backends:type_name -> federator.v1.BackendSummary
+	21,  // 30: federator.v1.EndpointsResponse.endpoints:type_name -> federator.v1.EndpointInfo
+	102, // 31: federator.v1.EndpointInfo.ports:type_name -> federator.v1.EndpointInfo.PortsEntry
+	104, // 32: federator.v1.EndpointInfo.since:type_name -> google.protobuf.Timestamp
+	24,  // 33: federator.v1.ResolveResponse.priorities:type_name -> federator.v1.ResolvedPriority
+	27,  // 34: federator.v1.ResolveResponse.omissions:type_name -> federator.v1.Omission
+	25,  // 35: federator.v1.ResolvedPriority.localities:type_name -> federator.v1.ResolvedLocality
+	26,  // 36: federator.v1.ResolvedLocality.endpoints:type_name -> federator.v1.ResolvedEndpoint
+	105, // 37: federator.v1.ResolvedLocality.rtt:type_name -> google.protobuf.Duration
+	104, // 38: federator.v1.ListAuditRequest.since:type_name -> google.protobuf.Timestamp
+	30,  // 39: federator.v1.ListAuditResponse.entries:type_name -> federator.v1.AuditEntry
+	104, // 40: federator.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
+	104, // 41: federator.v1.ObjectMeta.written:type_name -> google.protobuf.Timestamp
+	31,  // 42: federator.v1.PolicyInfo.meta:type_name -> federator.v1.ObjectMeta
+	32,  // 43: federator.v1.ListPoliciesResponse.policies:type_name -> federator.v1.PolicyInfo
+	32,  // 44: federator.v1.ApplyPolicyResponse.policy:type_name -> federator.v1.PolicyInfo
+	104, // 45: federator.v1.EvacuationInfo.started:type_name -> google.protobuf.Timestamp
+	105, // 46: federator.v1.EvacuationInfo.duration:type_name -> google.protobuf.Duration
+	104, // 47: federator.v1.EvacuationInfo.until:type_name -> google.protobuf.Timestamp
+	105, // 48: federator.v1.EvacuationInfo.remaining:type_name -> google.protobuf.Duration
+	31,  // 49: federator.v1.EvacuationInfo.meta:type_name -> federator.v1.ObjectMeta
+	40,  // 50: federator.v1.ListEvacuationsResponse.evacuations:type_name -> federator.v1.EvacuationInfo
+	105, // 51: federator.v1.EvacuateRequest.duration:type_name -> google.protobuf.Duration
+	105, // 52: federator.v1.ExtendDrillRequest.by:type_name -> google.protobuf.Duration
+	54,  // 53: federator.v1.ListDrillsResponse.drills:type_name -> federator.v1.DrillInfo
+	104, // 54: federator.v1.DrillInfo.created:type_name -> google.protobuf.Timestamp
+	104, // 55: federator.v1.DrillInfo.begun:type_name -> google.protobuf.Timestamp
+	104, // 56: federator.v1.DrillInfo.ended:type_name -> google.protobuf.Timestamp
+	105, // 57: federator.v1.DrillInfo.ramp:type_name -> google.protobuf.Duration
+	105, // 58: federator.v1.DrillInfo.hold:type_name -> google.protobuf.Duration
+	105, // 59: federator.v1.DrillInfo.return:type_name -> google.protobuf.Duration
+	105, // 60: federator.v1.DrillInfo.objective:type_name -> google.protobuf.Duration
+	105, // 61: federator.v1.DrillInfo.elapsed:type_name -> google.protobuf.Duration
+	105, // 62: federator.v1.DrillInfo.remaining:type_name -> google.protobuf.Duration
+	55,  // 63: federator.v1.DrillInfo.ballots:type_name -> federator.v1.DrillBallot
+	105, // 64: federator.v1.DrillBallot.elapsed:type_name -> google.protobuf.Duration
+	105, // 65: federator.v1.DrillBallot.extended:type_name -> google.protobuf.Duration
+	56,  // 66: federator.v1.DrillBallot.acks:type_name -> federator.v1.DrillAck
+	104, // 67: federator.v1.DrillAck.at:type_name -> google.protobuf.Timestamp
+	105, // 68: federator.v1.OpenGateRequest.duration:type_name -> google.protobuf.Duration
+	64,  // 69: federator.v1.ListGatesResponse.gates:type_name -> federator.v1.GateInfo
+	104, // 70: federator.v1.GateInfo.open_until:type_name -> google.protobuf.Timestamp
+	31,  // 71: federator.v1.GateInfo.meta:type_name -> federator.v1.ObjectMeta
+	71,  // 72: federator.v1.ApplyScheduleResponse.schedule:type_name -> federator.v1.ScheduleInfo
+	71,  // 73: federator.v1.ListSchedulesResponse.schedules:type_name -> federator.v1.ScheduleInfo
+	31,  // 74: federator.v1.ScheduleInfo.meta:type_name -> federator.v1.ObjectMeta
+	104, // 75: federator.v1.ScheduleInfo.next:type_name -> google.protobuf.Timestamp
+	77,  // 76: federator.v1.ApplyServicesResponse.changes:type_name -> federator.v1.ServiceChange
+	105, // 77: federator.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
+	82,  // 78: federator.v1.CreateTokenResponse.info:type_name -> federator.v1.TokenInfo
+	104, // 79: federator.v1.TokenInfo.created:type_name -> google.protobuf.Timestamp
+	104, // 80: federator.v1.TokenInfo.expires:type_name -> google.protobuf.Timestamp
+	104, // 81: federator.v1.TokenInfo.used:type_name -> google.protobuf.Timestamp
+	82,  // 82: federator.v1.ListTokensResponse.tokens:type_name -> federator.v1.TokenInfo
+	105, // 83: federator.v1.CreateOperatorRequest.ttl:type_name -> google.protobuf.Duration
+	104, // 84: federator.v1.CreateOperatorResponse.not_after:type_name -> google.protobuf.Timestamp
+	31,  // 85: federator.v1.OperatorInfo.meta:type_name -> federator.v1.ObjectMeta
+	89,  // 86: federator.v1.ListOperatorsResponse.operators:type_name -> federator.v1.OperatorInfo
+	106, // 87: federator.v1.BackupResponse.region:type_name -> federator.v1.Region
+	100, // 88: federator.v1.KeyringStatusResponse.keys:type_name -> federator.v1.KeyInfo
+	104, // 89: federator.v1.KeyInfo.created:type_name -> google.protobuf.Timestamp
+	0,   // 90: federator.v1.Operator.Version:input_type -> federator.v1.VersionRequest
+	2,   // 91: federator.v1.Operator.Status:input_type -> federator.v1.StatusRequest
+	8,   // 92: federator.v1.Operator.Check:input_type -> federator.v1.CheckRequest
+	11,  // 93: federator.v1.Operator.Members:input_type -> federator.v1.MembersRequest
+	14,  // 94: federator.v1.Operator.Services:input_type -> federator.v1.ServicesRequest
+	19,  // 95: federator.v1.Operator.Endpoints:input_type -> federator.v1.EndpointsRequest
+	22,  // 96: federator.v1.Operator.Resolve:input_type -> federator.v1.ResolveRequest
+	28,  // 97: federator.v1.Operator.ListAudit:input_type -> federator.v1.ListAuditRequest
+	33,  // 98: federator.v1.Operator.ListPolicies:input_type -> federator.v1.ListPoliciesRequest
+	35,  // 99: federator.v1.Operator.GetPolicy:input_type -> federator.v1.GetPolicyRequest
+	36,  // 100: federator.v1.Operator.ApplyPolicy:input_type -> federator.v1.ApplyPolicyRequest
+	38,  // 101: federator.v1.Operator.DeletePolicy:input_type -> federator.v1.DeletePolicyRequest
+	41,  // 102: federator.v1.Operator.ListEvacuations:input_type -> federator.v1.ListEvacuationsRequest
+	43,  // 103: federator.v1.Operator.Evacuate:input_type -> federator.v1.EvacuateRequest
+	44,  // 104: federator.v1.Operator.StopEvacuation:input_type -> federator.v1.StopEvacuationRequest
+	46,  // 105: federator.v1.Operator.PlanDrill:input_type -> federator.v1.PlanDrillRequest
+	48,  // 106: federator.v1.Operator.StartDrill:input_type -> federator.v1.StartDrillRequest
+	49,  // 107: federator.v1.Operator.StopDrill:input_type -> federator.v1.StopDrillRequest
+	50,  // 108: federator.v1.Operator.ExtendDrill:input_type -> federator.v1.ExtendDrillRequest
+	51,  // 109: federator.v1.Operator.ListDrills:input_type -> federator.v1.ListDrillsRequest
+	53,  // 110: federator.v1.Operator.GetDrill:input_type -> federator.v1.GetDrillRequest
+	57,  // 111: federator.v1.Operator.ReportDrill:input_type -> federator.v1.ReportDrillRequest
+	59,  // 112: federator.v1.Operator.CreateGate:input_type -> federator.v1.CreateGateRequest
+	60,  // 113: federator.v1.Operator.OpenGate:input_type -> federator.v1.OpenGateRequest
+	61,  // 114: federator.v1.Operator.CloseGate:input_type -> federator.v1.CloseGateRequest
+	62,  // 115: federator.v1.Operator.ListGates:input_type -> federator.v1.ListGatesRequest
+	65,  // 116: federator.v1.Operator.DeleteGate:input_type -> federator.v1.DeleteGateRequest
+	67,  // 117: federator.v1.Operator.ApplySchedule:input_type -> federator.v1.ApplyScheduleRequest
+	69,  // 118: federator.v1.Operator.ListSchedules:input_type -> federator.v1.ListSchedulesRequest
+	72,  // 119: federator.v1.Operator.DeleteSchedule:input_type -> federator.v1.DeleteScheduleRequest
+	74,  // 120: federator.v1.Operator.RunSchedule:input_type -> federator.v1.RunScheduleRequest
+	75,  // 121: federator.v1.Operator.ApplyServices:input_type -> federator.v1.ApplyServicesRequest
+	78,  // 122: federator.v1.Operator.DeleteService:input_type -> federator.v1.DeleteServiceRequest
+	80,  // 123: federator.v1.Operator.CreateToken:input_type -> federator.v1.CreateTokenRequest
+	83,  // 124: federator.v1.Operator.ListTokens:input_type -> federator.v1.ListTokensRequest
+	85,  // 125: federator.v1.Operator.RevokeToken:input_type -> federator.v1.RevokeTokenRequest
+	87,  // 126: federator.v1.Operator.CreateOperator:input_type -> federator.v1.CreateOperatorRequest
+	90,  // 127: federator.v1.Operator.ListOperators:input_type -> federator.v1.ListOperatorsRequest
+	92,  // 128: federator.v1.Operator.DeleteOperator:input_type -> federator.v1.DeleteOperatorRequest
+	94,  // 129: federator.v1.Operator.Leave:input_type -> federator.v1.LeaveRequest
+	107, // 130: federator.v1.Operator.RemoveRegion:input_type -> federator.v1.RemoveRegionRequest
+	96,  // 131: federator.v1.Operator.Backup:input_type -> federator.v1.BackupRequest
+	98,  // 132: federator.v1.Operator.KeyringStatus:input_type -> federator.v1.KeyringStatusRequest
+	101, // 133: federator.v1.Operator.RotateKeyring:input_type -> federator.v1.RotateKeyringRequest
+	1,   // 134: federator.v1.Operator.Version:output_type -> federator.v1.VersionResponse
+	3,   // 135: federator.v1.Operator.Status:output_type -> federator.v1.StatusResponse
+	9,   // 136: federator.v1.Operator.Check:output_type -> federator.v1.CheckResponse
+	12,  // 137: federator.v1.Operator.Members:output_type -> federator.v1.MembersResponse
+	15,  // 138: federator.v1.Operator.Services:output_type -> federator.v1.ServicesResponse
+	20,  // 139: federator.v1.Operator.Endpoints:output_type -> federator.v1.EndpointsResponse
+	23,  // 140: federator.v1.Operator.Resolve:output_type -> federator.v1.ResolveResponse
+	29,  // 141: federator.v1.Operator.ListAudit:output_type -> federator.v1.ListAuditResponse
+	34,  // 142: federator.v1.Operator.ListPolicies:output_type -> federator.v1.ListPoliciesResponse
+	32,  // 143: federator.v1.Operator.GetPolicy:output_type -> federator.v1.PolicyInfo
+	37,  // 144: federator.v1.Operator.ApplyPolicy:output_type -> federator.v1.ApplyPolicyResponse
+	39,  // 145: federator.v1.Operator.DeletePolicy:output_type -> federator.v1.DeletePolicyResponse
+	42,  // 146: federator.v1.Operator.ListEvacuations:output_type -> federator.v1.ListEvacuationsResponse
+	40,  // 147: federator.v1.Operator.Evacuate:output_type -> federator.v1.EvacuationInfo
+	45,  // 148: federator.v1.Operator.StopEvacuation:output_type -> federator.v1.StopEvacuationResponse
+	47,  // 149: federator.v1.Operator.PlanDrill:output_type -> federator.v1.PlanDrillResponse
+	54,  // 150: federator.v1.Operator.StartDrill:output_type -> federator.v1.DrillInfo
+	54,  // 151: federator.v1.Operator.StopDrill:output_type -> federator.v1.DrillInfo
+	54,  // 152: federator.v1.Operator.ExtendDrill:output_type -> federator.v1.DrillInfo
+	52,  // 153: federator.v1.Operator.ListDrills:output_type -> federator.v1.ListDrillsResponse
+	54,  // 154: federator.v1.Operator.GetDrill:output_type -> federator.v1.DrillInfo
+	58,  // 155: federator.v1.Operator.ReportDrill:output_type -> federator.v1.ReportDrillResponse
+	64,  // 156: federator.v1.Operator.CreateGate:output_type -> federator.v1.GateInfo
+	64,  // 157: federator.v1.Operator.OpenGate:output_type -> federator.v1.GateInfo
+	64,  // 158: federator.v1.Operator.CloseGate:output_type -> federator.v1.GateInfo
+	63,  // 159: federator.v1.Operator.ListGates:output_type -> federator.v1.ListGatesResponse
+	66,  // 160: federator.v1.Operator.DeleteGate:output_type -> federator.v1.DeleteGateResponse
+	68,  // 161: federator.v1.Operator.ApplySchedule:output_type -> federator.v1.ApplyScheduleResponse
+	70,  // 162: federator.v1.Operator.ListSchedules:output_type -> federator.v1.ListSchedulesResponse
+	73,  // 163: federator.v1.Operator.DeleteSchedule:output_type -> federator.v1.DeleteScheduleResponse
+	54,  // 164: federator.v1.Operator.RunSchedule:output_type -> federator.v1.DrillInfo
+	76,  // 165: federator.v1.Operator.ApplyServices:output_type -> federator.v1.ApplyServicesResponse
+	79,  // 166: federator.v1.Operator.DeleteService:output_type -> federator.v1.DeleteServiceResponse
+	81,  // 167: federator.v1.Operator.CreateToken:output_type -> federator.v1.CreateTokenResponse
+	84,  // 168: federator.v1.Operator.ListTokens:output_type -> federator.v1.ListTokensResponse
+	86,  // 169: federator.v1.Operator.RevokeToken:output_type -> federator.v1.RevokeTokenResponse
+	88,  // 170: federator.v1.Operator.CreateOperator:output_type -> federator.v1.CreateOperatorResponse
+	91,  // 171: federator.v1.Operator.ListOperators:output_type -> federator.v1.ListOperatorsResponse
+	93,  // 172: federator.v1.Operator.DeleteOperator:output_type -> federator.v1.DeleteOperatorResponse
+	95,  // 173: federator.v1.Operator.Leave:output_type -> federator.v1.LeaveResponse
+	108, // 174: federator.v1.Operator.RemoveRegion:output_type -> federator.v1.RemoveRegionResponse
+	97,  // 175: federator.v1.Operator.Backup:output_type -> federator.v1.BackupResponse
+	99,  // 176: federator.v1.Operator.KeyringStatus:output_type -> federator.v1.KeyringStatusResponse
+	99,  // 177: federator.v1.Operator.RotateKeyring:output_type -> federator.v1.KeyringStatusResponse
+	134, // [134:178] is the sub-list for method output_type
+	90,  // [90:134] is the sub-list for method input_type
+	90,  // [90:90] is the sub-list for extension type_name
+	90,  // [90:90] is the sub-list for extension extendee
+	0,   // [0:90] is the sub-list for field type_name
 }
 
 func init() { file_federator_v1_operator_proto_init() }
@@ -5606,7 +7585,7 @@ func file_federator_v1_operator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_federator_v1_operator_proto_rawDesc), len(file_federator_v1_operator_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   74,
+			NumMessages:   103,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

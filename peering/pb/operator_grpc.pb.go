@@ -34,6 +34,22 @@ const (
 	Operator_ListEvacuations_FullMethodName = "/federator.v1.Operator/ListEvacuations"
 	Operator_Evacuate_FullMethodName        = "/federator.v1.Operator/Evacuate"
 	Operator_StopEvacuation_FullMethodName  = "/federator.v1.Operator/StopEvacuation"
+	Operator_PlanDrill_FullMethodName       = "/federator.v1.Operator/PlanDrill"
+	Operator_StartDrill_FullMethodName      = "/federator.v1.Operator/StartDrill"
+	Operator_StopDrill_FullMethodName       = "/federator.v1.Operator/StopDrill"
+	Operator_ExtendDrill_FullMethodName     = "/federator.v1.Operator/ExtendDrill"
+	Operator_ListDrills_FullMethodName      = "/federator.v1.Operator/ListDrills"
+	Operator_GetDrill_FullMethodName        = "/federator.v1.Operator/GetDrill"
+	Operator_ReportDrill_FullMethodName     = "/federator.v1.Operator/ReportDrill"
+	Operator_CreateGate_FullMethodName      = "/federator.v1.Operator/CreateGate"
+	Operator_OpenGate_FullMethodName        = "/federator.v1.Operator/OpenGate"
+	Operator_CloseGate_FullMethodName       = "/federator.v1.Operator/CloseGate"
+	Operator_ListGates_FullMethodName       = "/federator.v1.Operator/ListGates"
+	Operator_DeleteGate_FullMethodName      = "/federator.v1.Operator/DeleteGate"
+	Operator_ApplySchedule_FullMethodName   = "/federator.v1.Operator/ApplySchedule"
+	Operator_ListSchedules_FullMethodName   = "/federator.v1.Operator/ListSchedules"
+	Operator_DeleteSchedule_FullMethodName  = "/federator.v1.Operator/DeleteSchedule"
+	Operator_RunSchedule_FullMethodName     = "/federator.v1.Operator/RunSchedule"
 	Operator_ApplyServices_FullMethodName   = "/federator.v1.Operator/ApplyServices"
 	Operator_DeleteService_FullMethodName   = "/federator.v1.Operator/DeleteService"
 	Operator_CreateToken_FullMethodName     = "/federator.v1.Operator/CreateToken"
@@ -75,6 +91,26 @@ type OperatorClient interface {
 	ListEvacuations(ctx context.Context, in *ListEvacuationsRequest, opts ...grpc.CallOption) (*ListEvacuationsResponse, error)
 	Evacuate(ctx context.Context, in *EvacuateRequest, opts ...grpc.CallOption) (*EvacuationInfo, error)
 	StopEvacuation(ctx context.Context, in *StopEvacuationRequest, opts ...grpc.CallOption) (*StopEvacuationResponse, error)
+	// PlanDrill says where traffic would go during a drill and what would break.
+	PlanDrill(ctx context.Context, in *PlanDrillRequest, opts ...grpc.CallOption) (*PlanDrillResponse, error)
+	// StartDrill begins a drill, unless its plan is unsafe and it is not forced.
+	StartDrill(ctx context.Context, in *StartDrillRequest, opts ...grpc.CallOption) (*DrillInfo, error)
+	StopDrill(ctx context.Context, in *StopDrillRequest, opts ...grpc.CallOption) (*DrillInfo, error)
+	ExtendDrill(ctx context.Context, in *ExtendDrillRequest, opts ...grpc.CallOption) (*DrillInfo, error)
+	ListDrills(ctx context.Context, in *ListDrillsRequest, opts ...grpc.CallOption) (*ListDrillsResponse, error)
+	GetDrill(ctx context.Context, in *GetDrillRequest, opts ...grpc.CallOption) (*DrillInfo, error)
+	ReportDrill(ctx context.Context, in *ReportDrillRequest, opts ...grpc.CallOption) (*ReportDrillResponse, error)
+	CreateGate(ctx context.Context, in *CreateGateRequest, opts ...grpc.CallOption) (*GateInfo, error)
+	// OpenGate is for the operators only that the gate names.
+	OpenGate(ctx context.Context, in *OpenGateRequest, opts ...grpc.CallOption) (*GateInfo, error)
+	CloseGate(ctx context.Context, in *CloseGateRequest, opts ...grpc.CallOption) (*GateInfo, error)
+	ListGates(ctx context.Context, in *ListGatesRequest, opts ...grpc.CallOption) (*ListGatesResponse, error)
+	DeleteGate(ctx context.Context, in *DeleteGateRequest, opts ...grpc.CallOption) (*DeleteGateResponse, error)
+	ApplySchedule(ctx context.Context, in *ApplyScheduleRequest, opts ...grpc.CallOption) (*ApplyScheduleResponse, error)
+	ListSchedules(ctx context.Context, in *ListSchedulesRequest, opts ...grpc.CallOption) (*ListSchedulesResponse, error)
+	DeleteSchedule(ctx context.Context, in *DeleteScheduleRequest, opts ...grpc.CallOption) (*DeleteScheduleResponse, error)
+	// RunSchedule begins the drill of a schedule now, as an operator's.
+	RunSchedule(ctx context.Context, in *RunScheduleRequest, opts ...grpc.CallOption) (*DrillInfo, error)
 	// ApplyServices makes the operator a source of services.
 	ApplyServices(ctx context.Context, in *ApplyServicesRequest, opts ...grpc.CallOption) (*ApplyServicesResponse, error)
 	DeleteService(ctx context.Context, in *DeleteServiceRequest, opts ...grpc.CallOption) (*DeleteServiceResponse, error)
@@ -254,6 +290,166 @@ func (c *operatorClient) StopEvacuation(ctx context.Context, in *StopEvacuationR
 	return out, nil
 }
 
+func (c *operatorClient) PlanDrill(ctx context.Context, in *PlanDrillRequest, opts ...grpc.CallOption) (*PlanDrillResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PlanDrillResponse)
+	err := c.cc.Invoke(ctx, Operator_PlanDrill_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operatorClient) StartDrill(ctx context.Context, in *StartDrillRequest, opts ...grpc.CallOption) (*DrillInfo, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DrillInfo)
+	err := c.cc.Invoke(ctx, Operator_StartDrill_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operatorClient) StopDrill(ctx context.Context, in *StopDrillRequest, opts ...grpc.CallOption) (*DrillInfo, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DrillInfo)
+	err := c.cc.Invoke(ctx, Operator_StopDrill_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operatorClient) ExtendDrill(ctx context.Context, in *ExtendDrillRequest, opts ...grpc.CallOption) (*DrillInfo, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DrillInfo)
+	err := c.cc.Invoke(ctx, Operator_ExtendDrill_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operatorClient) ListDrills(ctx context.Context, in *ListDrillsRequest, opts ...grpc.CallOption) (*ListDrillsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDrillsResponse)
+	err := c.cc.Invoke(ctx, Operator_ListDrills_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operatorClient) GetDrill(ctx context.Context, in *GetDrillRequest, opts ...grpc.CallOption) (*DrillInfo, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DrillInfo)
+	err := c.cc.Invoke(ctx, Operator_GetDrill_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operatorClient) ReportDrill(ctx context.Context, in *ReportDrillRequest, opts ...grpc.CallOption) (*ReportDrillResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReportDrillResponse)
+	err := c.cc.Invoke(ctx, Operator_ReportDrill_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operatorClient) CreateGate(ctx context.Context, in *CreateGateRequest, opts ...grpc.CallOption) (*GateInfo, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GateInfo)
+	err := c.cc.Invoke(ctx, Operator_CreateGate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operatorClient) OpenGate(ctx context.Context, in *OpenGateRequest, opts ...grpc.CallOption) (*GateInfo, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GateInfo)
+	err := c.cc.Invoke(ctx, Operator_OpenGate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operatorClient) CloseGate(ctx context.Context, in *CloseGateRequest, opts ...grpc.CallOption) (*GateInfo, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GateInfo)
+	err := c.cc.Invoke(ctx, Operator_CloseGate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operatorClient) ListGates(ctx context.Context, in *ListGatesRequest, opts ...grpc.CallOption) (*ListGatesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListGatesResponse)
+	err := c.cc.Invoke(ctx, Operator_ListGates_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operatorClient) DeleteGate(ctx context.Context, in *DeleteGateRequest, opts ...grpc.CallOption) (*DeleteGateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteGateResponse)
+	err := c.cc.Invoke(ctx, Operator_DeleteGate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operatorClient) ApplySchedule(ctx context.Context, in *ApplyScheduleRequest, opts ...grpc.CallOption) (*ApplyScheduleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ApplyScheduleResponse)
+	err := c.cc.Invoke(ctx, Operator_ApplySchedule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operatorClient) ListSchedules(ctx context.Context, in *ListSchedulesRequest, opts ...grpc.CallOption) (*ListSchedulesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSchedulesResponse)
+	err := c.cc.Invoke(ctx, Operator_ListSchedules_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operatorClient) DeleteSchedule(ctx context.Context, in *DeleteScheduleRequest, opts ...grpc.CallOption) (*DeleteScheduleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteScheduleResponse)
+	err := c.cc.Invoke(ctx, Operator_DeleteSchedule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operatorClient) RunSchedule(ctx context.Context, in *RunScheduleRequest, opts ...grpc.CallOption) (*DrillInfo, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DrillInfo)
+	err := c.cc.Invoke(ctx, Operator_RunSchedule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *operatorClient) ApplyServices(ctx context.Context, in *ApplyServicesRequest, opts ...grpc.CallOption) (*ApplyServicesResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ApplyServicesResponse)
@@ -419,6 +615,26 @@ type OperatorServer interface {
 	ListEvacuations(context.Context, *ListEvacuationsRequest) (*ListEvacuationsResponse, error)
 	Evacuate(context.Context, *EvacuateRequest) (*EvacuationInfo, error)
 	StopEvacuation(context.Context, *StopEvacuationRequest) (*StopEvacuationResponse, error)
+	// PlanDrill says where traffic would go during a drill and what would break.
+	PlanDrill(context.Context, *PlanDrillRequest) (*PlanDrillResponse, error)
+	// StartDrill begins a drill, unless its plan is unsafe and it is not forced.
+	StartDrill(context.Context, *StartDrillRequest) (*DrillInfo, error)
+	StopDrill(context.Context, *StopDrillRequest) (*DrillInfo, error)
+	ExtendDrill(context.Context, *ExtendDrillRequest) (*DrillInfo, error)
+	ListDrills(context.Context, *ListDrillsRequest) (*ListDrillsResponse, error)
+	GetDrill(context.Context, *GetDrillRequest) (*DrillInfo, error)
+	ReportDrill(context.Context, *ReportDrillRequest) (*ReportDrillResponse, error)
+	CreateGate(context.Context, *CreateGateRequest) (*GateInfo, error)
+	// OpenGate is for the operators only that the gate names.
+	OpenGate(context.Context, *OpenGateRequest) (*GateInfo, error)
+	CloseGate(context.Context, *CloseGateRequest) (*GateInfo, error)
+	ListGates(context.Context, *ListGatesRequest) (*ListGatesResponse, error)
+	DeleteGate(context.Context, *DeleteGateRequest) (*DeleteGateResponse, error)
+	ApplySchedule(context.Context, *ApplyScheduleRequest) (*ApplyScheduleResponse, error)
+	ListSchedules(context.Context, *ListSchedulesRequest) (*ListSchedulesResponse, error)
+	DeleteSchedule(context.Context, *DeleteScheduleRequest) (*DeleteScheduleResponse, error)
+	// RunSchedule begins the drill of a schedule now, as an operator's.
+	RunSchedule(context.Context, *RunScheduleRequest) (*DrillInfo, error)
 	// ApplyServices makes the operator a source of services.
 	ApplyServices(context.Context, *ApplyServicesRequest) (*ApplyServicesResponse, error)
 	DeleteService(context.Context, *DeleteServiceRequest) (*DeleteServiceResponse, error)
@@ -492,6 +708,54 @@ func (UnimplementedOperatorServer) Evacuate(context.Context, *EvacuateRequest) (
 }
 func (UnimplementedOperatorServer) StopEvacuation(context.Context, *StopEvacuationRequest) (*StopEvacuationResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method StopEvacuation not implemented")
+}
+func (UnimplementedOperatorServer) PlanDrill(context.Context, *PlanDrillRequest) (*PlanDrillResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PlanDrill not implemented")
+}
+func (UnimplementedOperatorServer) StartDrill(context.Context, *StartDrillRequest) (*DrillInfo, error) {
+	return nil, status.Error(codes.Unimplemented, "method StartDrill not implemented")
+}
+func (UnimplementedOperatorServer) StopDrill(context.Context, *StopDrillRequest) (*DrillInfo, error) {
+	return nil, status.Error(codes.Unimplemented, "method StopDrill not implemented")
+}
+func (UnimplementedOperatorServer) ExtendDrill(context.Context, *ExtendDrillRequest) (*DrillInfo, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExtendDrill not implemented")
+}
+func (UnimplementedOperatorServer) ListDrills(context.Context, *ListDrillsRequest) (*ListDrillsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDrills not implemented")
+}
+func (UnimplementedOperatorServer) GetDrill(context.Context, *GetDrillRequest) (*DrillInfo, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetDrill not implemented")
+}
+func (UnimplementedOperatorServer) ReportDrill(context.Context, *ReportDrillRequest) (*ReportDrillResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReportDrill not implemented")
+}
+func (UnimplementedOperatorServer) CreateGate(context.Context, *CreateGateRequest) (*GateInfo, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateGate not implemented")
+}
+func (UnimplementedOperatorServer) OpenGate(context.Context, *OpenGateRequest) (*GateInfo, error) {
+	return nil, status.Error(codes.Unimplemented, "method OpenGate not implemented")
+}
+func (UnimplementedOperatorServer) CloseGate(context.Context, *CloseGateRequest) (*GateInfo, error) {
+	return nil, status.Error(codes.Unimplemented, "method CloseGate not implemented")
+}
+func (UnimplementedOperatorServer) ListGates(context.Context, *ListGatesRequest) (*ListGatesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListGates not implemented")
+}
+func (UnimplementedOperatorServer) DeleteGate(context.Context, *DeleteGateRequest) (*DeleteGateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteGate not implemented")
+}
+func (UnimplementedOperatorServer) ApplySchedule(context.Context, *ApplyScheduleRequest) (*ApplyScheduleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApplySchedule not implemented")
+}
+func (UnimplementedOperatorServer) ListSchedules(context.Context, *ListSchedulesRequest) (*ListSchedulesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSchedules not implemented")
+}
+func (UnimplementedOperatorServer) DeleteSchedule(context.Context, *DeleteScheduleRequest) (*DeleteScheduleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteSchedule not implemented")
+}
+func (UnimplementedOperatorServer) RunSchedule(context.Context, *RunScheduleRequest) (*DrillInfo, error) {
+	return nil, status.Error(codes.Unimplemented, "method RunSchedule not implemented")
 }
 func (UnimplementedOperatorServer) ApplyServices(context.Context, *ApplyServicesRequest) (*ApplyServicesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ApplyServices not implemented")
@@ -823,6 +1087,294 @@ func _Operator_StopEvacuation_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Operator_PlanDrill_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PlanDrillRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperatorServer).PlanDrill(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Operator_PlanDrill_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperatorServer).PlanDrill(ctx, req.(*PlanDrillRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Operator_StartDrill_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StartDrillRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperatorServer).StartDrill(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Operator_StartDrill_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperatorServer).StartDrill(ctx, req.(*StartDrillRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Operator_StopDrill_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StopDrillRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperatorServer).StopDrill(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Operator_StopDrill_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperatorServer).StopDrill(ctx, req.(*StopDrillRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Operator_ExtendDrill_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExtendDrillRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperatorServer).ExtendDrill(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Operator_ExtendDrill_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperatorServer).ExtendDrill(ctx, req.(*ExtendDrillRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Operator_ListDrills_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDrillsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperatorServer).ListDrills(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Operator_ListDrills_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperatorServer).ListDrills(ctx, req.(*ListDrillsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Operator_GetDrill_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetDrillRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperatorServer).GetDrill(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Operator_GetDrill_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperatorServer).GetDrill(ctx, req.(*GetDrillRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Operator_ReportDrill_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReportDrillRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperatorServer).ReportDrill(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Operator_ReportDrill_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperatorServer).ReportDrill(ctx, req.(*ReportDrillRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Operator_CreateGate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateGateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperatorServer).CreateGate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Operator_CreateGate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperatorServer).CreateGate(ctx, req.(*CreateGateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Operator_OpenGate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(OpenGateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperatorServer).OpenGate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Operator_OpenGate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperatorServer).OpenGate(ctx, req.(*OpenGateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Operator_CloseGate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CloseGateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperatorServer).CloseGate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Operator_CloseGate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperatorServer).CloseGate(ctx, req.(*CloseGateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Operator_ListGates_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListGatesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperatorServer).ListGates(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Operator_ListGates_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperatorServer).ListGates(ctx, req.(*ListGatesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Operator_DeleteGate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteGateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperatorServer).DeleteGate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Operator_DeleteGate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperatorServer).DeleteGate(ctx, req.(*DeleteGateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Operator_ApplySchedule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApplyScheduleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperatorServer).ApplySchedule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Operator_ApplySchedule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperatorServer).ApplySchedule(ctx, req.(*ApplyScheduleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Operator_ListSchedules_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSchedulesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperatorServer).ListSchedules(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Operator_ListSchedules_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperatorServer).ListSchedules(ctx, req.(*ListSchedulesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Operator_DeleteSchedule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteScheduleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperatorServer).DeleteSchedule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Operator_DeleteSchedule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperatorServer).DeleteSchedule(ctx, req.(*DeleteScheduleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Operator_RunSchedule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RunScheduleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperatorServer).RunSchedule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Operator_RunSchedule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperatorServer).RunSchedule(ctx, req.(*RunScheduleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Operator_ApplyServices_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ApplyServicesRequest)
 	if err := dec(in); err != nil {
@@ -1116,6 +1668,70 @@ var Operator_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "StopEvacuation",
 			Handler:    _Operator_StopEvacuation_Handler,
+		},
+		{
+			MethodName: "PlanDrill",
+			Handler:    _Operator_PlanDrill_Handler,
+		},
+		{
+			MethodName: "StartDrill",
+			Handler:    _Operator_StartDrill_Handler,
+		},
+		{
+			MethodName: "StopDrill",
+			Handler:    _Operator_StopDrill_Handler,
+		},
+		{
+			MethodName: "ExtendDrill",
+			Handler:    _Operator_ExtendDrill_Handler,
+		},
+		{
+			MethodName: "ListDrills",
+			Handler:    _Operator_ListDrills_Handler,
+		},
+		{
+			MethodName: "GetDrill",
+			Handler:    _Operator_GetDrill_Handler,
+		},
+		{
+			MethodName: "ReportDrill",
+			Handler:    _Operator_ReportDrill_Handler,
+		},
+		{
+			MethodName: "CreateGate",
+			Handler:    _Operator_CreateGate_Handler,
+		},
+		{
+			MethodName: "OpenGate",
+			Handler:    _Operator_OpenGate_Handler,
+		},
+		{
+			MethodName: "CloseGate",
+			Handler:    _Operator_CloseGate_Handler,
+		},
+		{
+			MethodName: "ListGates",
+			Handler:    _Operator_ListGates_Handler,
+		},
+		{
+			MethodName: "DeleteGate",
+			Handler:    _Operator_DeleteGate_Handler,
+		},
+		{
+			MethodName: "ApplySchedule",
+			Handler:    _Operator_ApplySchedule_Handler,
+		},
+		{
+			MethodName: "ListSchedules",
+			Handler:    _Operator_ListSchedules_Handler,
+		},
+		{
+			MethodName: "DeleteSchedule",
+			Handler:    _Operator_DeleteSchedule_Handler,
+		},
+		{
+			MethodName: "RunSchedule",
+			Handler:    _Operator_RunSchedule_Handler,
 		},
 		{
 			MethodName: "ApplyServices",

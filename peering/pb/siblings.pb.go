@@ -594,6 +594,98 @@ func (x *AnnounceResponse) GetUnknown() bool {
 	return false
 }
 
+// SamplesRequest names a drill.
+type SamplesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Drill         string                 `protobuf:"bytes,1,opt,name=drill,proto3" json:"drill,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SamplesRequest) Reset() {
+	*x = SamplesRequest{}
+	mi := &file_federator_v1_siblings_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SamplesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SamplesRequest) ProtoMessage() {}
+
+func (x *SamplesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_siblings_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SamplesRequest.ProtoReflect.Descriptor instead.
+func (*SamplesRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SamplesRequest) GetDrill() string {
+	if x != nil {
+		return x.Drill
+	}
+	return ""
+}
+
+// SamplesResponse carries what the replica answered; it is empty if the replica
+// answered nothing, or serves no DNS.
+type SamplesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A catalog.DrillSamples as JSON, at most 240 buckets.
+	Samples       []byte `protobuf:"bytes,1,opt,name=samples,proto3" json:"samples,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SamplesResponse) Reset() {
+	*x = SamplesResponse{}
+	mi := &file_federator_v1_siblings_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SamplesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SamplesResponse) ProtoMessage() {}
+
+func (x *SamplesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_siblings_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SamplesResponse.ProtoReflect.Descriptor instead.
+func (*SamplesResponse) Descriptor() ([]byte, []int) {
+	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SamplesResponse) GetSamples() []byte {
+	if x != nil {
+		return x.Samples
+	}
+	return nil
+}
+
 var File_federator_v1_siblings_proto protoreflect.FileDescriptor
 
 const file_federator_v1_siblings_proto_rawDesc = "" +
@@ -636,13 +728,18 @@ const file_federator_v1_siblings_proto_rawDesc = "" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12!\n" +
 	"\fcommit_index\x18\x03 \x01(\x04R\vcommitIndex\x12.\n" +
 	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
-	"\aunknown\x18\x05 \x01(\bR\aunknown2\xec\x02\n" +
+	"\aunknown\x18\x05 \x01(\bR\aunknown\"&\n" +
+	"\x0eSamplesRequest\x12\x14\n" +
+	"\x05drill\x18\x01 \x01(\tR\x05drill\"+\n" +
+	"\x0fSamplesResponse\x12\x18\n" +
+	"\asamples\x18\x01 \x01(\fR\asamples2\xb4\x03\n" +
 	"\bSiblings\x12F\n" +
 	"\aPropose\x12\x1c.federator.v1.ProposeRequest\x1a\x1d.federator.v1.ProposeResponse\x12L\n" +
 	"\tReadIndex\x12\x1e.federator.v1.ReadIndexRequest\x1a\x1f.federator.v1.ReadIndexResponse\x12@\n" +
 	"\x05Prove\x12\x1a.federator.v1.ProveRequest\x1a\x1b.federator.v1.ProveResponse\x12=\n" +
 	"\x04Sign\x12\x19.federator.v1.SignRequest\x1a\x1a.federator.v1.SignResponse\x12I\n" +
-	"\bAnnounce\x12\x1d.federator.v1.AnnounceRequest\x1a\x1e.federator.v1.AnnounceResponseB.Z,github.com/federator/federator/peering/pb;pbb\x06proto3"
+	"\bAnnounce\x12\x1d.federator.v1.AnnounceRequest\x1a\x1e.federator.v1.AnnounceResponse\x12F\n" +
+	"\aSamples\x12\x1c.federator.v1.SamplesRequest\x1a\x1d.federator.v1.SamplesResponseB.Z,github.com/federator/federator/peering/pb;pbb\x06proto3"
 
 var (
 	file_federator_v1_siblings_proto_rawDescOnce sync.Once
@@ -656,7 +753,7 @@ func file_federator_v1_siblings_proto_rawDescGZIP() []byte {
 	return file_federator_v1_siblings_proto_rawDescData
 }
 
-var file_federator_v1_siblings_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_federator_v1_siblings_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_federator_v1_siblings_proto_goTypes = []any{
 	(*ProposeRequest)(nil),        // 0: federator.v1.ProposeRequest
 	(*ProposeResponse)(nil),       // 1: federator.v1.ProposeResponse
@@ -668,22 +765,26 @@ var file_federator_v1_siblings_proto_goTypes = []any{
 	(*SignResponse)(nil),          // 7: federator.v1.SignResponse
 	(*AnnounceRequest)(nil),       // 8: federator.v1.AnnounceRequest
 	(*AnnounceResponse)(nil),      // 9: federator.v1.AnnounceResponse
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*SamplesRequest)(nil),        // 10: federator.v1.SamplesRequest
+	(*SamplesResponse)(nil),       // 11: federator.v1.SamplesResponse
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
 }
 var file_federator_v1_siblings_proto_depIdxs = []int32{
-	10, // 0: federator.v1.AnnounceResponse.time:type_name -> google.protobuf.Timestamp
+	12, // 0: federator.v1.AnnounceResponse.time:type_name -> google.protobuf.Timestamp
 	0,  // 1: federator.v1.Siblings.Propose:input_type -> federator.v1.ProposeRequest
 	2,  // 2: federator.v1.Siblings.ReadIndex:input_type -> federator.v1.ReadIndexRequest
 	4,  // 3: federator.v1.Siblings.Prove:input_type -> federator.v1.ProveRequest
 	6,  // 4: federator.v1.Siblings.Sign:input_type -> federator.v1.SignRequest
 	8,  // 5: federator.v1.Siblings.Announce:input_type -> federator.v1.AnnounceRequest
-	1,  // 6: federator.v1.Siblings.Propose:output_type -> federator.v1.ProposeResponse
-	3,  // 7: federator.v1.Siblings.ReadIndex:output_type -> federator.v1.ReadIndexResponse
-	5,  // 8: federator.v1.Siblings.Prove:output_type -> federator.v1.ProveResponse
-	7,  // 9: federator.v1.Siblings.Sign:output_type -> federator.v1.SignResponse
-	9,  // 10: federator.v1.Siblings.Announce:output_type -> federator.v1.AnnounceResponse
-	6,  // [6:11] is the sub-list for method output_type
-	1,  // [1:6] is the sub-list for method input_type
+	10, // 6: federator.v1.Siblings.Samples:input_type -> federator.v1.SamplesRequest
+	1,  // 7: federator.v1.Siblings.Propose:output_type -> federator.v1.ProposeResponse
+	3,  // 8: federator.v1.Siblings.ReadIndex:output_type -> federator.v1.ReadIndexResponse
+	5,  // 9: federator.v1.Siblings.Prove:output_type -> federator.v1.ProveResponse
+	7,  // 10: federator.v1.Siblings.Sign:output_type -> federator.v1.SignResponse
+	9,  // 11: federator.v1.Siblings.Announce:output_type -> federator.v1.AnnounceResponse
+	11, // 12: federator.v1.Siblings.Samples:output_type -> federator.v1.SamplesResponse
+	7,  // [7:13] is the sub-list for method output_type
+	1,  // [1:7] is the sub-list for method input_type
 	1,  // [1:1] is the sub-list for extension type_name
 	1,  // [1:1] is the sub-list for extension extendee
 	0,  // [0:1] is the sub-list for field type_name
@@ -700,7 +801,7 @@ func file_federator_v1_siblings_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_federator_v1_siblings_proto_rawDesc), len(file_federator_v1_siblings_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

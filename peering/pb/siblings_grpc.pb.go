@@ -24,6 +24,7 @@ const (
 	Siblings_Prove_FullMethodName     = "/federator.v1.Siblings/Prove"
 	Siblings_Sign_FullMethodName      = "/federator.v1.Siblings/Sign"
 	Siblings_Announce_FullMethodName  = "/federator.v1.Siblings/Announce"
+	Siblings_Samples_FullMethodName   = "/federator.v1.Siblings/Samples"
 )
 
 // SiblingsClient is the client API for Siblings service.
@@ -50,6 +51,8 @@ type SiblingsClient interface {
 	// Announce tells the leader how far the caller is, and the caller whether it is
 	// still a member.
 	Announce(ctx context.Context, in *AnnounceRequest, opts ...grpc.CallOption) (*AnnounceResponse, error)
+	// Samples asks a replica what it answered around a drill that is over.
+	Samples(ctx context.Context, in *SamplesRequest, opts ...grpc.CallOption) (*SamplesResponse, error)
 }
 
 type siblingsClient struct {
@@ -110,6 +113,16 @@ func (c *siblingsClient) Announce(ctx context.Context, in *AnnounceRequest, opts
 	return out, nil
 }
 
+func (c *siblingsClient) Samples(ctx context.Context, in *SamplesRequest, opts ...grpc.CallOption) (*SamplesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SamplesResponse)
+	err := c.cc.Invoke(ctx, Siblings_Samples_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SiblingsServer is the server API for Siblings service.
 // All implementations must embed UnimplementedSiblingsServer
 // for forward compatibility.
@@ -134,6 +147,8 @@ type SiblingsServer interface {
 	// Announce tells the leader how far the caller is, and the caller whether it is
 	// still a member.
 	Announce(context.Context, *AnnounceRequest) (*AnnounceResponse, error)
+	// Samples asks a replica what it answered around a drill that is over.
+	Samples(context.Context, *SamplesRequest) (*SamplesResponse, error)
 	mustEmbedUnimplementedSiblingsServer()
 }
 
@@ -158,6 +173,9 @@ func (UnimplementedSiblingsServer) Sign(context.Context, *SignRequest) (*SignRes
 }
 func (UnimplementedSiblingsServer) Announce(context.Context, *AnnounceRequest) (*AnnounceResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Announce not implemented")
+}
+func (UnimplementedSiblingsServer) Samples(context.Context, *SamplesRequest) (*SamplesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Samples not implemented")
 }
 func (UnimplementedSiblingsServer) mustEmbedUnimplementedSiblingsServer() {}
 func (UnimplementedSiblingsServer) testEmbeddedByValue()                  {}
@@ -270,6 +288,24 @@ func _Siblings_Announce_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Siblings_Samples_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SamplesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SiblingsServer).Samples(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Siblings_Samples_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SiblingsServer).Samples(ctx, req.(*SamplesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Siblings_ServiceDesc is the grpc.ServiceDesc for Siblings service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -296,6 +332,10 @@ var Siblings_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Announce",
 			Handler:    _Siblings_Announce_Handler,
+		},
+		{
+			MethodName: "Samples",
+			Handler:    _Siblings_Samples_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -25,9 +25,9 @@ type Conn struct {
 }
 
 // newConn wraps a connection after a handshake with a configuration of package
-// identity, and has it watched. onClose runs once, when it is closed. Without an
+// identity, and has it watched by both guards. onClose runs once, when it is closed. Without an
 // error the connection is the Conn's to close, else it is still the caller's.
-func newConn(c *tls.Conn, guard *identity.Guard, onClose func()) (*Conn, error) {
+func newConn(c *tls.Conn, guard *identity.Guard, gate *Gate, onClose func()) (*Conn, error) {
 	state := c.ConnectionState()
 	conn := &Conn{Conn: c, protocol: state.NegotiatedProtocol}
 	release := func() {}
@@ -37,9 +37,14 @@ func newConn(c *tls.Conn, guard *identity.Guard, onClose func()) (*Conn, error) 
 			return nil, err
 		}
 		conn.peer = id
+		leave, err := gate.enter(conn, func() { _ = c.NetConn().Close() })
+		if err != nil {
+			return nil, err
+		}
 		// The guard closes what is below TLS: that never blocks, and the owner of
 		// the Conn notices and closes it.
-		release = guard.Track(c.NetConn(), state)
+		untrack := guard.Track(c.NetConn(), state)
+		release = func() { untrack(); leave() }
 	}
 	conn.close = sync.OnceValue(func() error {
 		release()

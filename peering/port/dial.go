@@ -19,6 +19,8 @@ type Dialer struct {
 	TLS identity.TLS
 	// Guard closes connections whose peer loses its trust; required.
 	Guard *identity.Guard
+	// Gate may refuse peers; nil refuses nobody.
+	Gate *Gate
 	// Timeout bounds connecting and the handshake together; 0 means 5 s.
 	Timeout time.Duration
 }
@@ -43,7 +45,7 @@ func (d *Dialer) Dial(ctx context.Context, protocol, address string, authorise i
 	if err != nil {
 		return nil, err
 	}
-	c, err := newConn(t, d.Guard, func() {})
+	c, err := newConn(t, d.Guard, d.Gate, func() {})
 	if err != nil {
 		_ = t.Close()
 		return nil, &DialError{address, err}

@@ -32,7 +32,9 @@ type Options struct {
 	Protocols map[string]identity.Authoriser
 	// Guard closes connections whose peer loses its trust; required.
 	Guard *identity.Guard
-	Log   *slog.Logger
+	// Gate may refuse proven peers; nil refuses nobody.
+	Gate *Gate
+	Log  *slog.Logger
 	// Metrics may be nil.
 	Metrics prometheus.Registerer
 
@@ -209,7 +211,7 @@ func (p *Port) serve(ctx context.Context, raw net.Conn, release func()) {
 // other end just went away, as port scans and load balancers do.
 func (p *Port) complain(from net.Addr, err error) {
 	level := slog.LevelWarn
-	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || !p.warnings.Allow() {
+	if errors.Is(err, io.EOF) || errors.Is(err, ErrShut) || errors.Is(err, syscall.ECONNRESET) || !p.warnings.Allow() {
 		level = slog.LevelDebug
 	}
 	p.opt.Log.Log(context.Background(), level, "a peer failed to prove itself", "peer", from, "error", err)
@@ -241,7 +243,7 @@ func (p *Port) admit(t *tls.Conn, release func()) (*Conn, error) {
 		}
 		release()
 	}
-	c, err := newConn(t, p.opt.Guard, done)
+	c, err := newConn(t, p.opt.Guard, p.opt.Gate, done)
 	if err != nil {
 		done()
 	}

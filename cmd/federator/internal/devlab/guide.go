@@ -40,6 +40,11 @@ Break things, and ask again:
   federator evacuate us-west --for 10m --reason practice
   federator evacuate us-west --stop
 
+Practise it, and read what happened:
+  federator drill plan --evacuate us-west
+  federator drill start --evacuate us-west --ramp 10s --hold 30s --return 10s --wait
+  federator drill report -o html --file report.html
+
 If federator is not on your PATH: alias federator='go run ./cmd/federator'
 Ctrl-C ends everything.`,
 		l.dir, dig(west[0]), dig(central[0]), dig(east[0]), checkout, catalog,

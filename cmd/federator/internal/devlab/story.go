@@ -78,6 +78,7 @@ func (s *Story) chapters(ctx context.Context) error {
 		{"us-west loses its replicas only", s.killControlPlane},
 		{"eu-central loses its leader, then a follower", s.killReplicas},
 		{"us-west is evacuated", s.evacuate},
+		{"the loss of us-west is practised", s.practise},
 	} {
 		s.progress("== %s", chapter.title)
 		if err := chapter.tell(ctx); err != nil {
