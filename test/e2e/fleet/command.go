@@ -38,10 +38,15 @@ func (f *Fleet) Command(args ...string) *exec.Cmd { return f.command(args...) }
 
 // Exec runs any command to its end.
 func (f *Fleet) Exec(cmd *exec.Cmd, input string) Result {
+	return f.execOn(f.starter.start, cmd, input)
+}
+
+// execOn is Exec with the start of the machine on which the command runs.
+func (f *Fleet) execOn(start func(*exec.Cmd) error, cmd *exec.Cmd, input string) Result {
 	var out, errOut bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &errOut
 	result := Result{Args: cmd.Args[1:], Code: -1}
-	if err := f.starter.start(cmd); err != nil {
+	if err := start(cmd); err != nil {
 		result.Err = err.Error()
 		return result
 	}

@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -16,7 +18,11 @@ import (
 type Endpoint struct {
 	// Address is its IP address; it listens on [EndpointPort].
 	Address string
+	listen  func(network, address string) (net.Listener, error)
 	sick    atomic.Bool
+
+	mu  sync.Mutex // guards what follows
+	end func()     // set while it lives
 }
 
 // EndpointPort is where every endpoint listens.
@@ -27,17 +33,51 @@ func (f *Fleet) Endpoints(n int) []*Endpoint {
 	f.Helper()
 	var all []*Endpoint
 	for range n {
-		e := &Endpoint{Address: f.Address()}
-		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", e.Address, EndpointPort))
-		if err != nil {
-			f.Fatal(err)
-		}
-		server := &http.Server{Handler: e, ReadHeaderTimeout: 5 * time.Second}
-		go func() { _ = server.Serve(l) }() // ends by Close
-		f.Cleanup(func() { _ = server.Close() })
-		all = append(all, e)
+		all = append(all, f.EndpointAt(f.Address(), net.Listen))
 	}
 	return all
+}
+
+// EndpointAt starts a healthy endpoint that listens at an address, where listen
+// may have it on another machine; it ends with the test.
+func (f *Fleet) EndpointAt(address string, listen func(network, address string) (net.Listener, error)) *Endpoint {
+	f.Helper()
+	e := &Endpoint{Address: address, listen: listen}
+	if err := e.Revive(); err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(e.Kill)
+	return e
+}
+
+// Revive starts the endpoint again after Kill.
+func (e *Endpoint) Revive() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.end != nil {
+		return fmt.Errorf("the endpoint %s lives already", e.Address)
+	}
+	l, err := e.listen("tcp", net.JoinHostPort(e.Address, strconv.Itoa(EndpointPort)))
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: e, ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = server.Serve(l) }() // ends by Close
+	e.end = func() {
+		_ = server.Close() // neither of them has more to say
+		_ = l.Close()      // which the server may not know yet
+	}
+	return nil
+}
+
+// Kill closes the endpoint's socket and connections: from now on its port refuses.
+func (e *Endpoint) Kill() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.end != nil {
+		e.end()
+		e.end = nil
+	}
 }
 
 // ServeHTTP says whether the endpoint is healthy.

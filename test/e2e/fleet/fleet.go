@@ -27,7 +27,11 @@ type Fleet struct {
 	// Dir holds everything the fleet writes.
 	Dir string
 	// Config is the config file that agents are started with; "" for none.
-	Config  string
+	Config string
+	// Machines says where a replica runs that is placed from now on. Without it,
+	// every one gets a loopback address of its own.
+	Machines func(region, name string) (Machine, error)
+
 	binary  string
 	starter *starter
 	block   string // of addresses, "127.x.y."

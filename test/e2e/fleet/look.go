@@ -1,8 +1,10 @@
 package fleet
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -70,14 +72,26 @@ func PinnedName(service, region string) string {
 
 // Lookup asks the replica's DNS for the addresses of a name, which are sorted. An
 // answer other than NOERROR is an error.
-func (r *Replica) Lookup(name string) ([]string, error) { return LookupAt(r.DNS, name) }
+func (r *Replica) Lookup(name string) ([]string, error) { return LookupFrom(r.machine, r.DNS, name) }
 
 // LookupAt asks a DNS server.
 func LookupAt(server, name string) ([]string, error) {
+	return LookupFrom(&net.Dialer{}, server, name)
+}
+
+// LookupFrom asks a DNS server from somewhere.
+func LookupFrom(from Dialer, server, name string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	conn, err := from.DialContext(ctx, "udp", server)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
 	client := dns.Client{Timeout: 2 * time.Second}
 	question := new(dns.Msg).SetQuestion(name, dns.TypeA)
 	question.SetEdns0(1232, false)
-	answer, _, err := client.Exchange(question, server)
+	answer, _, err := client.ExchangeWithConn(question, &dns.Conn{Conn: conn})
 	if err != nil {
 		return nil, err
 	}

@@ -43,14 +43,15 @@ type process struct {
 	gone chan struct{} // closed when it has ended
 }
 
-func (s *starter) launch(logPath string, cmd *exec.Cmd) (*process, error) {
+// launch starts a command whose output goes to a log file.
+func launch(start func(*exec.Cmd) error, logPath string, cmd *exec.Cmd) (*process, error) {
 	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	p := &process{cmd: cmd, log: log, gone: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = log, log
-	if err := s.start(cmd); err != nil {
+	if err := start(cmd); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", cmd.Path, err), log.Close())
 	}
 	go func() {

@@ -19,6 +19,7 @@ type Replica struct {
 	Peer, Gossip, DNS, HTTP, Sock string
 
 	fleet   *Fleet
+	machine Machine
 	process *process
 }
 
@@ -29,12 +30,16 @@ func (r *Replica) String() string { return r.Region + "/" + r.Name }
 // region R is named R-1.
 func (f *Fleet) Place(region, name string) *Replica {
 	f.Helper()
-	ip := f.Address()
+	machine, err := f.machine(region, name)
+	if err != nil {
+		f.Fatal(err)
+	}
+	ip := machine.Address()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	dir := filepath.Join(f.Dir, region, fmt.Sprintf("%s.%d", name, len(f.replicas)))
 	r := &Replica{
-		Region: region, Cluster: region + "-1", Zone: string(rune('a' + len(f.replicas)%2)), Name: name, Dir: dir, fleet: f,
+		Region: region, Cluster: region + "-1", Zone: string(rune('a' + len(f.replicas)%2)), Name: name, Dir: dir, fleet: f, machine: machine,
 		Peer: ip + ":7443", Gossip: ip + ":7946", DNS: ip + ":8600", HTTP: ip + ":7480", Sock: filepath.Join(dir, "federator.sock"),
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
@@ -57,7 +62,7 @@ func (f *Fleet) Init(region string) *Replica {
 	f.Helper()
 	r := f.Place(region, region+"-0")
 	args := append([]string{"init", "--trust-domain", TrustDomain, "--recovery-key-file", filepath.Join(f.Dir, "recovery.key")}, r.Placing()...)
-	f.Run(args...).OK(f)
+	f.execOn(r.machine.Start, f.command(args...), "").OK(f)
 	r.Start()
 	r.Ready()
 	return r
@@ -133,7 +138,8 @@ func (r *Replica) Token() string {
 
 // Join runs federator join with a token, or what stands for one.
 func (r *Replica) Join(token string, more ...string) Result {
-	return r.fleet.Run(append(append([]string{"join", token}, r.Placing()...), more...)...)
+	args := append(append([]string{"join", token}, r.Placing()...), more...)
+	return r.fleet.execOn(r.machine.Start, r.fleet.command(args...), "")
 }
 
 // Start starts the agent and does not wait for it.
@@ -149,7 +155,7 @@ func (r *Replica) Start(more ...string) {
 	if r.fleet.Config != "" {
 		args = append(args, "--config", r.fleet.Config)
 	}
-	p, err := r.fleet.starter.launch(r.logPath(), r.fleet.command(args...))
+	p, err := launch(r.machine.Start, r.logPath(), r.fleet.command(args...))
 	if err != nil {
 		r.fleet.Fatalf("%s: %v", r, err)
 	}
@@ -169,7 +175,7 @@ func (r *Replica) ready() error {
 	if !r.process.running() {
 		return fmt.Errorf("%s is not running; the end of its log:\n%s", r, r.Log(5))
 	}
-	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DialContext: r.machine.DialContext, DisableKeepAlives: true}}
 	answer, err := client.Get("http://" + r.HTTP + "/readyz")
 	if err != nil {
 		return err

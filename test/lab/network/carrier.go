@@ -1,0 +1,90 @@
+package network
+
+import (
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/federator/federator/test/lab/network/wan"
+)
+
+// carrier gives a router its clock: it takes packets in and lets them out when
+// they are due.
+type carrier struct {
+	wake  chan struct{} // has a value when the next arrival may be an earlier one
+	done  chan struct{}
+	close func()
+
+	mu     sync.Mutex // guards the router
+	router *wan.Router
+}
+
+func newCarrier(r *wan.Router) *carrier {
+	c := &carrier{router: r, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	c.close = sync.OnceFunc(func() { close(c.done) })
+	return c
+}
+
+func (c *carrier) with(do func(*wan.Router) error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return do(c.router)
+}
+
+// collect hands what a region sends to the router, until its TUN device is closed.
+// regionOf says to which region an address belongs, "" for none.
+func (c *carrier) collect(from string, tun *os.File, regionOf func(netip.Addr) string) {
+	buffer := make([]byte, 1<<16)
+	for {
+		size, err := tun.Read(buffer)
+		if err != nil {
+			return // it is closed
+		}
+		to := regionOf(destination(buffer[:size]))
+		if to == "" || to == from {
+			continue // to nobody
+		}
+		packet := append([]byte(nil), buffer[:size]...)
+		_ = c.with(func(r *wan.Router) error { return r.Send(time.Now(), from, to, packet) }) // both are regions
+		select {
+		case c.wake <- struct{}{}:
+		default: // it is awake already
+		}
+	}
+}
+
+// destination is where an IPv4 packet goes; of anything else it is 0.0.0.0.
+func destination(packet []byte) netip.Addr {
+	if len(packet) < 20 || packet[0]>>4 != 4 {
+		return netip.IPv4Unspecified()
+	}
+	return netip.AddrFrom4([4]byte(packet[16:20]))
+}
+
+// deliver writes packets into the TUN devices of their regions when they are due,
+// until the carrier is closed.
+func (c *carrier) deliver(tuns map[string]*os.File) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		c.mu.Lock()
+		due := c.router.Due(time.Now())
+		next, some := c.router.Next()
+		c.mu.Unlock()
+		for _, d := range due {
+			_, _ = tuns[d.To].Write(d.Packet) // a kernel that has no room drops it, as routers do
+		}
+		if some {
+			timer.Reset(time.Until(next))
+		} else {
+			timer.Stop()
+		}
+		select {
+		case <-timer.C:
+		case <-c.wake:
+		case <-c.done:
+			return
+		}
+	}
+}

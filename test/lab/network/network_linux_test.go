@@ -1,0 +1,335 @@
+package network_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/federator/federator/test/lab/network"
+	"github.com/federator/federator/test/lab/network/wan"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(crashVariable) != "" {
+		os.Exit(crash())
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// host returns a host, or ends the test.
+func host(t *testing.T, n *network.Network, region, name string) *network.Host {
+	t.Helper()
+	h, err := n.Host(region, name)
+	ok(t, err)
+	return h
+}
+
+func ok(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// echo answers every packet that comes to port 7 of a host with itself.
+func echo(t *testing.T, h *network.Host) {
+	t.Helper()
+	c, err := h.ListenPacket("udp", h.Address()+":7")
+	ok(t, err)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		buffer := make([]byte, 2000)
+		for {
+			size, from, err := c.ReadFrom(buffer)
+			if err != nil {
+				return
+			}
+			_, _ = c.WriteTo(buffer[:size], from) // a lost answer is what tests look for
+		}
+	}()
+	t.Cleanup(func() {
+		_ = c.Close()
+		<-done
+	})
+}
+
+// pings sends packets to a host's echo, so many at a pace, and returns the round
+// trips of those that came back within patience of the last.
+func pings(t *testing.T, from, to *network.Host, count int, every, patience time.Duration) []time.Duration {
+	t.Helper()
+	c, err := from.DialContext(context.Background(), "udp", to.Address()+":7")
+	ok(t, err)
+	defer c.Close()
+	start := time.Now()
+	sent := make([]atomic.Int64, count) // since start, in nanoseconds
+	go func() {
+		for i := range sent {
+			packet := make([]byte, 100)
+			packet[0], packet[1] = byte(i>>8), byte(i)
+			sent[i].Store(int64(time.Since(start)))
+			_, _ = c.Write(packet) // a refusal of an earlier one is none of this one
+			time.Sleep(every)
+		}
+		_ = c.SetReadDeadline(time.Now().Add(patience)) // it may have been read to its end
+	}()
+	var trips []time.Duration
+	buffer := make([]byte, 2000)
+	for len(trips) < count {
+		size, err := c.Read(buffer)
+		if err != nil {
+			break
+		}
+		if size != 100 {
+			t.Errorf("expected 100 bytes, found %d", size)
+		}
+		trips = append(trips, time.Since(start)-time.Duration(sent[int(buffer[0])<<8|int(buffer[1])].Load()))
+	}
+	slices.Sort(trips)
+	return trips
+}
+
+// reaches fails the test unless pings get answers, or get none, as is wanted. What
+// is wanted has time to happen; what is not wanted would be quick.
+func reaches(t *testing.T, when string, from, to *network.Host, want bool) {
+	t.Helper()
+	patience := 300 * time.Millisecond
+	if want {
+		patience = 10 * time.Second
+	}
+	if answers := len(pings(t, from, to, 3, 10*time.Millisecond, patience)); want && answers != 3 || !want && answers != 0 {
+		t.Errorf("%s: %s reaches %s: expected %v, found %d answers to 3 pings", when, from, to, want, answers)
+	}
+}
+
+func TestARoundTripOverTheWANTakesWhatIsSet(t *testing.T) {
+	n := network.Need(t, 1, "west", "east", "south")
+	west, east, south, near := host(t, n, "west", "a"), host(t, n, "east", "a"), host(t, n, "south", "a"), host(t, n, "west", "b")
+	for _, h := range []*network.Host{east, south, near} {
+		echo(t, h)
+	}
+	ok(t, n.Base(wan.RTT(80*time.Millisecond)))
+	ok(t, n.SetBoth("west", "south", wan.RTT(150*time.Millisecond)))
+	for _, test := range []struct {
+		to       *network.Host
+		low, top time.Duration
+	}{{near, 0, 70 * time.Millisecond}, {east, 79 * time.Millisecond, 160 * time.Millisecond}, {south, 149 * time.Millisecond, 230 * time.Millisecond}} {
+		trips := pings(t, west, test.to, 20, 10*time.Millisecond, 5*time.Second)
+		if len(trips) != 20 {
+			t.Errorf("%s: expected 20 answers, found %d", test.to, len(trips))
+			continue
+		}
+		if median := trips[10]; trips[0] < test.low || median > test.top {
+			t.Errorf("%s: expected round trips of %v to %v, found %v", test.to, test.low, test.top, trips)
+		}
+	}
+}
+
+// The packets of the first test are counted, as no packet that nobody wanted may
+// be among them.
+func TestACutIsOneWayAndHealed(t *testing.T) {
+	t.Parallel()
+	n := network.Need(t, 1, "west", "east")
+	west, east := host(t, n, "west", "a"), host(t, n, "east", "a")
+	echo(t, west)
+	echo(t, east)
+	ok(t, n.Cut("west", "east"))
+	reaches(t, "cut", west, east, false)
+	reaches(t, "cut", east, west, false)
+	there, err := n.Stats("west", "east")
+	ok(t, err)
+	back, err := n.Stats("east", "west")
+	ok(t, err)
+	// Three pings from west are lost; three from east arrive and their echoes are lost.
+	if there.Sent != 6 || there.Cut != 6 || there.Delivered != 0 || back.Sent != 3 || back.Delivered != 3 {
+		t.Errorf("expected 6 packets cut there and 3 delivered back, found %+v and %+v", there, back)
+	}
+	ok(t, n.Heal())
+	reaches(t, "healed", west, east, true)
+}
+
+func TestAHostIsCutFromOthersOfItsRegionOnly(t *testing.T) {
+	t.Parallel()
+	n := network.Need(t, 1, "west", "east")
+	leader, follower, third, far := host(t, n, "west", "leader"), host(t, n, "west", "follower"), host(t, n, "west", "third"), host(t, n, "east", "far")
+	all := []*network.Host{leader, follower, third, far}
+	for _, h := range all {
+		echo(t, h)
+	}
+	look := func(when string, lost ...[2]*network.Host) {
+		t.Helper()
+		for _, from := range all {
+			for _, to := range all {
+				if from == to {
+					continue
+				}
+				want := !slices.Contains(lost, [2]*network.Host{from, to}) && !slices.Contains(lost, [2]*network.Host{to, from})
+				reaches(t, when, from, to, want)
+			}
+		}
+	}
+	look("before")
+	ok(t, leader.CutFrom(follower, third))
+	look("the leader cut from its followers", [2]*network.Host{leader, follower}, [2]*network.Host{leader, third})
+	ok(t, leader.MendWith(third))
+	ok(t, leader.MendWith(follower))
+	ok(t, follower.CutFrom(far))
+	look("a follower cut from another region", [2]*network.Host{follower, far})
+	ok(t, n.Heal())
+	ok(t, third.Freeze())
+	look("frozen", [2]*network.Host{third, leader}, [2]*network.Host{third, follower}, [2]*network.Host{third, far})
+	ok(t, third.Thaw())
+	look("after")
+}
+
+func TestAShareOfPacketsIsLostWithinARegionInOneDirection(t *testing.T) {
+	t.Parallel()
+	n := network.Need(t, 1, "west")
+	a, b := host(t, n, "west", "a"), host(t, n, "west", "b")
+	echo(t, a)
+	echo(t, b)
+	const count = 600
+	for _, share := range []float64{0.2, 0} {
+		ok(t, a.Drop(share, b))
+		for _, from := range []*network.Host{a, b} { // one way suffices to lose an echo
+			to := map[*network.Host]*network.Host{a: b, b: a}[from]
+			lost := 1 - float64(len(pings(t, from, to, count, 200*time.Microsecond, 300*time.Millisecond)))/count
+			if lost < share*0.6 || lost > share*1.4 {
+				t.Errorf("%s to %s: expected %v lost, found %v", from, to, share, lost)
+			}
+		}
+	}
+}
+
+// transfer sends bytes over TCP from one host to another and returns what arrived.
+func transfer(t *testing.T, from, to *network.Host, data []byte) []byte {
+	t.Helper()
+	l, err := to.Listen("tcp", to.Address()+":9000")
+	ok(t, err)
+	defer l.Close()
+	arrived := make(chan []byte, 1)
+	go func() {
+		defer close(arrived)
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
+		all, _ := io.ReadAll(c) // what is missing is seen by the test
+		arrived <- all
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	c, err := from.DialContext(ctx, "tcp", l.Addr().String())
+	ok(t, err)
+	ok(t, c.SetDeadline(time.Now().Add(time.Minute)))
+	_, err = c.Write(data)
+	ok(t, err)
+	ok(t, c.Close())
+	return <-arrived
+}
+
+func TestAMegabyteArrivesIntactOverALossyWAN(t *testing.T) {
+	t.Parallel()
+	n := network.Need(t, 1, "west", "east")
+	west, east := host(t, n, "west", "a"), host(t, n, "east", "a")
+	data := make([]byte, 1<<20)
+	r := rand.NewChaCha8([32]byte{1})
+	_, _ = r.Read(data) // never fails
+	ok(t, n.Base(wan.Link{Delay: 5 * time.Millisecond, Jitter: 5 * time.Millisecond, Overtake: true, Loss: 0.02, Duplicate: 0.02, Reorder: 0.02, HoldBack: 5 * time.Millisecond}))
+	if found := transfer(t, west, east, data); !bytes.Equal(found, data) {
+		t.Errorf("expected %d bytes, found %d, or others", len(data), len(found))
+	}
+	s, err := n.Stats("west", "east")
+	ok(t, err)
+	if s.Lost == 0 || s.Duplicated == 0 || s.HeldBack == 0 {
+		t.Errorf("the WAN lost, doubled or held back nothing: %+v", s)
+	}
+}
+
+func TestBandwidthBoundsATransfer(t *testing.T) {
+	t.Parallel()
+	n := network.Need(t, 1, "west", "east")
+	west, east := host(t, n, "west", "a"), host(t, n, "east", "a")
+	ok(t, n.Base(wan.Link{Delay: 5 * time.Millisecond, Rate: 500_000}))
+	start := time.Now()
+	transfer(t, west, east, make([]byte, 500_000))
+	if took := time.Since(start); took < time.Second || took > 10*time.Second {
+		t.Errorf("500 kB at 500 kB/s: expected a second or a little more, found %v", took)
+	}
+}
+
+func TestAPortWhereNobodyListensRefusesAndAFrozenHostDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	n := network.Need(t, 1, "west", "east")
+	west, east := host(t, n, "west", "a"), host(t, n, "east", "a")
+	dial := func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+		defer cancel()
+		c, err := west.DialContext(ctx, "tcp", east.Address()+":81")
+		if err == nil {
+			_ = c.Close()
+		}
+		return err
+	}
+	if err := dial(); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("expected a refusal, found %v", err)
+	}
+	ok(t, east.Freeze())
+	var timeout net.Error
+	if err := dial(); !errors.As(err, &timeout) || !timeout.Timeout() {
+		t.Errorf("expected a timeout, found %v", err)
+	}
+}
+
+func TestTheWorldOutsideCannotBeReached(t *testing.T) {
+	t.Parallel()
+	n := network.Need(t, 1, "west")
+	a := host(t, n, "west", "a")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ok(t, err)
+	defer l.Close()
+	c, err := a.DialContext(context.Background(), "tcp", l.Addr().String())
+	if err == nil {
+		_ = c.Close()
+		t.Error("a host of the lab reaches a loopback listener of this machine")
+	}
+}
+
+func TestANetworkRefusesWhatItCannotBe(t *testing.T) {
+	t.Parallel()
+	for _, regions := range [][]string{{""}, {"west", "west"}, make([]string, 201)} {
+		if n, err := network.New(1, regions...); err == nil {
+			t.Errorf("%d regions %q: expected an error", len(regions), regions)
+			_ = n.Close()
+		}
+	}
+	n := network.Need(t, 1, "west", "east")
+	if _, err := n.Host("north", "a"); err == nil || !strings.Contains(err.Error(), "north") {
+		t.Errorf("a host of an unknown region: found %v", err)
+	}
+	for name, err := range map[string]error{
+		"isolate": n.Isolate("north"), "cut": n.Cut("west", "north"), "itself": n.Cut("west", "west"),
+		"link": n.Set("west", "east", wan.Link{Loss: 2}), "share": host(t, n, "west", "a").Drop(2),
+	} {
+		if err == nil {
+			t.Errorf("%s: expected an error", name)
+		}
+	}
+	if host(t, n, "west", "a") != host(t, n, "west", "a") {
+		t.Error("a name stands for two hosts")
+	}
+}
