@@ -36,7 +36,9 @@ func (e Expectation) String() string { return strings.Join(e.Codes, " or ") + " 
 
 // met reports whether one of the findings is the expected one.
 func (e Expectation) met(found []Finding) bool {
-	return slices.ContainsFunc(found, func(f Finding) bool { return slices.Contains(e.Codes, f.Code) && strings.Contains(f.Subject, e.Subject) })
+	return slices.ContainsFunc(found, func(f Finding) bool {
+		return slices.Contains(e.Codes, f.Code) && strings.Contains(f.Subject, e.Subject)
+	})
 }
 
 // Problems checks that federator check names a fault while it lasts and goes
@@ -48,7 +50,7 @@ type Problems struct {
 	every   time.Duration
 	ledger
 
-	state    sync.Mutex // guards what follows
+	state    sync.Mutex           // guards what follows
 	baseline map[string][]Finding // by target
 	asked    int
 	naming   time.Duration // the longest until a fault was named

@@ -39,6 +39,17 @@ func (n *Network) Host(region, name string) (*Host, error) {
 	return h, nil
 }
 
+// Hosts are the hosts of a region, in the order in which they were made.
+func (n *Network) Hosts(region string) ([]*Host, error) {
+	r, err := n.region(region)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.hosts), nil
+}
+
 // newHost makes the next host of the region, whose lock is held.
 func (r *region) newHost(name string) (*Host, error) {
 	if len(r.hosts) >= maxHosts {

@@ -8,7 +8,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -260,6 +262,38 @@ func TestAMegabyteArrivesIntactOverALossyWAN(t *testing.T) {
 	}
 }
 
+func TestWithinARegionPacketsAreLostOneByOneAndTCPSurvives(t *testing.T) {
+	t.Parallel()
+	n := network.Need(t, 1, "west")
+	a, b := host(t, n, "west", "a"), host(t, n, "west", "b")
+	data := bytes.Repeat([]byte("federator"), 100_000)
+	ok(t, a.Drop(0.02, b))
+	if found := transfer(t, a, b, data); !bytes.Equal(found, data) {
+		t.Errorf("expected %d bytes, found %d, or others", len(data), len(found))
+	}
+	if found, want := received(t, b), len(data)/1500; found < want {
+		t.Errorf("expected %d packets or more for %d bytes, found %d", want, len(data), found)
+	}
+}
+
+// received is how many packets have come to a host.
+func received(t *testing.T, h *network.Host) int {
+	t.Helper()
+	cmd := exec.Command("cat", "/proc/net/dev")
+	var out strings.Builder
+	cmd.Stdout = &out
+	ok(t, h.Start(cmd))
+	ok(t, cmd.Wait())
+	_, counts, _ := strings.Cut(out.String(), "eth0:")
+	fields := strings.Fields(counts)
+	if len(fields) < 2 {
+		t.Fatalf("expected the counts of eth0, found %q", out.String())
+	}
+	packets, err := strconv.Atoi(fields[1])
+	ok(t, err)
+	return packets
+}
+
 func TestBandwidthBoundsATransfer(t *testing.T) {
 	t.Parallel()
 	n := network.Need(t, 1, "west", "east")
@@ -331,5 +365,8 @@ func TestANetworkRefusesWhatItCannotBe(t *testing.T) {
 	}
 	if host(t, n, "west", "a") != host(t, n, "west", "a") {
 		t.Error("a name stands for two hosts")
+	}
+	if hosts, err := n.Hosts("west"); err != nil || len(hosts) != 1 {
+		t.Errorf("expected one host of west, found %v, %v", hosts, err)
 	}
 }

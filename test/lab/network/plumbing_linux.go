@@ -157,6 +157,11 @@ func (n *namespace) layHost(region *namespace, port string, address netip.Prefix
 		if err != nil {
 			return fmt.Errorf("find the link of a host: %w", err)
 		}
+		// Packets are made here and not by the next device: else the bridge would
+		// lose or pass dozens of a connection as one.
+		if err := netlink.LinkSetGSOMaxSegs(link, 1); err != nil {
+			return fmt.Errorf("have a host make its packets itself: %w", err)
+		}
 		if err := errors.Join(netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(address)}), netlink.LinkSetUp(link)); err != nil {
 			return fmt.Errorf("give a host the address %s: %w", address, err)
 		}
