@@ -61,13 +61,13 @@ func (l Link) Validate() error {
 		}
 	}
 	if l.Rate < 0 || l.Queue < 0 {
-		errs = append(errs, fmt.Errorf("Rate and Queue: expected 0 or more bytes, found %d and %d", l.Rate, l.Queue))
+		errs = append(errs, fmt.Errorf("expected a Rate and a Queue of 0 or more bytes, found %d and %d", l.Rate, l.Queue))
 	}
 	if (l.BurstEvery > 0) != (l.BurstFor > 0) {
-		errs = append(errs, errors.New("BurstEvery and BurstFor: expected both or none; set the other one, too"))
+		errs = append(errs, fmt.Errorf("expected BurstEvery and BurstFor both or none, found %v and %v", l.BurstEvery, l.BurstFor))
 	}
 	if l.Reorder > 0 && l.HoldBack == 0 {
-		errs = append(errs, errors.New("HoldBack: expected how long reordered packets are held back, found 0"))
+		errs = append(errs, errors.New("expected a HoldBack with Reorder, found 0; set how long such packets are held back"))
 	}
 	return errors.Join(errs...)
 }
