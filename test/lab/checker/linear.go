@@ -74,7 +74,7 @@ func (o LinearizabilityOptions) withDefaults() LinearizabilityOptions {
 // Linearizability checks that the policies of one region behave as if there were
 // a single copy of them, whichever of its replicas is asked: concurrent clients
 // write and read, and the history of all of them has to be that of one register
-// per key. Nobody else may write policies named lab/register-….
+// per key. Nobody else may write policies named lab/register-… and lab/barrier-….
 type Linearizability struct {
 	opt     LinearizabilityOptions
 	history history
@@ -128,7 +128,8 @@ func (c *Linearizability) do(ctx context.Context, l *line, o *operation) bool {
 			return writeRegister(ctx, agent, o.key, o.value)
 		}
 		if !c.opt.Plain {
-			if err := catchUp(ctx, agent, o, c.values.Add(1)); err != nil {
+			own := fmt.Sprintf("lab/barrier-%s-%d", c.opt.Region, o.client)
+			if err := catchUp(ctx, agent, own, c.values.Add(1)); err != nil {
 				return err
 			}
 		}
@@ -192,17 +193,16 @@ func readRequest(key string, consistent bool) *pb.GetPolicyRequest {
 // catchUp makes the read that follows on the same replica consistent where reads
 // cannot ask for it: a write of the client's own, once it is seen here, has
 // everything before it in the region's log applied here.
-func catchUp(ctx context.Context, agent pb.OperatorClient, o *operation, value uint64) error {
+func catchUp(ctx context.Context, agent pb.OperatorClient, own string, value uint64) error {
 	if consistentField(&pb.GetPolicyRequest{}) != nil {
 		return nil
 	}
-	key := fmt.Sprintf("lab/barrier-of-%s-%d", o.key, o.client)
-	if err := writeRegister(ctx, agent, key, value); err != nil {
+	if err := writeRegister(ctx, agent, own, value); err != nil {
 		return err
 	}
-	found, err := readRegister(ctx, agent, key, false)
+	found, err := readRegister(ctx, agent, own, false)
 	if err == nil && found != value {
-		err = fmt.Errorf("%s: expected %d, found %d: the replica is behind", key, value, found)
+		err = fmt.Errorf("%s: expected %d, found %d: the replica is behind", own, value, found)
 	}
 	return err
 }

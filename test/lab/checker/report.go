@@ -54,14 +54,20 @@ type Report struct {
 // OK reports whether something was looked at and nothing was violated.
 func (r Report) OK() bool { return r.Total == 0 && r.Checked.Value > 0 }
 
+// maxPrinted is how many violations a report prints.
+const maxPrinted = 8
+
 // String is the report in a few lines.
 func (r Report) String() string {
 	s := fmt.Sprintf("%s: %s, %s, %d violations", r.Checker, r.Checked, r.Worst, r.Total)
 	for _, f := range r.More {
 		s += "; " + f.String()
 	}
-	for _, v := range r.Violations {
+	for _, v := range r.Violations[:min(len(r.Violations), maxPrinted)] {
 		s += "\n  " + v.String()
+	}
+	if rest := r.Total - maxPrinted; rest > 0 {
+		s += fmt.Sprintf("\n  and %d more", rest)
 	}
 	for _, a := range r.Artefacts {
 		s += "\n  see " + a

@@ -4,7 +4,7 @@ package mutant
 func All() []Mutant {
 	return []Mutant{
 		SkipsWrites(), ForgetsAtRestart(), KeepsDeleted(), KeepsDeletedInSnapshots(), IgnoresFlips(),
-		NeverRenews(), LeaksGoroutines(), OverlooksSilence(),
+		NeverRenews(), DropsConnections(), LeaksGoroutines(), OverlooksSilence(),
 	}
 }
 
@@ -67,6 +67,16 @@ func NeverRenews() Mutant {
 		Old: "\t\tif wait <= 0 {\n\t\t\t_ = r.RenewNow(ctx) // recorded there\n",
 		New: "\t\tif wait <= 0 && r.Source.Leaf() == nil {\n\t\t\t_ = r.RenewNow(ctx) // recorded there\n",
 		Why: "a replica that has a certificate never gets another one, so that its peers refuse it when that expires",
+	}
+}
+
+// DropsConnections ends every connection after some seconds.
+func DropsConnections() Mutant {
+	return Mutant{
+		Name: "drops-connections", File: "peering/rpc/server.go",
+		Old: "\t\tMaxConnectionAge: time.Hour, MaxConnectionAgeGrace: 5 * time.Minute,\n",
+		New: "\t\tMaxConnectionAge: 3 * time.Second, MaxConnectionAgeGrace: time.Second,\n",
+		Why: "what was to stay open for an hour is closed every three seconds, as it would be by a renewal that starts its server anew",
 	}
 }
 
