@@ -54,7 +54,7 @@ func (w *World) wake(r *fleet.Replica) {
 			w.awaited = append(w.awaited, fmt.Errorf("%s is not ready %v after its start: %w", r, wakeWithin, err))
 			return
 		}
-		w.Timeline.End(checker.Down, r.String())
+		w.end(checker.Down, r.String())
 		w.story.Say("  %s is ready", r)
 	})
 }
@@ -81,7 +81,7 @@ func (f Killed) Touches() []string { return touches(f.Replicas) }
 // Begin implements [Fault].
 func (f Killed) Begin(w *World) error {
 	for _, r := range f.Replicas {
-		w.Timeline.Begin(checker.Down, r.String())
+		w.begin(checker.Down, r.String())
 	}
 	var wg sync.WaitGroup
 	for _, r := range f.Replicas {
@@ -109,7 +109,7 @@ func (f Stopped) Touches() []string { return touches(f.Replicas) }
 // Begin implements [Fault].
 func (f Stopped) Begin(w *World) error {
 	for _, r := range f.Replicas {
-		w.Timeline.Begin(checker.Down, r.String())
+		w.begin(checker.Down, r.String())
 		r.Stop()
 	}
 	return nil
@@ -127,7 +127,7 @@ func (f Frozen) Touches() []string { return []string{f.Replica.String()} }
 
 // Begin implements [Fault].
 func (f Frozen) Begin(w *World) error {
-	w.Timeline.Begin(checker.Down, f.Replica.String())
+	w.begin(checker.Down, f.Replica.String())
 	return syscall.Kill(f.Replica.PID(), syscall.SIGSTOP)
 }
 
@@ -148,13 +148,13 @@ func (f Sick) Touches() []string { return []string{f.Workload.Region + "/" + f.W
 func (f Sick) Begin(w *World) error {
 	f.Workload.Fail()
 	f.Workload.sick = true
-	w.Timeline.Begin(checker.Dead, f.Workload.Address)
+	w.begin(checker.Dead, f.Workload.Address)
 	return nil
 }
 
 // End implements [Fault].
 func (f Sick) End(w *World) error {
-	w.Timeline.End(checker.Dead, f.Workload.Address)
+	w.end(checker.Dead, f.Workload.Address)
 	f.Workload.sick = false
 	f.Workload.Recover()
 	return nil
@@ -172,7 +172,7 @@ func (f RegionLost) Begin(w *World) error {
 	err := errors.Join(Killed{w.Live(f.Region)}.Begin(w))
 	for _, l := range w.Workloads(f.Region) {
 		err = errors.Join(err, l.host.Freeze())
-		w.Timeline.Begin(checker.Dead, l.Address)
+		w.begin(checker.Dead, l.Address)
 	}
 	return err
 }
@@ -181,7 +181,7 @@ func (f RegionLost) Begin(w *World) error {
 func (f RegionLost) End(w *World) error {
 	var err error
 	for _, l := range w.Workloads(f.Region) {
-		w.Timeline.End(checker.Dead, l.Address)
+		w.end(checker.Dead, l.Address)
 		err = errors.Join(err, l.host.Thaw())
 	}
 	return errors.Join(err, Killed{w.Live(f.Region)}.End(w))
@@ -234,8 +234,8 @@ func (f Cut) Begin(w *World) error {
 		err = errors.Join(err, w.Net.Cut(p[0], p[1]))
 	}
 	for _, p := range f.Pairs {
-		w.Timeline.BeginCut(p[0], p[1])
-		w.Timeline.BeginCut(p[1], p[0])
+		w.beginCut(p[0], p[1])
+		w.beginCut(p[1], p[0])
 	}
 	return err
 }
@@ -244,8 +244,8 @@ func (f Cut) Begin(w *World) error {
 func (f Cut) End(w *World) error {
 	var err error
 	for _, p := range f.Pairs {
-		w.Timeline.EndCut(p[0], p[1])
-		w.Timeline.EndCut(p[1], p[0])
+		w.endCut(p[0], p[1])
+		w.endCut(p[1], p[0])
 	}
 	for _, p := range f.Pairs {
 		err = errors.Join(err, w.Net.Mend(p[0], p[1]))
@@ -292,17 +292,20 @@ type Weather struct {
 	Words  string
 	Pairs  [][2]string
 	Change func(*wan.Link)
-	before map[[2]string]wan.Link
+	// Strains says that connections may fail by it: a server gives each five seconds
+	// to prove who it is.
+	Strains bool
+	before  map[[2]string]wan.Link
 }
 
 // Lossy is that a share of all packets between all regions is lost.
 func Lossy(share float64, regions ...string) *Weather {
-	return &Weather{Words: fmt.Sprintf("%.0f %% of packets lost", 100*share), Pairs: pairs(regions), Change: func(l *wan.Link) { l.Loss = share }}
+	return &Weather{Words: fmt.Sprintf("%.0f %% of packets lost", 100*share), Pairs: pairs(regions), Strains: share > 0.1, Change: func(l *wan.Link) { l.Loss = share }}
 }
 
 // Slow is that two regions have so many bytes a second for each other.
 func Slow(a, b string, rate int) *Weather {
-	return &Weather{Words: fmt.Sprintf("%d kB a second", rate/1000), Pairs: [][2]string{{a, b}, {b, a}}, Change: func(l *wan.Link) { l.Rate = rate }}
+	return &Weather{Words: fmt.Sprintf("%d kB a second", rate/1000), Pairs: [][2]string{{a, b}, {b, a}}, Strains: true, Change: func(l *wan.Link) { l.Rate = rate }}
 }
 
 // pairs are all ordered ones.
@@ -327,12 +330,15 @@ func (f *Weather) Touches() []string {
 	return slices.Compact(all)
 }
 
-// Begin implements [Fault]. The other end can still be reached, so that nothing
-// in the timeline changes.
+// Begin implements [Fault]. The other end can still be reached: only connections
+// may fail.
 func (f *Weather) Begin(w *World) error {
 	f.before = map[[2]string]wan.Link{}
 	var err error
 	for _, p := range f.Pairs {
+		if f.Strains {
+			w.Strain.BeginCut(p[0], p[1])
+		}
 		l, e := w.Net.Link(p[0], p[1])
 		f.before[p] = l
 		f.Change(&l)
@@ -346,6 +352,9 @@ func (f *Weather) End(w *World) error {
 	var err error
 	for p, l := range f.before {
 		err = errors.Join(err, w.Net.Set(p[0], p[1], l))
+		if f.Strains {
+			w.Strain.EndCut(p[0], p[1])
+		}
 	}
 	return err
 }

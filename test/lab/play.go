@@ -44,7 +44,8 @@ func (w *World) quiet() error {
 			return err
 		}
 		for _, p := range found {
-			if p.GetCode() != "few-replicas" {
+			ours := strings.Contains(p.GetSubject()+p.GetFound(), "lab/") // what checkers wrote
+			if p.GetCode() != "few-replicas" && !ours {
 				return fmt.Errorf("%s: %s of %s: %s", r, p.GetCode(), p.GetSubject(), p.GetFound())
 			}
 		}
@@ -70,7 +71,7 @@ func (w *World) muster(ctx context.Context, name string, b Bounds) (*crew, error
 		}))
 	}
 	mtls, err := checker.NewMTLSProber(ctx, checker.MTLSOptions{
-		Targets: all, Every: 3 * time.Second, Timeout: b.Handshake, Timeline: w.Timeline, Grace: 5 * time.Second,
+		Targets: all, Every: 3 * time.Second, Timeout: b.Handshake, Timeline: w.Strain, Grace: 5 * time.Second,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("operators for the mTLS prober: %w", err)

@@ -20,7 +20,7 @@ func networkScenarios() []Scenario {
 	return []Scenario{
 		{Name: "nothing broken", Do: func(s *Stage) { s.never(8*time.Second, silence[:]...) },
 			Says: "Eight seconds in which nothing is broken: what the other rows are to be compared with."},
-		{Name: "5 % loss", Do: loss(0.05),
+		{Name: "5 % loss", Do: loss(0.05), Bounds: Bounds{Handshake: 20 * time.Second},
 			Says: "A twentieth of all packets between all regions is lost. No region may be called silent."},
 		{Name: "20 % loss", Do: loss(0.20), Bounds: Bounds{Handshake: 20 * time.Second},
 			Says: "A fifth of all packets between all regions is lost. No region may be called silent."},

@@ -34,15 +34,17 @@ type Options struct {
 // end the test when they fail; call those from the test's own goroutine only.
 type World struct {
 	*fleet.Fleet
-	Net      *network.Network
-	Timeline *checker.Timeline
-	opt      Options
-	story    *Story
-	replicas map[string]*fleet.Replica // by "region/name": those that should run
-	workers  []*Workload
-	acked    *checker.Acknowledged
-	growth   *growthWatch
-	waking   sync.WaitGroup // replicas that were started and are not ready yet
+	Net *network.Network
+	// Timeline is what is true of workloads, regions and replicas. Strain is the
+	// same, and between which regions so much is lost that connections may fail.
+	Timeline, Strain *checker.Timeline
+	opt              Options
+	story            *Story
+	replicas         map[string]*fleet.Replica // by "region/name": those that should run
+	workers          []*Workload
+	acked            *checker.Acknowledged
+	growth           *growthWatch
+	waking           sync.WaitGroup // replicas that were started and are not ready yet
 
 	mu      sync.Mutex
 	awaited []error // of replicas that did not get ready
@@ -56,9 +58,12 @@ func NewWorld(t *testing.T, binary string, o Options) *World {
 	t.Helper()
 	n := network.NeedLong(t, o.Seed, o.Regions...)
 	w := &World{
-		Fleet: fleet.New(t, binary), Net: n, Timeline: &checker.Timeline{}, opt: o, story: NewStory(), replicas: map[string]*fleet.Replica{},
+		Fleet: fleet.New(t, binary), Net: n, Timeline: &checker.Timeline{}, Strain: &checker.Timeline{}, opt: o, story: NewStory(), replicas: map[string]*fleet.Replica{},
 	}
 	w.BeforeRemoval(w.tell)
+	if testing.Verbose() {
+		w.story.Hear(func(line string) { w.Log(line) })
+	}
 	w.Machines = func(region, name string) (fleet.Machine, error) { return n.Host(region, name) }
 	if o.Config != "" {
 		w.Config = w.Write("agent.yaml", o.Config)
@@ -91,6 +96,27 @@ func (w *World) tell() {
 	if w.Failed() {
 		w.Logf("seed %d; what happened in world %s:\n%s", w.opt.Seed, w.opt.Name, w.story)
 	}
+}
+
+// begin and end, beginCut and endCut note a fact in both timelines.
+func (w *World) begin(c checker.Condition, of string) {
+	w.Timeline.Begin(c, of)
+	w.Strain.Begin(c, of)
+}
+
+func (w *World) end(c checker.Condition, of string) {
+	w.Timeline.End(c, of)
+	w.Strain.End(c, of)
+}
+
+func (w *World) beginCut(from, to string) {
+	w.Timeline.BeginCut(from, to)
+	w.Strain.BeginCut(from, to)
+}
+
+func (w *World) endCut(from, to string) {
+	w.Timeline.EndCut(from, to)
+	w.Strain.EndCut(from, to)
 }
 
 // layWAN makes each pair of regions 80 to 150 ms apart, there and back, with a
