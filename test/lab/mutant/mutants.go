@@ -50,13 +50,14 @@ func KeepsDeletedInSnapshots() Mutant {
 	}
 }
 
-// IgnoresFlips leaves the answers of DNS as they are when health changes.
+// IgnoresFlips leaves the answers of DNS as they are while an endpoint is unhealthy.
 func IgnoresFlips() Mutant {
 	return Mutant{
 		Name: "ignores-flips", File: "dns/apply.go",
 		Old: "\tfactors := s.step(svc, w, now)\n",
-		New: "\tif old != nil && len(old.service.Backends) == len(svc.Backends) && svc.Headless == old.service.Headless {\n\t\treturn\n\t}\n\tfactors := s.step(svc, w, now)\n",
-		Why: "prepared answers are made anew only when a cluster comes or goes, so that an endpoint known dead is still named",
+		New: "\tif old != nil {\n\t\tfor _, b := range svc.Backends {\n\t\t\tfor _, h := range b.Health {\n\t\t\t\tif h == catalog.Unhealthy {\n\t\t\t\t\treturn\n\t\t\t\t}\n\t\t\t}\n\t\t}\n\t}\n" +
+			"\tfactors := s.step(svc, w, now)\n",
+		Why: "prepared answers are not made anew when an endpoint fails, so that one known dead is still named",
 	}
 }
 
