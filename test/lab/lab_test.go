@@ -88,3 +88,9 @@ func TestTheSeedIsThatOfTheEnvironment(t *testing.T) {
 		t.Errorf("expected the default, found %d", lab.Seed())
 	}
 }
+
+func TestFederatorKeepsItsPromisesWhenDisksFailAndMembersComeAndGo(t *testing.T) {
+	need(t)
+	t.Parallel()
+	play(t, lab.Deep(), lab.DeepScenarios())
+}

@@ -46,7 +46,7 @@ func without(region string) string { return "shop/not-" + region }
 // services are those of a region.
 func (w *World) services(region string) []string {
 	all := []string{everywhere}
-	for _, other := range w.opt.Regions {
+	for _, other := range w.regions {
 		if other != region {
 			all = append(all, without(other))
 		}

@@ -23,9 +23,12 @@ type Options struct {
 	Name string
 	// Seed is what all choices follow from.
 	Seed uint64
-	// Regions and how many replicas each has; the first is the authority region.
+	// Regions have so many Replicas each; the first is the authority region.
 	Regions  []string
 	Replicas int
+	// Tight is a region that has as many on small disks of their own, Single one
+	// with a single replica, and Spare one that scenarios may found; "" for none.
+	Tight, Single, Spare string
 	// Config is the agents' config file.
 	Config string
 }
@@ -39,6 +42,7 @@ type World struct {
 	// same, and between which regions so much is lost that connections may fail.
 	Timeline, Strain *checker.Timeline
 	opt              Options
+	regions          []string // that there are from the beginning
 	story            *Story
 	replicas         map[string]*fleet.Replica // by "region/name": those that should run
 	workers          []*Workload
@@ -56,7 +60,8 @@ const workloads = 2
 // NewWorld makes the world and waits until it is whole. It ends with the test.
 func NewWorld(t *testing.T, binary string, o Options) *World {
 	t.Helper()
-	n := network.NeedLong(t, o.Seed, o.Regions...)
+	places := slices.DeleteFunc(append(slices.Clone(o.Regions), o.Tight, o.Single, o.Spare), func(r string) bool { return r == "" })
+	n := network.NeedLong(t, o.Seed, places...)
 	w := &World{
 		Fleet: fleet.New(t, binary), Net: n, Timeline: &checker.Timeline{}, Strain: &checker.Timeline{}, opt: o, story: NewStory(), replicas: map[string]*fleet.Replica{},
 	}
@@ -69,26 +74,63 @@ func NewWorld(t *testing.T, binary string, o Options) *World {
 		w.Config = w.Write("agent.yaml", o.Config)
 	}
 	w.layWAN()
-	for _, region := range o.Regions {
+	w.regions = slices.DeleteFunc(places, func(r string) bool { return r == o.Spare })
+	for _, region := range w.regions {
 		for i := range workloads {
 			w.workers = append(w.workers, w.newWorkload(region, i))
 		}
 	}
-	for _, region := range o.Regions {
+	for _, region := range w.regions {
 		w.Serve(region, w.servicesFile(region))
 	}
 	began := time.Now()
-	w.Grow(o.Replicas, o.Regions...)
+	w.populate()
+	w.acked = checker.NewAcknowledged(checker.AcknowledgedOptions{Targets: w.Targets(""), Pace: 150 * time.Millisecond, Tokens: 1})
+	w.growth = w.watchGrowth()
+	w.story.Say("%d replicas in %d regions, made in %v", len(w.replicas), len(w.regions), time.Since(began).Round(time.Millisecond))
+	return w
+}
+
+// populate has all replicas join.
+func (w *World) populate() {
+	w.Helper()
+	w.Grow(w.opt.Replicas, w.opt.Regions...)
+	first := w.Fleet.Replicas(w.opt.Regions[0])[0]
+	if w.opt.Single != "" {
+		w.Join(first, w.opt.Single, w.opt.Single+"-0")
+	}
+	if w.opt.Tight != "" {
+		for i := range w.opt.Replicas {
+			w.joinTight(first, i)
+		}
+	}
 	for _, r := range w.Fleet.Replicas("") {
 		w.replicas[r.String()] = r
 	}
-	for _, region := range o.Regions {
+	for _, region := range w.regions {
 		w.Voters(region)
 	}
-	w.acked = checker.NewAcknowledged(checker.AcknowledgedOptions{Targets: w.Targets(""), Pace: 150 * time.Millisecond, Tokens: 1})
-	w.growth = w.watchGrowth()
-	w.story.Say("%d replicas in %d regions, made in %v", len(w.replicas), len(o.Regions), time.Since(began).Round(time.Millisecond))
-	return w
+}
+
+// tightDisk is the size of a small disk in MiB.
+const tightDisk = 48
+
+// joinTight has a replica join whose data is on a small disk of its own.
+func (w *World) joinTight(issuer *fleet.Replica, n int) {
+	w.Helper()
+	r := w.Place(w.opt.Tight, fmt.Sprintf("%s-%d", w.opt.Tight, n))
+	release, err := smallDisk(r.Dir, tightDisk)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.BeforeRemoval(func() {
+		if err := release(); err != nil {
+			w.Error(err)
+		}
+	})
+	r.Join(issuer.Token()).OK(w)
+	r.Start()
+	r.Ready()
 }
 
 // tell prints what happened, if the test failed.
@@ -123,8 +165,8 @@ func (w *World) endCut(from, to string) {
 // jitter of a tenth.
 func (w *World) layWAN() {
 	rng := w.Rand("wan")
-	for i, a := range w.opt.Regions {
-		for _, b := range w.opt.Regions[i+1:] {
+	for i, a := range w.Net.Regions() {
+		for _, b := range w.Net.Regions()[i+1:] {
 			if err := w.Net.SetBoth(a, b, distance(rng)); err != nil {
 				w.Fatal(err)
 			}

@@ -28,3 +28,15 @@ func Wide() Options {
 
 // WideScenarios are those played on [Wide], in their order.
 func WideScenarios() []Scenario { return slices.Concat(networkScenarios(), crashScenarios()) }
+
+// Deep is two regions of three replicas, one of which has small disks, one of a
+// single replica, and one that is yet to be founded.
+func Deep() Options {
+	return Options{
+		Name: "deep", Regions: []string{"west"}, Replicas: 3, Tight: "east", Single: "south", Spare: "north",
+		Config: "leafLifetime: 3m\nraft: {snapshotThreshold: 128}\n",
+	}
+}
+
+// DeepScenarios are those played on [Deep], in their order.
+func DeepScenarios() []Scenario { return slices.Concat(diskScenarios(), memberScenarios()) }
