@@ -18,6 +18,38 @@ type Story struct {
 // NewStory begins one now.
 func NewStory() *Story { return &Story{began: time.Now()} }
 
+// stoodStill is how long the lab itself must have stood still for it to be told:
+// what is measured meanwhile says more about the machine than about federator.
+const stoodStill = 500 * time.Millisecond
+
+// WatchSelf tells when this process stood still, until the returned function is
+// called.
+func (s *Story) WatchSelf() (stop func()) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		const every = 50 * time.Millisecond
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for last := time.Now(); ; {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+			now := time.Now()
+			if gap := now.Sub(last) - every; gap > stoodStill {
+				s.Say("the lab itself stood still for %v: is the machine busy with something else?", gap.Round(time.Millisecond))
+			}
+			last = now
+		}
+	})
+	return sync.OnceFunc(func() {
+		close(done)
+		wg.Wait()
+	})
+}
+
 // Hear has every line told as it is written, too.
 func (s *Story) Hear(hear func(string)) {
 	s.mu.Lock()

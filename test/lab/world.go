@@ -66,6 +66,7 @@ func NewWorld(t *testing.T, binary string, o Options) *World {
 		Fleet: fleet.New(t, binary), Net: n, Timeline: &checker.Timeline{}, Strain: &checker.Timeline{}, opt: o, story: NewStory(), replicas: map[string]*fleet.Replica{},
 	}
 	w.BeforeRemoval(w.tell)
+	w.Cleanup(w.story.WatchSelf())
 	if testing.Verbose() {
 		w.story.Hear(func(line string) { w.Log(line) })
 	}
