@@ -12,6 +12,10 @@ type Endpoint struct {
 	Name    string
 	Address string
 	Region  string
+	// Pinned: the name asks for one region only. Then there may be no answer while
+	// none of its endpoints is well and within reach; there must be one while its
+	// workloads live, whatever became of the region's replicas.
+	Pinned bool
 }
 
 // Answer is what came of one question.
@@ -69,18 +73,29 @@ func Judge(a Answer, facts Facts, endpoints []Endpoint, b Bounds) Judgement {
 	if facts.touched(subject{Down, "", a.Replica}, a.Asked.Add(-b.Up), a.Asked.Add(a.Took)) {
 		return Judgement{Class: Excused, Why: "its replica was down"}
 	}
+	better := slices.ContainsFunc(endpoints, func(e Endpoint) bool { return e.Name == a.Name && sound(e, a, facts, b) })
 	switch {
+	case a.empty() && !better && pinned(endpoints, a.Name):
+		return Judgement{}
 	case a.Trouble != "":
 		return Judgement{Class: NoAnswer, Why: a.Trouble}
 	case len(a.Addresses) == 0:
 		return Judgement{Class: NoAnswer, Why: "no address"}
 	}
-	better := slices.ContainsFunc(endpoints, func(e Endpoint) bool { return e.Name == a.Name && sound(e, a, facts, b) })
 	j := Judgement{}
 	for _, address := range a.Addresses {
 		j = worse(j, judgeAddress(address, a, facts, endpoints, b, better))
 	}
 	return j
+}
+
+// empty reports whether the answer is that there is nothing.
+func (a Answer) empty() bool {
+	return len(a.Addresses) == 0 && (a.Trouble == "" || a.Trouble == "NXDOMAIN")
+}
+
+func pinned(endpoints []Endpoint, name string) bool {
+	return slices.ContainsFunc(endpoints, func(e Endpoint) bool { return e.Name == name && e.Pinned })
 }
 
 // sound reports whether an endpoint had been well and within reach for so long

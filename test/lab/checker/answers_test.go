@@ -13,7 +13,10 @@ const shop = "checkout.shop."
 
 var (
 	dnsBounds = Bounds{Dead: 2 * time.Second, Cut: 5 * time.Second, Back: 3 * time.Second, Up: time.Second}
-	shopAt    = []Endpoint{{shop, "10.0.0.1", "west"}, {shop, "10.0.0.2", "west"}, {shop, "10.0.1.1", "east"}, {"other.", "10.0.9.9", "west"}}
+	shopAt    = []Endpoint{
+		{Name: shop, Address: "10.0.0.1", Region: "west"}, {Name: shop, Address: "10.0.0.2", Region: "west"}, {Name: shop, Address: "10.0.1.1", Region: "east"},
+		{Name: "other.", Address: "10.0.9.9", Region: "west"}, {Name: "east.", Address: "10.0.1.1", Region: "east", Pinned: true},
+	}
 )
 
 func TestAnswersAreJudgedByWhatWasTrue(t *testing.T) {
@@ -64,6 +67,30 @@ func TestAnswersAreJudgedByWhatWasTrue(t *testing.T) {
 		}
 		if (found.Why == "") != (found.Class == Right) {
 			t.Errorf("%s: expected a reason, and only for what is not right, found %+v", tt.name, found)
+		}
+	}
+}
+
+func TestAPinnedNameMayBeEmptyOnlyWhileItsRegionsEndpointsAreGone(t *testing.T) {
+	gone := newFacts([]Fact{{At: second(10), Condition: Dead, Of: "10.0.1.1"}})
+	lost := newFacts([]Fact{{At: second(10), Condition: Down, Of: "east/east-0"}})
+	for _, tt := range []struct {
+		name, trouble string
+		facts         Facts
+		named         []string
+		want          Class
+	}{
+		{"its endpoint is dead", "", gone, nil, Right},
+		{"its endpoint is dead, so the name is not there", "NXDOMAIN", gone, nil, Right},
+		{"its endpoint is dead, and named all the same", "", gone, []string{"10.0.1.1"}, Right},
+		{"its endpoint is dead, and nobody says anything", "timeout", gone, nil, NoAnswer},
+		{"only its replicas are gone", "", lost, nil, NoAnswer},
+		{"only its replicas are gone, and the name", "NXDOMAIN", lost, nil, NoAnswer},
+		{"only its replicas are gone, and its endpoint named", "", lost, []string{"10.0.1.1"}, Right},
+	} {
+		a := Answer{Asked: second(20), Replica: "west/west-0", Region: "west", Name: "east.", Addresses: tt.named, Trouble: tt.trouble}
+		if found := Judge(a, tt.facts, shopAt, dnsBounds); found.Class != tt.want {
+			t.Errorf("%s: expected class %d, found %+v", tt.name, tt.want, found)
 		}
 	}
 }

@@ -88,12 +88,20 @@ const (
 	catalog  = "shop/catalog"
 )
 
+// registers writes and reads in a region that loses its leader.
 func registers(plain bool) scenario {
 	return func(t *testing.T, f *fleet.Fleet) checker.Report {
 		f.Grow(3, "west")
-		f.Voters("west")
+		leader := f.Voters("west")
 		c := checker.NewLinearizability(checker.LinearizabilityOptions{Region: "west", Targets: targets(f), Plain: plain, Seed: 1, Artefacts: f.Dir})
-		return during(t, c, func() { time.Sleep(4 * time.Second) })
+		return during(t, c, func() {
+			time.Sleep(2 * time.Second)
+			leader.Kill()
+			time.Sleep(2 * time.Second)
+			leader.Start()
+			leader.Ready()
+			time.Sleep(time.Second)
+		})
 	}
 }
 
@@ -199,7 +207,7 @@ func sick(t *testing.T, f *fleet.Fleet) checker.Report {
 		f.Serve(region, fleet.ServicesFile(checkout, endpoints[region]...))
 		for _, e := range endpoints[region] {
 			known = append(known, checker.Endpoint{Name: fleet.ServiceName(checkout), Address: e.Address, Region: region},
-				checker.Endpoint{Name: fleet.PinnedName(checkout, region), Address: e.Address, Region: region})
+				checker.Endpoint{Name: fleet.PinnedName(checkout, region), Address: e.Address, Region: region, Pinned: true})
 		}
 	}
 	f.Grow(1, "west", "east")

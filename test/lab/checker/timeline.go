@@ -14,7 +14,8 @@ const (
 	// unhealthy.
 	Dead Condition = iota
 	// Cut: the region named second cannot be reached from the region named first,
-	// neither its replicas nor its endpoints.
+	// neither its replicas nor its endpoints. Packets that pass in one direction
+	// only reach nobody: that is a cut both ways.
 	Cut
 	// Down: the replica named "region/name" does not run, or is not ready.
 	Down
