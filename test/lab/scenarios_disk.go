@@ -142,7 +142,9 @@ func replaced(s *Stage) {
 		return nil
 	})
 	s.Mend(f)
-	s.Until(20*time.Second, "the new one to be a voter", func() error { return votes(sibling, r.Name, true) })
+	began := time.Now()
+	s.Until(45*time.Second, "the new one to be a voter", func() error { return votes(sibling, r.Name, true) })
+	s.Note("a voter again", time.Since(began))
 }
 
 // votes is nil if a replica says that another one is a voter, or is not.

@@ -1,10 +1,12 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
-	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -134,11 +136,23 @@ func (w *World) joinTight(issuer *fleet.Replica, n int) {
 	r.Ready()
 }
 
-// tell prints what happened, if the test failed.
+// tell prints what happened, if the test failed, and keeps the agents' logs where
+// the results are.
 func (w *World) tell() {
-	if w.Failed() {
-		w.Logf("seed %d; what happened in world %s:\n%s", w.opt.Seed, w.opt.Name, w.story)
+	if !w.Failed() {
+		return
 	}
+	w.Logf("seed %d; what happened in world %s:\n%s", w.opt.Seed, w.opt.Name, w.story)
+	if Results() == "" {
+		w.Logf("%s names a directory in which the whole logs are kept", ResultsVariable)
+		return
+	}
+	dir := filepath.Join(Results(), "logs-"+w.opt.Name)
+	err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755))
+	for i, r := range w.Fleet.Replicas("") {
+		err = errors.Join(err, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s.%d.log", r.Name, i)), []byte(r.Log(0)), 0o644))
+	}
+	w.Logf("the agents' logs are in %s (%v)", dir, err)
 }
 
 // begin and end, beginCut and endCut note a fact in both timelines.
@@ -275,6 +289,3 @@ func (w *World) Followers(region string) []*fleet.Replica {
 	leader := w.Leader(region)
 	return slices.DeleteFunc(w.Live(region), func(r *fleet.Replica) bool { return r == leader })
 }
-
-// listen listens on a host.
-func (w *World) listen(h *network.Host) func(string, string) (net.Listener, error) { return h.Listen }
