@@ -67,11 +67,28 @@ type Stage struct {
 	Problems *checker.Problems
 	Bounds   Bounds
 	figures  []checker.Figure
+	late     []checker.Violation
 }
 
 // Note adds a figure to the scenario's row in the table.
 func (s *Stage) Note(name string, d time.Duration) {
 	s.figures = append(s.figures, checker.Figure{Name: name, Value: d.Seconds(), Unit: "s"})
+}
+
+// Within is Note of what has to be done within a bound.
+func (s *Stage) Within(bound time.Duration, name string, took time.Duration) {
+	s.Note(name, took)
+	if took > bound {
+		s.late = append(s.late, checker.Violation{At: time.Now(), Where: name, Expected: "within " + bound.String(), Found: took.String()})
+	}
+}
+
+// own is the report of the scenario's own bounds, if it has any.
+func (s *Stage) own() []checker.Report {
+	if len(s.late) == 0 {
+		return nil
+	}
+	return []checker.Report{{Checker: "the scenario's own bounds", Checked: checker.Figure{Name: "figures", Value: float64(len(s.figures))}, Violations: s.late, Total: len(s.late)}}
 }
 
 // Break begins a fault.

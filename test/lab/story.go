@@ -12,15 +12,17 @@ type Story struct {
 	mu    sync.Mutex
 	began time.Time
 	lines []string
+	still time.Duration // the longest that this process stood still
 	hear  func(string)
 }
 
 // NewStory begins one now.
 func NewStory() *Story { return &Story{began: time.Now()} }
 
-// stoodStill is how long the lab itself must have stood still for it to be told:
+// stoodStill is how long the lab itself must have stood still for it to be told, as
+// long as agents wait out themselves before they judge others:
 // what is measured meanwhile says more about the machine than about federator.
-const stoodStill = 500 * time.Millisecond
+const stoodStill = 250 * time.Millisecond
 
 // WatchSelf tells when this process stood still, until the returned function is
 // called.
@@ -40,6 +42,9 @@ func (s *Story) WatchSelf() (stop func()) {
 			now := time.Now()
 			if gap := now.Sub(last) - every; gap > stoodStill {
 				s.Say("the lab itself stood still for %v: is the machine busy with something else?", gap.Round(time.Millisecond))
+				s.mu.Lock()
+				s.still = max(s.still, gap)
+				s.mu.Unlock()
 			}
 			last = now
 		}
@@ -48,6 +53,16 @@ func (s *Story) WatchSelf() (stop func()) {
 		close(done)
 		wg.Wait()
 	})
+}
+
+// Still returns the longest that this process stood still since it was asked
+// last, 0 if it did not.
+func (s *Story) Still() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	longest := s.still
+	s.still = 0
+	return longest
 }
 
 // Hear has every line told as it is written, too.
