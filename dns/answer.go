@@ -21,10 +21,12 @@ type worker struct {
 	s     *Server
 	stats *stats
 	rand  mathrand.PCG
+	turn  uint32 // and how many answers it has seen, for sampling
 	count uint64
 
-	q     query
-	picks picks
+	q        query
+	picks    picks
+	srvNamed []naming // what an SRV answer names, borrowed from its image
 	// The answer in the making.
 	out        []byte
 	base       int // where the message begins in out
@@ -178,6 +180,7 @@ func (w *worker) service(world *world, d node, who placing) {
 		w.srv(world, d, t)
 	}
 	w.ede = w.staleness(world, t)
+	w.tally(d, t)
 }
 
 // staleness returns the extended error of an answer for a service that nobody
@@ -227,7 +230,7 @@ func (w *worker) fits(n int) bool {
 func (w *worker) srv(world *world, d node, t *table) {
 	set := t.srv.Load()
 	if turn := w.s.second.Load(); set == nil || set.sampled && set.turn != turn {
-		b := srvBuilder{service: d.service.service, zone: w.s.zone, ttl: w.s.ttl, draw: w.rand.Uint64()}
+		b := srvBuilder{service: d.service.service, cells: d.service.cells, zone: w.s.zone, ttl: w.s.ttl, draw: w.rand.Uint64()}
 		res := d.service.resolve(world, t.key)
 		set = b.build(&res)
 		set.turn = turn
@@ -240,7 +243,7 @@ func (w *worker) srv(world *world, d node, t *table) {
 		}
 		at := len(w.out)
 		w.out = append(w.out, im.records...)
-		w.an = im.count
+		w.an, w.srvNamed = im.count, im.named
 		for _, target := range im.targets {
 			owner := at - w.base + target.offset
 			if owner > 0x3fff || len(w.out)+len(target.record) > w.limit {

@@ -92,7 +92,7 @@ func (s *Server) update(name catalog.ServiceName, w *world, now time.Time) {
 	if old != nil && old.service == svc && maps.Equal(old.ramp, factors) {
 		return
 	}
-	s.replace(old, newPrepared(svc, factors, s.ttl), w)
+	s.replace(old, newPrepared(svc, factors, s.ttl, &s.cells), w)
 }
 
 func (s *Server) forget(name catalog.ServiceName, old *prepared) {

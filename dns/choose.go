@@ -6,6 +6,8 @@ import "bytes"
 type picks struct {
 	records [maxAddresses][]byte
 	n       int
+	names   [maxAddresses]naming // the places that they are from
+	places  int
 }
 
 // dice is the randomness of one answer: steady is the same for one client and
@@ -15,15 +17,25 @@ type dice struct{ steady, fresh uint64 }
 // choose picks the addresses of one family for a client. Both families choose
 // the same localities.
 func (p *picks) choose(o *outcome, qtype uint16, shared bool, d dice) {
-	p.n = 0
+	p.n, p.places = 0, 0
 	switch {
 	case len(o.shares) == 0:
 	case len(o.shares) == 1:
-		p.take(o.shares[0].place.family(qtype), maxAddresses, d)
+		p.takeFrom(o.shares[0].place, qtype, maxAddresses, d)
 	case shared:
 		p.apportion(o, qtype, d)
 	default:
-		p.take(o.pick(d.steady&(1<<32-1)).family(qtype), maxAddresses, d)
+		p.takeFrom(o.pick(d.steady&(1<<32-1)), qtype, maxAddresses, d)
+	}
+}
+
+// takeFrom is take of a place, which is noted if it has any.
+func (p *picks) takeFrom(at *place, qtype uint16, n int, d dice) {
+	before := p.n
+	p.take(at.family(qtype), n, d)
+	if p.n > before {
+		p.names[p.places] = at.naming
+		p.places++
 	}
 }
 
@@ -51,7 +63,7 @@ func (p *picks) apportion(o *outcome, qtype uint16, d dice) {
 			n++
 		}
 		if n > 0 {
-			p.take(o.shares[i].place.family(qtype), n, dice{mix64(d.steady, uint64(i)), mix64(d.fresh, uint64(i))})
+			p.takeFrom(o.shares[i].place, qtype, n, dice{mix64(d.steady, uint64(i)), mix64(d.fresh, uint64(i))})
 		}
 	}
 	p.rotate(int(d.fresh>>32) % max(1, p.n))

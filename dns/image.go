@@ -71,6 +71,7 @@ func (f *family) has(a netip.Addr) bool {
 // localities that are sent to the same endpoints share it.
 type place struct {
 	at      catalog.Locality
+	naming  naming
 	a, aaaa family
 }
 

@@ -15,7 +15,8 @@ var (
 	latencyBounds = [...]float64{500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6, 1e7}
 )
 
-// sampleEvery is of how many answers one is timed.
+// Of sampleEvery answers one is timed, and the first sampleEvery of each turn all
+// are, so that there is something to see where there is little traffic.
 const sampleEvery = 64
 
 // stats are the counters of one reader. Readers share none, so that counting
@@ -27,7 +28,11 @@ type stats struct {
 	limited   atomic.Uint64
 	latency   [len(latencyBounds) + 1]atomic.Uint64
 	timed     atomic.Uint64 // nanoseconds
-	_         [64]byte
+	// For [Server.Tally].
+	lookups, failed, explicit atomic.Uint64
+	durations                 [len(Histogram{})]atomic.Uint64
+	named                     counters
+	_                         [64]byte
 }
 
 func (s *stats) count(qtype uint16, rcode int, truncated bool) {
@@ -44,6 +49,7 @@ func (s *stats) time(d time.Duration) {
 	}
 	s.latency[i].Add(1)
 	s.timed.Add(uint64(max(0, d)))
+	s.durations[bucketOf(d)].Add(1)
 }
 
 func typeIndex(t uint16) int {
@@ -101,7 +107,7 @@ func newCollector(s *Server) *collector {
 		truncated: d("truncated_total", "Answers cut short with the TC bit."),
 		dropped:   d("dropped_total", "Packets that deserved no answer: too short, or answers themselves."),
 		limited:   d("limited_total", "Questions over the rate of their client network."),
-		latency:   d("answer_seconds", "Time to make an answer, of one in 64."),
+		latency:   d("answer_seconds", "Time to make an answer, of a sample."),
 		services:  d("prepared_services", "Services with prepared answers."),
 		tables:    d("prepared_tables", "Prepared weight tables, over all services and client localities."),
 		conns:     d("tcp_connections", "Open TCP connections."),

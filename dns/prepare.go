@@ -39,12 +39,13 @@ type table struct {
 // outcome is what a resolution comes to. Tables of one service whose outcomes
 // are equal share it.
 type outcome struct {
-	stale    bool    // some traffic goes where nobody can confirm the state now
-	doubtful bool    // nobody can confirm now that there is no more than this
-	shares   []share // localities that serve now
-	upTo     int     // how many addresses tell a shared resolver the shares
-	all      *place  // every endpoint that serves or stands by, nearest tier first; headless only
-	first    [2]int  // how many of all's A and AAAA records serve now
+	stale    bool        // some traffic goes where nobody can confirm the state now
+	doubtful bool        // nobody can confirm now that there is no more than this
+	shares   []share     // localities that serve now
+	upTo     int         // how many addresses tell a shared resolver the shares
+	all      *place      // every endpoint that serves or stands by, nearest tier first; headless only
+	first    [2]int      // how many of all's A and AAAA records serve now
+	named    [2][]naming // what answers with all's A and AAAA records name
 }
 
 // share is a locality with its part of the traffic. A draw below end that is not
@@ -57,10 +58,12 @@ type share struct {
 // prepared is one service as questions see it. The service never changes; its
 // tables come and go.
 type prepared struct {
-	service *catalog.Service
-	ramp    locality.Factors
-	hash    uint64
-	ttl     uint32
+	service  *catalog.Service
+	ramp     locality.Factors
+	hash     uint64
+	ttl      uint32
+	cells    *cells
+	families [2]bool // whether it has endpoints with A and AAAA records
 
 	tables atomic.Pointer[[]*table] // ordered by key, replaced as a whole
 	mu     sync.Mutex               // serialises building
@@ -69,8 +72,8 @@ type prepared struct {
 	placed uint64                   // the generation that places belongs to
 }
 
-func newPrepared(s *catalog.Service, ramp locality.Factors, ttl uint32) *prepared {
-	p := &prepared{service: s, ramp: ramp, ttl: ttl}
+func newPrepared(s *catalog.Service, ramp locality.Factors, ttl uint32, c *cells) *prepared {
+	p := &prepared{service: s, ramp: ramp, ttl: ttl, cells: c, families: familiesOf(s)}
 	for _, c := range []byte(s.Name.String()) {
 		p.hash = mix64(p.hash, uint64(c))
 	}
@@ -211,7 +214,9 @@ func (p *prepared) outcome(res *locality.Resolution) *outcome {
 		for j := range res.Priorities[i].Localities {
 			l := &res.Priorities[i].Localities[j]
 			if p.service.Headless && len(all.addrs) < maxHeadless {
+				before := all.count()
 				all.addAll(l.Endpoints)
+				o.name(p.cells.naming(p.service.Name, l), before, all.count())
 			}
 			if l.Weight == 0 {
 				continue
@@ -227,6 +232,16 @@ func (p *prepared) outcome(res *locality.Resolution) *outcome {
 		o.all = all.place(catalog.Locality{})
 	}
 	return o
+}
+
+// name notes that answers with all endpoints name a place, for the families of
+// which there are more now than before.
+func (o *outcome) name(n naming, before, now [2]int) {
+	for i := range now {
+		if now[i] > before[i] {
+			o.named[i] = append(o.named[i], n)
+		}
+	}
 }
 
 func (o *outcome) addShare(at *place, weight uint32, sum *uint64) {
@@ -258,6 +273,7 @@ func (p *prepared) image(l *locality.Locality) *place {
 			return at
 		}
 	}
+	made.naming = p.cells.naming(p.service.Name, l)
 	p.places = append(p.places, made)
 	return made
 }

@@ -43,6 +43,7 @@ type Server struct {
 
 	index  *index
 	tables *budget
+	cells  cells
 	world  atomic.Pointer[world]
 	serial atomic.Uint32 // of the SOA
 	salt   atomic.Uint64 // drawn anew every [pairing]

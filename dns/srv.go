@@ -33,6 +33,7 @@ type srvImage struct {
 	records []byte
 	count   int
 	targets []srvTarget
+	named   []naming // places of the endpoints
 }
 
 // srvTarget is a target's name, as an offset into the records, and one address
@@ -48,11 +49,13 @@ type candidate struct {
 	share    uint64 // of its priority
 	cluster  string
 	endpoint *catalog.Endpoint
+	naming   naming
 }
 
 // srvBuilder makes the SRV answers of one service for one client locality.
 type srvBuilder struct {
 	service *catalog.Service
+	cells   *cells
 	zone    []byte // wire form with the root label
 	ttl     uint32
 	draw    uint64
@@ -115,13 +118,17 @@ func (b *srvBuilder) add(list []candidate, priority uint16, l *locality.Locality
 		serving = append(slices.Clone(serving[start:]), serving[:start]...)[:max(0, limit)]
 		b.sampled = true
 	}
+	if len(serving) == 0 {
+		return list
+	}
+	at := b.cells.naming(b.service.Name, l)
 	var sum uint64
 	for _, e := range serving {
 		sum += uint64(e.Weight)
 	}
 	for _, e := range serving {
 		share := uint64(weight) * locality.Unit / sum * uint64(e.Weight)
-		list = append(list, candidate{priority: priority, share: max(1, share), cluster: e.Cluster, endpoint: e.Endpoint})
+		list = append(list, candidate{priority: priority, share: max(1, share), cluster: e.Cluster, endpoint: e.Endpoint, naming: at})
 	}
 	return list
 }
@@ -142,6 +149,11 @@ func (b *srvBuilder) image(port catalog.Port, list []candidate) srvImage {
 		im.records = head(put16(im.records, ownerAtQ), typeSRV, b.ttl, 6+len(r.name))
 		im.records = put16(put16(put16(im.records, int(r.priority)), int(min(weight, 65535))), int(r.number))
 		im.count++
+		for _, n := range r.named {
+			if !slices.Contains(im.named, n) {
+				im.named = append(im.named, n)
+			}
+		}
 		for _, a := range r.addresses {
 			im.targets = append(im.targets, srvTarget{len(im.records), appendAddress(put16(nil, ownerAtQ), a, b.ttl)})
 		}
@@ -157,6 +169,7 @@ type srvRecord struct {
 	priority  uint16
 	share     uint64
 	addresses []netip.Addr
+	named     []naming
 }
 
 // merge makes one record of the endpoints that share a name and a port: the two
@@ -179,6 +192,9 @@ func (b *srvBuilder) merge(port catalog.Port, list []candidate) []*srvRecord {
 		}
 		if r.priority == c.priority {
 			r.share += c.share
+		}
+		if !slices.Contains(r.named, c.naming) {
+			r.named = append(r.named, c.naming)
 		}
 		if a := c.endpoint.Address.Unmap().WithZone(""); !slices.Contains(r.addresses, a) {
 			r.addresses = append(r.addresses, a)

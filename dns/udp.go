@@ -167,9 +167,12 @@ func (u *udpSocket) write(out, control []byte, to netip.AddrPort) {
 	u.conn.WriteMsgUDPAddrPort(out, control, to)
 }
 
-// timed is answer with one answer in [sampleEvery] timed.
+// timed is answer with a sample of the answers timed, see [sampleEvery].
 func (w *worker) timed(packet []byte, p peer, out []byte) []byte {
-	if w.count++; w.count%sampleEvery != 0 {
+	if turn := w.s.second.Load(); w.turn != turn {
+		w.turn, w.count = turn, 0
+	}
+	if w.count++; w.count > sampleEvery && w.count%sampleEvery != 0 {
 		return w.answer(packet, p, out)
 	}
 	start := w.s.clock()

@@ -46,7 +46,7 @@ func (p *proposer) Propose(ctx context.Context, meta state.Meta, cmd state.Comma
 		result, err := p.node.ProposeEncoded(ctx, encoded)
 		var elsewhere *state.NotLeaderError
 		if errors.As(err, &elsewhere) && elsewhere.Leader != "" {
-			result, err = p.forward(ctx, elsewhere.Leader, meta.ID, encoded)
+			result, err = p.forward(ctx, elsewhere.Leader, encoded)
 		}
 		if err == nil || !passing(err) {
 			return result, err
@@ -79,23 +79,31 @@ func passing(err error) bool {
 
 var errForward = errors.New("the leader could not be reached")
 
-// forward hands a command to the leader, named by its Raft id.
-func (p *proposer) forward(ctx context.Context, leader, id string, encoded []byte) (state.Result, error) {
+// forwardTimeout bounds one call to the leader.
+const forwardTimeout = 3 * time.Second
+
+// connect returns a connection to a sibling, named by its Raft id.
+func (p *proposer) connect(leader string) (*grpc.ClientConn, error) {
 	for _, r := range p.siblings() {
 		if r.RaftID() != leader {
 			continue
 		}
 		c, err := p.peers.client(r)
 		if err != nil {
-			return state.Result{}, fmt.Errorf("%w: %w", errForward, err)
+			return nil, fmt.Errorf("%w: %w", errForward, err)
 		}
-		return p.send(ctx, c, id, encoded)
+		return c, nil
 	}
-	return state.Result{}, fmt.Errorf("%w: replica %s is not known", errForward, leader)
+	return nil, fmt.Errorf("%w: replica %s is not known", errForward, leader)
 }
 
-func (p *proposer) send(ctx context.Context, c *grpc.ClientConn, id string, encoded []byte) (state.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+// forward hands a command to the leader, named by its Raft id.
+func (p *proposer) forward(ctx context.Context, leader string, encoded []byte) (state.Result, error) {
+	c, err := p.connect(leader)
+	if err != nil {
+		return state.Result{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, forwardTimeout)
 	defer cancel()
 	answer, err := pb.NewSiblingsClient(c).Propose(ctx, &pb.ProposeRequest{Command: encoded})
 	switch {

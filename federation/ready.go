@@ -38,10 +38,21 @@ func (r *Replica) answer(ctx context.Context) error {
 			break
 		}
 	}
-	r.mu.Lock()
-	r.serving = true
-	r.mu.Unlock()
 	return r.dns.Run(ctx)
+}
+
+// opened reports whether the replica takes questions: on every socket, and not
+// merely from now on, because who waits for a ready replica asks it at once.
+func (r *Replica) opened() bool {
+	if r.dns == nil {
+		return true
+	}
+	select {
+	case <-r.dns.Ready():
+		return true
+	default:
+		return false
+	}
 }
 
 func (r *Replica) isLoaded() bool {
@@ -89,7 +100,7 @@ func (r *Replica) waitingFor() []string {
 	if !r.loaded {
 		list = append(list, "the region's own state: the replica was just admitted, or its region has no leader")
 	}
-	if r.dns != nil && !r.serving {
+	if !r.opened() {
 		list = append(list, "the first catalog, before DNS opens")
 	}
 	return list

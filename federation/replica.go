@@ -2,6 +2,7 @@ package federation
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"github.com/federator/federator/dns"
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/federation/gossip"
+	"github.com/federator/federator/federation/operator"
 	"github.com/federator/federator/federation/state"
 	"github.com/federator/federator/identity"
 	"github.com/federator/federator/peering/port"
@@ -65,7 +67,6 @@ type Replica struct {
 
 	mu       sync.Mutex
 	loaded   bool // the own region is in the catalog
-	serving  bool // DNS answers
 	halted   error
 	unknown  bool // the region says that this replica is no member
 	refused  []state.RefusedObject
@@ -114,6 +115,8 @@ func (r *Replica) openDirectory() (err error) {
 	if r.card, err = r.dir.readCard(); err != nil {
 		return err
 	}
+	// The card has the build that made it, which may have been replaced since.
+	r.card.Replica.Build = cmp.Or(operator.Build(), r.card.Replica.Build)
 	if r.lock, err = r.dir.lock(); err != nil {
 		return err
 	}

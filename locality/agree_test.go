@@ -1,6 +1,8 @@
 package locality
 
 import (
+	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -15,31 +17,52 @@ import (
 func TestResolveAgreesWithTheDumbReference(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := drawInput(t)
-		want, ok := refResolve(in)
+		want, ok, drill := refResolve(in)
 		res := Resolve(in)
 		checkInvariants(t, in, res)
+		if (res.Drill == nil) != (drill == nil) || drill != nil && res.Drill.ID != drill.ID {
+			t.Fatalf("drill %v acts on %s, want %v", res.Drill, ladder(res), drill)
+		}
 		if !ok {
 			return
 		}
-		if len(res.Priorities) != len(want) {
-			t.Fatalf("got %s, want %d priorities", ladder(res), len(want))
-		}
-		for i, p := range res.Priorities {
-			if w := want[i]; int64(p.Load) != w.healthyLoad+w.sickLoad || int64(p.DegradedLoad) != w.sickLoad || p.Panic != w.panic {
-				t.Errorf("priority %d of %s: want load %d and %d, panic %v", i, ladder(res), w.healthyLoad, w.sickLoad, w.panic)
-			}
-			for _, l := range p.Localities {
-				k := slices.IndexFunc(want[i].places, func(p *refPlace) bool { return p.at == l.Locality })
-				if k < 0 {
-					t.Fatalf("%s is in priority %d of %s", l, i, ladder(res))
-				}
-				share, _ := want[i].places[k].share.Float64()
-				if got := float64(l.Weight) / Unit; got-share > 5e-4 || share-got > 5e-4 {
-					t.Errorf("%s gets %f in %s, want %f", l, got, ladder(res), share)
-				}
+		if drill != nil {
+			want := want.scope
+			if got := scopeShare(res, drill.Scope) / Unit; math.Abs(got-want) > 5e-4 {
+				t.Errorf("the scope gets %f in %s, want %f", got, ladder(res), want)
 			}
 		}
+		agree(t, res, want, drill != nil && drill.Share < Unit)
 	})
+}
+
+// agree compares a resolution with the reference. Blended loads are whole
+// percents of what places get, so they may be off by one.
+func agree(t *rapid.T, res Resolution, ref refResult, blended bool) {
+	want := ref.levels
+	if len(res.Priorities) != len(want) {
+		t.Fatalf("got %s, want %d priorities", ladder(res), len(want))
+	}
+	for i, p := range res.Priorities {
+		if w := want[i]; !blended && (int64(p.Load) != w.healthyLoad+w.sickLoad || int64(p.DegradedLoad) != w.sickLoad || p.Panic != w.panic) {
+			t.Errorf("priority %d of %s: want load %d and %d, panic %v", i, ladder(res), w.healthyLoad, w.sickLoad, w.panic)
+		}
+		sum := 0.0
+		for _, l := range p.Localities {
+			k := slices.IndexFunc(want[i].places, func(p *refPlace) bool { return p.at == l.Locality })
+			if k < 0 {
+				t.Fatalf("%s is in priority %d of %s", l, i, ladder(res))
+			}
+			share, _ := want[i].places[k].share.Float64()
+			sum += share
+			if got := float64(l.Weight) / Unit; got-share > 5e-4 || share-got > 5e-4 {
+				t.Errorf("%s gets %f in %s, want %f", l, got, ladder(res), share)
+			}
+		}
+		if math.Abs(float64(p.Load)-100*sum) > 1.01 {
+			t.Errorf("priority %d of %s: want load %f", i, ladder(res), 100*sum)
+		}
+	}
 }
 
 // checkInvariants checks what holds for every resolution.
@@ -53,8 +76,12 @@ func checkInvariants(t *rapid.T, in Input, res Resolution) {
 		}
 		for _, l := range p.Localities {
 			share += l.Weight
-			if seen[l.Locality] || len(l.Endpoints) != l.Total {
-				t.Errorf("%s twice, or not with %d endpoints", l, l.Total)
+			total := l.Total
+			if l.Serving&ServeUndrilled != 0 {
+				total += l.Drilled
+			}
+			if seen[l.Locality] || len(l.Endpoints) != total {
+				t.Errorf("%s twice, or not with %d endpoints", l, total)
 			}
 			seen[l.Locality] = true
 			serving := slices.ContainsFunc(l.Endpoints, func(e Endpoint) bool { return e.Weight > 0 })
@@ -94,9 +121,18 @@ func drawInput(t *rapid.T) Input {
 			if spec != r {
 				clusters = append(clusters, r+spec)
 			}
+			if s := rapid.StringMatching(`[hhhdux?]{0,4}`).Draw(t, r+"-2"); s != "" {
+				clusters = append(clusters, r+"/a "+s)
+			}
 		}
 	}
-	in := world(clusters...).policy(drawPolicy(t)).from(rapid.SampledFrom([]string{"us-west/a", "us-west", "asia-east/b", "sa-east"}).Draw(t, "client"))
+	in := world(clusters...)
+	for i := range in.Service.Backends {
+		if b := &in.Service.Backends[i]; i > 0 && b.Region == in.Service.Backends[i-1].Region {
+			b.Set.Cluster = b.Region + "-2"
+		}
+	}
+	in = in.policy(drawPolicy(t)).from(rapid.SampledFrom([]string{"us-west/a", "us-west", "asia-east/b", "sa-east"}).Draw(t, "client"))
 	for _, b := range in.Service.Backends {
 		for i := range b.Set.Endpoints {
 			b.Set.Endpoints[i].Weight = rapid.Uint32Range(1, 3).Draw(t, "weight")
@@ -108,6 +144,11 @@ func drawInput(t *rapid.T) Input {
 		}
 		if rapid.IntRange(0, 4).Draw(t, "evacuate") == 0 {
 			in.evacuate(r, time.Duration(rapid.IntRange(0, 2).Draw(t, "after")))
+			if rapid.IntRange(0, 3).Draw(t, "forced") == 0 {
+				e := in.Conditions.Evacuations[r]
+				e.Forced = true
+				in.Conditions.Evacuations[r] = e
+			}
 		}
 		if rapid.IntRange(0, 3).Draw(t, "ramp") == 0 {
 			if in.Ramp == nil {
@@ -117,7 +158,19 @@ func drawInput(t *rapid.T) Input {
 		}
 	}
 	in.Conditions.Isolated = rapid.IntRange(0, 5).Draw(t, "isolated") == 0
+	for i := range rapid.IntRange(0, 2).Draw(t, "drills") {
+		in.drill(fmt.Sprintf("d%d", i), drawScope(t), rapid.IntRange(0, 20).Draw(t, "share")*5, func(d *catalog.DrillInForce) {
+			d.Begun = epoch.Add(time.Duration(rapid.IntRange(0, 1).Draw(t, "begun")))
+			d.Forced = rapid.IntRange(0, 3).Draw(t, "forced") == 0
+		})
+	}
 	return in
+}
+
+func drawScope(t *rapid.T) string {
+	r := rapid.SampledFrom(testRegions).Draw(t, "drilled")
+	scope := r + rapid.SampledFrom([]string{"", "", "/a", "/b", "/a cluster " + r + "-1", " cluster " + r + "-1", " cluster " + r + "-2"}).Draw(t, "scope")
+	return scope + rapid.SampledFrom([]string{"", "", " service shop/checkout", " service shop/other"}).Draw(t, "service")
 }
 
 func drawPolicy(t *rapid.T) catalog.Policy {
@@ -133,6 +186,11 @@ func drawPolicy(t *rapid.T) catalog.Policy {
 	if rapid.Bool().Draw(t, "weighted") {
 		p.Weights = rapid.MapOfN(rapid.SampledFrom([]string{"us-west", "us-west/a", "us-west/b", "eu-central", "asia-east/a"}),
 			rapid.SampledFrom([]uint32{0, 1, 2, 10, 50, 90, 100}), 0, 4).Draw(t, "weights")
+	}
+	if rapid.Bool().Draw(t, "safe") {
+		p.Safety = &catalog.Safety{
+			MinRegions: rapid.Uint32Range(0, 3).Draw(t, "regions"), MinEndpointsPercent: rapid.Uint32Range(0, 20).Draw(t, "endpoints") * 5,
+		}
 	}
 	if rapid.Bool().Draw(t, "tuned") {
 		p.OverprovisioningPercent = rapid.Uint32Range(100, 300).Draw(t, "overprovisioning")

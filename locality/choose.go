@@ -8,15 +8,16 @@ import (
 	"github.com/federator/federator/federation/catalog"
 )
 
-// choose leaves out the regions and places that must not serve. The order is
-// that of the [Cause]s, and is part of the safety rule: whatever comes later
-// gives way first where together they would leave nothing.
+// choose leaves out the regions and places that must not serve, and decides which
+// drill acts. The order is that of the [Cause]s, and is part of the safety rule:
+// whatever comes later gives way first where together they would leave nothing.
 func (p *plan) choose() {
 	p.forbid()
 	p.dropOut()
 	p.dropOthersIfIsolated()
 	p.evacuate()
 	p.dropZeroWeights()
+	p.admitDrill()
 }
 
 // forbid applies what is never set aside: a pinned region and failoverRegions.
@@ -61,7 +62,8 @@ func (p *plan) dropOthersIfIsolated() {
 }
 
 // evacuate takes evacuated regions out, the evacuation that began first first,
-// as long as something that may serve is left.
+// as long as something that may serve is left and, unless forced, the rules of
+// the policy's safety hold.
 func (p *plan) evacuate() {
 	if len(p.in.Conditions.Evacuations) == 0 {
 		return
@@ -70,6 +72,19 @@ func (p *plan) evacuate() {
 		r := &p.regions[i]
 		left := p.any(func(o *region) bool { return o != r })
 		serving := p.any(func(o *region) bool { return o != r && o.serving > 0 })
+		rule := ""
+		if left && (serving || r.serving == 0) && !p.in.Conditions.Evacuations[r.name].Forced {
+			rule = p.broken(func(at *place) census {
+				if at.region == i {
+					return census{}
+				}
+				return at.census
+			})
+		}
+		if rule != "" {
+			p.ignored = append(p.ignored, Omission{Locality: catalog.Locality{Region: r.name}, Cause: Evacuated, Rule: rule})
+			continue
+		}
 		p.omitIf(left && (serving || r.serving == 0), r, Evacuated)
 	}
 }
@@ -96,26 +111,14 @@ func (p *plan) dropZeroWeights() {
 	if len(p.policy.Weights) == 0 {
 		return
 	}
-	left, serving, lost := false, false, false
-	for i := range p.places {
-		at := &p.places[i]
-		switch {
-		case p.regions[at.region].out:
-		case at.weight > 0:
-			left = true
-			serving = serving || at.total > at.doomed
-		default:
-			lost = lost || at.total > at.doomed
-		}
-	}
-	keep := left && (serving || !lost)
+	keep := p.weightsCount(func(at *place) census { return at.census })
 	for i := range p.places {
 		at := &p.places[i]
 		if p.regions[at.region].out || at.weight > 0 {
 			continue
 		}
-		if o := (Omission{at.Locality, ZeroWeight}); keep {
-			at.level = zeroed
+		if o := (Omission{Locality: at.Locality, Cause: ZeroWeight}); keep {
+			at.level = dropped
 			p.omitted = append(p.omitted, o)
 		} else {
 			p.ignored = append(p.ignored, o)
@@ -125,6 +128,25 @@ func (p *plan) dropZeroWeights() {
 		p.policy.Weights = nil
 		p.weigh()
 	}
+}
+
+// weightsCount reports whether the policy's weights of 0 hold, if this is left of
+// the places: something that weighs more is, and may serve unless nothing may.
+func (p *plan) weightsCount(remains func(*place) census) bool {
+	left, serving, lost := false, false, false
+	for i := range p.places {
+		at := &p.places[i]
+		t := remains(at)
+		switch {
+		case p.regions[at.region].out || at.level == dropped || t.total == 0:
+		case at.weight > 0:
+			left = true
+			serving = serving || t.alive() > 0
+		default:
+			lost = lost || t.alive() > 0
+		}
+	}
+	return left && (serving || !lost)
 }
 
 // any reports whether ok holds for a region that is still in.
@@ -144,10 +166,10 @@ func (p *plan) omitIf(left bool, r *region, why Cause) {
 		p.omit(r, why)
 		return
 	}
-	p.ignored = append(p.ignored, Omission{catalog.Locality{Region: r.name}, why})
+	p.ignored = append(p.ignored, Omission{Locality: catalog.Locality{Region: r.name}, Cause: why})
 }
 
 func (p *plan) omit(r *region, why Cause) {
 	r.out = true
-	p.omitted = append(p.omitted, Omission{catalog.Locality{Region: r.name}, why})
+	p.omitted = append(p.omitted, Omission{Locality: catalog.Locality{Region: r.name}, Cause: why})
 }

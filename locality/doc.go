@@ -6,8 +6,8 @@
 //
 //  1. Gather. The endpoints of every cluster are counted per (region, zone).
 //  2. Choose. Regions that must not serve are left out: those a policy does not
-//     allow, those that are out, those evacuated, those weighted zero. A step
-//     that would leave the service with nothing is set aside, in an order that
+//     allow, those that are out, those evacuated, those weighted zero, those that
+//     a drill has taken. A step that would leave the service with nothing is set aside, in an order that
 //     is the same on every replica, so that two regions which decide apart can
 //     never drain a service together. Only what a policy forbids outright
 //     (failoverRegions, a pinned name) is never set aside.
@@ -26,6 +26,21 @@
 // yet), Unhealthy and Draining ones carry traffic only in panic. To the question
 // "would an evacuation leave this service with nothing?", Unknown counts as
 // something and known-dead endpoints as nothing.
+//
+// # Safety and drills
+//
+// A policy's safety says what must remain of a service. An evacuation or a drill
+// that would leave less is set aside for that service, unless it was forced; so is
+// every one while there is less already, for then nothing may make it worse.
+// Evacuations are judged in the order in which they began, each with those before
+// it in force, and drills last. [Safety] gives the judgement alone.
+//
+// One drill acts on a service at a time: the first by [catalog.DrillInForce.Compare]
+// of those that concern the service by name. It may take a part of its scope's
+// traffic only (blend.go says how), but is judged as if it took all, so that a
+// drill which begins to ramp will also be able to finish. It needs something
+// healthy or degraded to be left, where an evacuation is content with what is not
+// known to be dead.
 //
 // # Unconfirmed state
 //

@@ -86,6 +86,14 @@ func (e *explainer) context() {
 	if c.Isolated {
 		e.say(StepContext, c.Region, "no other region answers, so the fault is probably here: %s comes first, the others only as last known", c.Region)
 	}
+	if d := e.res.Drill; d != nil {
+		e.say(StepContext, omissionOf(d).String(), "drill %s takes %s of the traffic of %s away, for practice", d.ID, percent(d.Share), omissionOf(d))
+	}
+}
+
+// omissionOf is what a drill takes of the service at hand.
+func omissionOf(d *Drill) Omission {
+	return drilled(&catalog.DrillInForce{ID: d.ID, Scope: d.Scope}, "")
 }
 
 // policyTerms lists what the policy sets.
@@ -112,6 +120,12 @@ func (e *explainer) policyTerms() string {
 	}
 	if p.Ramp != nil {
 		add("ramp %s", time.Duration(*p.Ramp))
+	}
+	if s := p.Safety; s != nil && s.MinRegions > 0 {
+		add("at least %s serving", counted(int(s.MinRegions), "region"))
+	}
+	if s := p.Safety; s != nil && s.MinEndpointsPercent > 0 {
+		add("at least %d %% of all endpoints serving", s.MinEndpointsPercent)
 	}
 	if len(terms) == 0 {
 		return ""
@@ -170,11 +184,26 @@ func (e *explainer) locality(p *Priority, l *Locality) {
 	if l.Admitted < Unit {
 		text += fmt.Sprintf("; returning: %s of its healthy capacity is admitted so far", percent(l.Admitted))
 	}
+	if l.Drilled > 0 {
+		text += e.practice(l)
+	}
 	if l.Stale {
 		text += "; stale: " + e.staleness(l)
 	}
 	e.say(StepLocality, l.String(), "%s", text)
 	e.endpoints(l)
+}
+
+// practice says what the drill does to a locality.
+func (e *explainer) practice(l *Locality) string {
+	d := e.res.Drill
+	switch {
+	case l.Serving&ServeUndrilled != 0:
+		return fmt.Sprintf("; drill %s has taken out %d more", d.ID, l.Drilled)
+	case l.Drilled < l.Total:
+		return fmt.Sprintf("; drill %s takes %s of what %d of them would get", d.ID, percent(d.Share), l.Drilled)
+	}
+	return fmt.Sprintf("; drill %s takes %s of what it would get", d.ID, percent(d.Share))
 }
 
 func (e *explainer) reason(l *Locality) string {
@@ -215,8 +244,12 @@ func (e *explainer) endpoints(l *Locality) {
 		if ep.Weight > 0 {
 			continue
 		}
+		why := ep.Health.String()
+		if ep.Drilled && l.Serving&ServeUndrilled != 0 {
+			why = "drill " + e.res.Drill.ID
+		}
 		if idle++; idle <= maxNamed {
-			e.say(StepEndpoint, l.String(), "%s (%s, cluster %s) not used: %s", ep.ID, ep.Address, ep.Cluster, ep.Health)
+			e.say(StepEndpoint, l.String(), "%s (%s, cluster %s) not used: %s", ep.ID, ep.Address, ep.Cluster, why)
 		}
 	}
 	if idle > maxNamed {
@@ -233,6 +266,9 @@ func (e *explainer) ignored(o Omission) string {
 		return fmt.Sprintf("%s used although we are isolated: our own region has nothing that may serve", o)
 	case ZeroWeight:
 		return fmt.Sprintf("%s: weight 0 ignored, and all weights of policy %s with it: %s", o, e.res.Policy, otherwise)
+	}
+	if o.Rule != "" {
+		return fmt.Sprintf("%s used although %s: that %s", o, e.cause(o), o.Rule)
 	}
 	return fmt.Sprintf("%s used although %s: %s", o, e.cause(o), otherwise)
 }
@@ -256,6 +292,8 @@ func (e *explainer) cause(o Omission) string {
 		return text
 	case ZeroWeight:
 		return fmt.Sprintf("weight 0 from policy %s", e.res.Policy)
+	case Drilled:
+		return fmt.Sprintf("drill %s takes it away", o.Drill)
 	}
 	return o.Cause.String()
 }

@@ -34,7 +34,16 @@ func TestExplainSaysWhy(t *testing.T) {
 		"evacuated-and-out": world("af-south/a h", "asia-east/a hh", "eu-central/a hh", "us-west/a hh").evacuate("us-west", 0).
 			reach("eu-central", catalog.Out).reach("asia-east", catalog.ControlPlaneLost),
 		"evacuation-ignored": world("eu-central/a hh", "us-west/a hh").evacuate("us-west", 1).evacuate("eu-central", 0),
-		"only-region-out":    world("eu-central/a hh").reach("eu-central", catalog.Out),
+		"evacuation-unsafe": world("asia-east/a h", "eu-central/a hh", "us-west/a hh").evacuate("us-west", 1).evacuate("eu-central", 0).policy(catalog.Policy{
+			Safety: &catalog.Safety{MinRegions: 2, MinEndpointsPercent: 40}}),
+		"drilled":         world("asia-east/a hh", "eu-central/a hh", "us-west/a hh").drill("d1", "us-west", 100),
+		"drilled-in-part": world("eu-central/a hh", "us-west/a hh /b h").drill("d1", "us-west/a", 35),
+		"drilled-cluster": world("eu-central/a hh", "us-west/a hh", "us-west/a hu").clusterNamed("us-west-2").drill("d1", "us-west cluster us-west-2", 100),
+		"drilled-cluster-in-part": world("eu-central/a hh", "us-west/a hh", "us-west/a hu").clusterNamed("us-west-2").
+			drill("d1", "us-west cluster us-west-2", 5).drill("d2", "eu-central", 5),
+		"drill-unsafe":    world("eu-central/a hh", "us-west/a hh").drill("d1", "us-west", 100).policy(catalog.Policy{Safety: &catalog.Safety{MinRegions: 2}}),
+		"drill-ignored":   world("eu-central/a uu", "us-west/a hh").drill("d1", "us-west", 100),
+		"only-region-out": world("eu-central/a hh").reach("eu-central", catalog.Out),
 		"isolated": func() Input {
 			in := world("eu-central/a hh", "us-west/a h")
 			in.Conditions.Isolated = true

@@ -53,8 +53,19 @@ type Resolution struct {
 	Degraded bool `json:"degraded,omitempty"`
 	// Panic: some traffic goes to a priority in panic.
 	Panic bool `json:"panic,omitempty"`
+	// Drill is the drill that acts on the service, if it touches anything that could
+	// serve here and is not set aside.
+	Drill *Drill `json:"drill,omitempty"`
 
 	in Input
+}
+
+// Drill is a drill as it acts on one service.
+type Drill struct {
+	ID    string        `json:"id"`
+	Scope catalog.Scope `json:"scope"`
+	// Share is the part of its traffic that the scope loses, in parts per million.
+	Share uint32 `json:"share"`
 }
 
 // Priority is one step of the failover ladder.
@@ -92,6 +103,9 @@ type Locality struct {
 	Total    int `json:"total"`
 	Healthy  int `json:"healthy"`
 	Degraded int `json:"degraded,omitempty"`
+	// Drilled counts the endpoints that the drill takes traffic from. Once it takes
+	// all of it they are listed, but neither serve nor count in Total.
+	Drilled int `json:"drilled,omitempty"`
 	// Admitted is the part of the healthy capacity that is let in, in parts per
 	// million; less than [Unit] while the locality ramps up.
 	Admitted uint32 `json:"admitted"`
@@ -109,12 +123,27 @@ type Endpoint struct {
 	// Weight is the endpoint's share relative to the others of its locality; 0
 	// means that it serves nobody now. The configured weight is Endpoint.Weight.
 	Weight uint32 `json:"weight"`
+	// Drilled: it is in the scope of the drill that acts.
+	Drilled bool `json:"drilled,omitempty"`
 }
 
-// Omission is a locality that is left out. Zone is empty where the whole region is.
+// Omission is a locality that is left out. Zone is empty where the whole region
+// is, Cluster is set where a drill takes only the endpoints of that cluster.
 type Omission struct {
 	catalog.Locality
-	Cause Cause `json:"cause"`
+	Cluster string `json:"cluster,omitempty"`
+	Cause   Cause  `json:"cause"`
+	// Drill is the ID of the drill, if that is the cause.
+	Drill string `json:"drill,omitempty"`
+	// Rule is why it was set aside, in words, beginning with a verb ("would leave 1
+	// region serving, the policy asks for 2"); "" where nothing that may serve would
+	// have been left.
+	Rule string `json:"rule,omitempty"`
+}
+
+// String returns what is left out, such as "us-west/a" or "us-west, cluster west-1".
+func (o Omission) String() string {
+	return catalog.Scope{Region: o.Region, Zone: o.Zone, Cluster: o.Cluster}.String()
 }
 
 // Serving is a set of the endpoints that serve in a locality.
@@ -125,10 +154,16 @@ const (
 	ServeHealthy  Serving = 1 << iota // the healthy ones
 	ServeDegraded                     // the degraded ones
 	ServeAll                          // every one, for panic
+	// ServeUndrilled: none of those that a drill has taken out.
+	ServeUndrilled
 )
 
-// String returns "none", "healthy", "degraded", "healthy+degraded" or "all".
+// String returns "none", "healthy", "degraded", "healthy+degraded" or "all", and
+// "undrilled" behind it if those taken out by a drill are not meant.
 func (s Serving) String() string {
+	if s&ServeUndrilled != 0 {
+		return (s &^ ServeUndrilled).String() + ", undrilled"
+	}
 	switch {
 	case s&ServeAll != 0:
 		return "all"
@@ -177,7 +212,8 @@ type Cause uint8
 
 // The causes, in the order in which they are applied. A policy's failoverRegions
 // and a pinned region always hold; the others are set aside, the last first,
-// where they would leave nothing.
+// where they would leave nothing, and evacuations and drills also where a rule of
+// the policy's safety would not be met ([Safety]).
 const (
 	NotPinned  Cause = iota // the name asked for pins another region
 	NotAllowed              // the policy's failoverRegions do not list it
@@ -185,9 +221,10 @@ const (
 	WeIsolated              // we are cut off from every other region
 	Evacuated               // an operator took the region out
 	ZeroWeight              // the policy gives it weight 0
+	Drilled                 // a drill takes it away, for practice
 )
 
-var causeNames = [...]string{"not-pinned", "not-in-failover-regions", "out", "isolated", "evacuated", "zero-weight"}
+var causeNames = [...]string{"not-pinned", "not-in-failover-regions", "out", "isolated", "evacuated", "zero-weight", "drilled"}
 
 // String returns the name of the cause.
 func (c Cause) String() string { return nameOf(causeNames[:], int(c)) }

@@ -16,6 +16,7 @@ type plan struct {
 	places  []place
 	omitted []Omission
 	ignored []Omission
+	drill   *catalog.DrillInForce // that acts on the service, nil if none does
 }
 
 // region is one region that has endpoints of the service.
@@ -37,18 +38,33 @@ type region struct {
 // place is one (region, zone) that has endpoints of the service.
 type place struct {
 	catalog.Locality
-	region                           int // index into plan.regions
-	level                            int // index into the priorities, -1 if left out
-	total, healthy, degraded, doomed uint64
-	// Sums of endpoint weights: of all, the healthy and the degraded.
-	weightAll, weightHealthy, weightDegraded uint64
-	factor                                   uint64 // ramp, parts per million
-	weight                                   uint64 // among the places of its region
-	configured                               uint64 // parts per million of the level
-	shareHealthy, shareDegraded              uint64 // parts per million of all traffic
-	stale                                    bool
-	first, next                              int // where its endpoints go
+	region      int    // index into plan.regions
+	level       int    // index into the priorities, below 0 if left out
+	census             // of all its endpoints that count
+	drilled     census // of those that the drill takes traffic from
+	gone        uint64 // endpoints that the drill has taken out: they no longer count
+	factor      uint64 // ramp, parts per million
+	weight      uint64 // among the places of its region
+	configured  uint64 // parts per million of the level
+	share       shares
+	kept        shares // the part of share that is left to the drilled endpoints
+	panic       bool
+	stale       bool
+	first, next int // where its endpoints go
 }
+
+// census counts endpoints, and sums their weights: of all, the healthy and the
+// degraded ones.
+type census struct {
+	total, healthy, degraded, doomed         uint64
+	weightAll, weightHealthy, weightDegraded uint64
+}
+
+// shares are parts per million of all traffic. In panic, healthy is that of all
+// endpoints.
+type shares struct{ healthy, degraded uint64 }
+
+func (s shares) sum() uint64 { return s.healthy + s.degraded }
 
 func newPlan(in Input) plan {
 	p := plan{in: in, client: in.Client}
@@ -64,6 +80,7 @@ func newPlan(in Input) plan {
 	if len(p.in.Conditions.Policies) > 0 {
 		p.policy, p.name = p.in.Conditions.Policy(p.in.Service.Name)
 	}
+	p.drill = actingDrill(p.in.Conditions.Drills, p.in.Service.Name)
 	return p
 }
 
@@ -100,13 +117,16 @@ func (p *plan) gather() {
 				at = p.placeIndex(r, ep.Zone)
 			}
 			p.places[at].count(healthOf(b, j), weightOf(ep))
+			if p.drill != nil && inScope(&p.drill.Scope, b, ep) {
+				p.places[at].drilled.count(healthOf(b, j), weightOf(ep))
+			}
 			p.places[at].stale = p.places[at].stale || b.Stale || p.regions[r].stale
 		}
 	}
 	for i := range p.places {
 		at := &p.places[i]
 		p.regions[at.region].total += at.total
-		p.regions[at.region].serving += at.total - at.doomed
+		p.regions[at.region].serving += at.alive()
 	}
 	p.weigh()
 }
@@ -141,20 +161,44 @@ func (p *plan) placeIndex(r int, zone string) int {
 	return len(p.places) - 1
 }
 
-func (at *place) count(h catalog.Health, weight uint64) {
-	at.total++
-	at.weightAll += weight
+func (t *census) count(h catalog.Health, weight uint64) {
+	t.total++
+	t.weightAll += weight
 	switch h {
 	case catalog.Healthy:
-		at.healthy++
-		at.weightHealthy += weight
+		t.healthy++
+		t.weightHealthy += weight
 	case catalog.Degraded:
-		at.degraded++
-		at.weightDegraded += weight
+		t.degraded++
+		t.weightDegraded += weight
 	case catalog.Unhealthy, catalog.Draining:
-		at.doomed++
+		t.doomed++
 	}
 }
+
+func (t *census) add(o census) {
+	t.total += o.total
+	t.healthy += o.healthy
+	t.degraded += o.degraded
+	t.doomed += o.doomed
+	t.weightAll += o.weightAll
+	t.weightHealthy += o.weightHealthy
+	t.weightDegraded += o.weightDegraded
+}
+
+// less returns the census without those of o, which are among them.
+func (t census) less(o census) census {
+	return census{
+		t.total - o.total, t.healthy - o.healthy, t.degraded - o.degraded, t.doomed - o.doomed,
+		t.weightAll - o.weightAll, t.weightHealthy - o.weightHealthy, t.weightDegraded - o.weightDegraded,
+	}
+}
+
+// available counts the endpoints that can take traffic outside panic.
+func (t census) available() uint64 { return t.healthy + t.degraded }
+
+// alive counts the endpoints that are not known to be dead.
+func (t census) alive() uint64 { return t.total - t.doomed }
 
 // healthOf returns the effective health of an endpoint.
 func healthOf(b *catalog.Backend, i int) catalog.Health {

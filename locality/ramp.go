@@ -145,17 +145,19 @@ func (c *climb) next(now time.Time, over time.Duration) time.Time {
 // Availability returns the healthy part of the endpoints of every locality of
 // the service, in parts per million: what a [Ramp] follows. A locality that must
 // not serve is at 0, and a region that is out is too, unless nothing else is
-// left. It depends on in.Service and in.Conditions only.
+// left. Drills do not matter: their own shape is their ramp, and one that is aborted
+// gives everything back at once. It depends on in.Service and in.Conditions only.
 func Availability(in Input) map[catalog.Locality]uint32 {
 	in.Client, in.Pin, in.Ramp = catalog.Locality{}, "", nil
 	p := newPlan(in)
+	p.drill = nil
 	p.gather()
 	p.choose()
 	out := make(map[catalog.Locality]uint32, len(p.places))
 	for i := range p.places {
 		at := &p.places[i]
 		out[at.Locality] = 0
-		if !p.regions[at.region].out && at.level != zeroed {
+		if !p.regions[at.region].out && at.level != dropped {
 			out[at.Locality] = uint32(at.healthy * Unit / at.total)
 		}
 	}

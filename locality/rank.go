@@ -9,7 +9,7 @@ import (
 // Levels of places that are not in the ladder.
 const (
 	unranked = -1
-	zeroed   = -2 // weighs 0
+	dropped  = -2 // weighs 0, or a drill has taken it out
 )
 
 // rank makes the ladder: it gives every place a level, so that the levels have
@@ -90,7 +90,7 @@ func (p *plan) hasZone(r *region) bool {
 	}
 	for i := range p.places {
 		at := &p.places[i]
-		if &p.regions[at.region] == r && at.level != zeroed && at.Zone == p.client.Zone {
+		if &p.regions[at.region] == r && at.level != dropped && at.Zone == p.client.Zone {
 			return true
 		}
 	}
@@ -115,7 +115,7 @@ func (p *plan) enter(r *region, own, rest int) bool {
 	any := false
 	for i := range p.places {
 		at := &p.places[i]
-		if &p.regions[at.region] != r || at.level == zeroed {
+		if &p.regions[at.region] != r || at.level == dropped {
 			continue
 		}
 		any = true

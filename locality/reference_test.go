@@ -40,10 +40,14 @@ func minRat(a, b *big.Rat) *big.Rat {
 // floor of a non-negative fraction.
 func floorRat(x *big.Rat) int64 { return new(big.Int).Quo(x.Num(), x.Denom()).Int64() }
 
-func refGather(in Input) []*refPlace {
+// refGather counts the endpoints that are not in the scope without.
+func refGather(in Input, without catalog.Scope) []*refPlace {
 	places := map[catalog.Locality]*refPlace{}
 	for _, b := range in.Service.Backends {
 		for i, e := range b.Set.Endpoints {
+			if without.Region == b.Region && (without.Zone == "" || without.Zone == e.Zone) && (without.Cluster == "" || without.Cluster == b.Set.Cluster) {
+				continue
+			}
 			at := catalog.Locality{Region: b.Region, Zone: e.Zone}
 			if places[at] == nil {
 				places[at] = &refPlace{at: at, factor: rat(1, 1), share: new(big.Rat)}
@@ -83,7 +87,7 @@ func without(places []*refPlace, match func(*refPlace) bool) (rest []*refPlace, 
 }
 
 func refChoose(in Input, policy *catalog.Policy, places []*refPlace) []*refPlace {
-	c := in.Conditions
+	c, all := in.Conditions, places
 	if len(policy.FailoverRegions) > 0 {
 		places, _ = without(places, func(p *refPlace) bool { return !slices.Contains(policy.FailoverRegions, p.at.Region) })
 	}
@@ -103,20 +107,23 @@ func refChoose(in Input, policy *catalog.Policy, places []*refPlace) []*refPlace
 		return strings.Compare(a.Region, b.Region)
 	})
 	for _, e := range order {
-		if rest, enough := without(places, func(p *refPlace) bool { return p.at.Region == e.Region }); enough {
+		if rest, enough := without(places, func(p *refPlace) bool { return p.at.Region == e.Region }); enough && (e.Forced || refSafe(*policy, all, rest)) {
 			places = rest
 		}
 	}
-	zero := func(p *refPlace) bool {
-		r, named := policy.Weights[p.at.Region]
-		z, zoned := policy.Weights[p.at.String()]
-		return named && r == 0 || zoned && z == 0
-	}
-	if rest, enough := without(places, zero); enough {
+	if rest, enough := without(places, weighsZero(*policy)); enough {
 		return rest
 	}
 	policy.Weights = nil
 	return places
+}
+
+func weighsZero(policy catalog.Policy) func(*refPlace) bool {
+	return func(p *refPlace) bool {
+		r, named := policy.Weights[p.at.Region]
+		z, zoned := policy.Weights[p.at.String()]
+		return named && r == 0 || zoned && z == 0
+	}
 }
 
 // refRank returns the regions in order of preference.
@@ -212,18 +219,13 @@ type refLevel struct {
 	healthyHosts, sickHosts int64
 }
 
-// refResolve returns the ladder with loads, and sets the share of every place.
-// It reports false for the corner that is tested by hand: panic turned off with
-// next to nothing available.
-func refResolve(in Input) ([]*refLevel, bool) {
-	policy, _ := in.Conditions.Policy(in.Service.Name)
-	places := refChoose(in, &policy, refGather(in))
-	op, threshold := int64(140), int64(50)
+// refLoad returns the ladder with loads, and sets the share of every place. It
+// reports false for the corner that is tested by hand: panic turned off with next
+// to nothing available.
+func refLoad(in Input, policy catalog.Policy, places []*refPlace, threshold int64) ([]*refLevel, bool) {
+	op := int64(140)
 	if policy.OverprovisioningPercent > 0 {
 		op = int64(policy.OverprovisioningPercent)
-	}
-	if policy.PanicThresholdPercent != nil {
-		threshold = int64(*policy.PanicThresholdPercent)
 	}
 	var levels []*refLevel
 	for _, places := range refLadder(in, policy, places) {

@@ -47,6 +47,9 @@ func ValidatePolicy(name string, p catalog.Policy) []error {
 	if p.Ramp != nil && (*p.Ramp < 0 || time.Duration(*p.Ramp) > MaxRamp) {
 		v.expect(named("ramp"), "0s to %s; found %s", MaxRamp, time.Duration(*p.Ramp))
 	}
+	if p.Safety != nil {
+		v.safety(named("safety"), *p.Safety)
+	}
 	return v.errs
 }
 
@@ -57,6 +60,10 @@ type field struct {
 }
 
 func named(name string) field { return field{name, []string{name}} }
+
+func (f field) dot(name string) field {
+	return field{f.text + "." + name, append(slices.Clip(f.path), name)}
+}
 
 func (f field) key(key string) field {
 	return field{fmt.Sprintf("%s[%q]", f.text, key), append(slices.Clip(f.path), key)}
@@ -93,16 +100,29 @@ func (v *validator) size(at field, n int) {
 	}
 }
 
-func (v *validator) regions(at field, names []string) {
+func (v *validator) regions(at field, names []string) { v.labels(at, "region", names) }
+
+// labels checks a list of names of one kind.
+func (v *validator) labels(at field, kind string, names []string) {
 	v.size(at, len(names))
 	seen := make(map[string]bool, len(names))
 	for i, name := range names {
-		v.add(at.index(i), catalog.ValidateLabel("region", name))
+		v.add(at.index(i), catalog.ValidateLabel(kind, name))
 		if seen[name] {
-			v.expect(at.index(i), "each region once; found %q again", name)
+			v.expect(at.index(i), "each %s once; found %q again", kind, name)
 		}
 		seen[name] = true
 	}
+}
+
+func (v *validator) safety(at field, s catalog.Safety) {
+	if s.MinRegions > MaxNames {
+		v.expect(at.dot("minRegions"), "0 to %d; found %d", MaxNames, s.MinRegions)
+	}
+	if s.MinEndpointsPercent > 100 {
+		v.expect(at.dot("minEndpointsPercent"), "0 to 100; found %d", s.MinEndpointsPercent)
+	}
+	v.labels(at.dot("gates"), "gate", s.Gates)
 }
 
 func (v *validator) weights(at field, weights map[string]uint32) {

@@ -18,6 +18,7 @@ func TestAGoodPolicyIsValid(t *testing.T) {
 			RegionOrder: []string{"us-west", "eu-central"}, RegionOrderFrom: map[string][]string{"asia-east": {"us-west"}},
 			Weights: weights("us-west", 0, "eu-central/a", MaxWeight), OverprovisioningPercent: 100,
 			PanicThresholdPercent: ptr(uint32(0)), FailoverRegions: []string{"us-west"}, Ramp: ptr(catalog.Duration(MaxRamp)),
+			Safety: &catalog.Safety{MinRegions: 2, MinEndpointsPercent: 100, Gates: []string{"shop-freeze"}},
 		},
 	} {
 		if errs := ValidatePolicy(name, p); errs != nil {
@@ -35,6 +36,7 @@ func TestEverythingWrongWithAPolicyIsReportedAtOnce(t *testing.T) {
 		PanicThresholdPercent:   ptr(uint32(101)),
 		FailoverRegions:         []string{"x_y"},
 		Ramp:                    ptr(catalog.Duration(11 * time.Minute)),
+		Safety:                  &catalog.Safety{MinRegions: 257, MinEndpointsPercent: 101, Gates: []string{"a", "B", "a"}},
 	})
 	const label = "expected a DNS label (1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit)"
 	want := []string{
@@ -49,6 +51,10 @@ func TestEverythingWrongWithAPolicyIsReportedAtOnce(t *testing.T) {
 		`panicThresholdPercent: expected 0 (no panic) to 100; found 101`,
 		`failoverRegions[0]: region "x_y": ` + label,
 		`ramp: expected 0s to 10m0s; found 11m0s`,
+		`safety.minRegions: expected 0 to 256; found 257`,
+		`safety.minEndpointsPercent: expected 0 to 100; found 101`,
+		`safety.gates[1]: gate "B": ` + label,
+		`safety.gates[2]: expected each gate once; found "a" again`,
 	}
 	if diff := cmp.Diff(strings.Join(want, "\n"), joined(errs)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

@@ -77,6 +77,61 @@ func (in Input) evacuate(region string, after time.Duration) Input {
 	return in
 }
 
+// drill adds a drill on the scope that takes percent of its traffic; "us-west",
+// "us-west/a", "us-west cluster us-west-2" or any of them with "service shop/db"
+// behind are scopes.
+func (in Input) drill(id, scope string, percent int, change ...func(*catalog.DrillInForce)) Input {
+	d := catalog.DrillInForce{ID: id, Scope: scopeOf(scope), Share: uint32(percent * Unit / 100), Begun: epoch}
+	for _, c := range change {
+		c(&d)
+	}
+	in.Conditions.Drills = append(in.Conditions.Drills, d)
+	return in
+}
+
+func forced(d *catalog.DrillInForce) { d.Forced = true }
+
+func scopeOf(spec string) catalog.Scope {
+	f := strings.Fields(spec)
+	at, _ := catalog.ParseLocality(f[0])
+	s := catalog.Scope{Region: at.Region, Zone: at.Zone}
+	for i := 1; i+1 < len(f); i += 2 {
+		if f[i] == "cluster" {
+			s.Cluster = f[i+1]
+		} else {
+			s.Service, _ = catalog.ParseServiceName(f[i+1])
+		}
+	}
+	return s
+}
+
+// clusterNamed renames the last cluster of the world.
+func (in Input) clusterNamed(name string) Input {
+	in.Service.Backends[len(in.Service.Backends)-1].Set.Cluster = name
+	return in
+}
+
+// scopeShare is the share of all traffic, in parts per million, that the endpoints
+// in a scope get.
+func scopeShare(res Resolution, s catalog.Scope) float64 {
+	var out float64
+	for _, p := range res.Priorities {
+		for _, l := range p.Localities {
+			in, all := 0.0, 0.0
+			for _, e := range l.Endpoints {
+				all += float64(e.Weight)
+				if l.Region == s.Region && (s.Zone == "" || s.Zone == l.Zone) && (s.Cluster == "" || s.Cluster == e.Cluster) {
+					in += float64(e.Weight)
+				}
+			}
+			if in > 0 {
+				out += float64(l.Weight) * in / all
+			}
+		}
+	}
+	return out
+}
+
 func (in Input) from(client string) Input {
 	in.Client, _ = catalog.ParseLocality(client)
 	return in
@@ -115,7 +170,11 @@ func ladder(res Resolution) string {
 func list(omissions []Omission) string {
 	var out []string
 	for _, o := range omissions {
-		out = append(out, o.String()+" "+o.Cause.String())
+		s := o.String() + " " + o.Cause.String()
+		if o.Rule != "" {
+			s += ": " + o.Rule
+		}
+		out = append(out, s)
 	}
 	return strings.Join(out, ", ")
 }

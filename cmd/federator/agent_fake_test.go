@@ -108,7 +108,7 @@ func (f *fakeAgent) Endpoints(_ context.Context, r *pb.EndpointsRequest) (*pb.En
 
 func (f *fakeAgent) Resolve(_ context.Context, r *pb.ResolveRequest) (*pb.ResolveResponse, error) {
 	return &pb.ResolveResponse{
-		Service: r.GetService(), From: r.GetFrom(), Panic: true, Stale: true, DnsAnswers: []string{"10.1.0.1"},
+		Service: r.GetService(), From: r.GetFrom(), Drill: "d1 takes 25 % of the traffic of us-west", Panic: true, Stale: true, DnsAnswers: []string{"10.1.0.1"},
 		Priorities: []*pb.ResolvedPriority{{LoadPercent: 100, Reason: "same region", Localities: []*pb.ResolvedLocality{{
 			Region: "us-west", Zone: "a", ShareBp: 6667, Reason: "weight 2 of 3",
 			Endpoints: []*pb.ResolvedEndpoint{{Address: "10.1.0.1", Health: "healthy", Serves: true}, {Address: "10.1.0.2", Health: "unhealthy", Reason: "unhealthy"}},
@@ -138,7 +138,9 @@ func (f *fakeAgent) ListEvacuations(context.Context, *pb.ListEvacuationsRequest)
 }
 
 func (f *fakeAgent) Evacuate(_ context.Context, r *pb.EvacuateRequest) (*pb.EvacuationInfo, error) {
-	return evacuated(r.GetRegion()), nil
+	e := evacuated(r.GetRegion())
+	e.Forced, e.Ignored = r.GetForce(), "for 1 service(s): shop/ledger (it would leave nothing that may serve)"
+	return e, nil
 }
 
 func (f *fakeAgent) StopEvacuation(context.Context, *pb.StopEvacuationRequest) (*pb.StopEvacuationResponse, error) {

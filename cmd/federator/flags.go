@@ -31,9 +31,16 @@ func exclusive(cmd *cobra.Command, one, other string) {
 	})
 }
 
-// before checks a command line before the command runs.
+// before checks a command line before the command runs, after the checks that it
+// has already.
 func before(cmd *cobra.Command, check func() error) {
-	cmd.PreRunE = func(*cobra.Command, []string) error {
+	earlier := cmd.PreRunE
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
+		if earlier != nil {
+			if err := earlier(cmd, args); err != nil {
+				return err
+			}
+		}
 		if err := check(); err != nil {
 			return usageError{err}
 		}

@@ -89,9 +89,10 @@ func (a *app) applyPolicies(ctx context.Context, agent pb.OperatorClient, polici
 }
 
 func (a *app) policyListCmd() *cobra.Command {
-	return a.ask("list", "List the policies", cobra.NoArgs,
+	var consistent bool
+	cmd := a.ask("list", "List the policies", cobra.NoArgs,
 		func(ctx context.Context, agent pb.OperatorClient, _ []string) (proto.Message, show, error) {
-			r, err := agent.ListPolicies(ctx, &pb.ListPoliciesRequest{})
+			r, err := agent.ListPolicies(ctx, &pb.ListPoliciesRequest{Consistent: consistent})
 			return r, func(p *printer) {
 				p.row("POLICY", "GENERATION", "WRITTEN", "IN", "BY", "SPEC")
 				for _, policy := range r.GetPolicies() {
@@ -100,15 +101,23 @@ func (a *app) policyListCmd() *cobra.Command {
 				}
 			}, err
 		})
+	consistently(cmd, &consistent)
+	return cmd
+}
+
+// consistently adds the flag of reads that must not be stale.
+func consistently(cmd *cobra.Command, consistent *bool) {
+	cmd.Flags().BoolVar(consistent, "consistent", false, "answer with every change that the region has acknowledged, or fail")
 }
 
 // policyGetCmd prints a policy as a file that apply takes.
 func (a *app) policyGetCmd() *cobra.Command {
-	return &cobra.Command{
+	var consistent bool
+	cmd := &cobra.Command{
 		Use: "get NAME", Short: "Print a policy in the form that apply takes", Args: usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.call(cmd.Context(), func(ctx context.Context, agent pb.OperatorClient) error {
-				r, err := agent.GetPolicy(ctx, &pb.GetPolicyRequest{Name: args[0]})
+				r, err := agent.GetPolicy(ctx, &pb.GetPolicyRequest{Name: args[0], Consistent: consistent})
 				if err != nil {
 					return err
 				}
@@ -125,6 +134,8 @@ func (a *app) policyGetCmd() *cobra.Command {
 			})
 		},
 	}
+	consistently(cmd, &consistent)
+	return cmd
 }
 
 func (a *app) policyDeleteCmd() *cobra.Command {

@@ -29,6 +29,9 @@ func showResolution(p *printer, r *pb.ResolveResponse) {
 	p.line("service\t%s", r.GetService())
 	p.line("from\t%s", strings.TrimSpace(r.GetFrom()+" "+r.GetFromReason()))
 	p.line("policy\t%s", or(r.GetPolicy(), "built-in"))
+	if r.GetDrill() != "" {
+		p.line("drill\t%s", r.GetDrill())
+	}
 	if r.GetPanic() {
 		p.line("panic\tyes: too little is available, so health is ignored")
 	}

@@ -12,46 +12,16 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// maxStreamBytes bounds what is read from one inbound memberlist stream: the
-// state of some ten thousand nodes.
-const maxStreamBytes = 8 << 20
-
-// The memberlist messages that may begin an inbound stream.
-const (
-	memberlistPing     = 0
-	memberlistPushPull = 6
-)
-
 var (
-	errForeign  = errors.New("stream of another trust domain")
-	errStream   = errors.New("unexpected message on a gossip stream")
-	errTooLarge = fmt.Errorf("more than %d bytes on a gossip stream", maxStreamBytes)
+	errForeign = errors.New("stream of another trust domain")
+	errStream  = errors.New("unexpected message on a gossip stream")
 )
 
-// stream is an inbound connection that is closed with its transport and yields
-// at most maxStreamBytes. The preamble has been read, and the byte after it put
-// back.
+// stream is an inbound connection that is closed with its transport.
 type stream struct {
 	net.Conn
 	owner  *transport
-	first  []byte
-	left   int64
 	closed atomic.Bool
-}
-
-// Read implements net.Conn.
-func (s *stream) Read(b []byte) (int, error) {
-	if len(s.first) > 0 {
-		n := copy(b, s.first)
-		s.first = s.first[n:]
-		return n, nil
-	}
-	if s.left <= 0 {
-		return 0, errTooLarge
-	}
-	n, err := s.Conn.Read(b[:min(int64(len(b)), s.left)])
-	s.left -= int64(n)
-	return n, err
 }
 
 // Close implements net.Conn.
@@ -87,7 +57,7 @@ func (t *transport) accept() {
 
 // admit starts to serve a stream unless there are too many.
 func (t *transport) admit(conn net.Conn) {
-	s := &stream{Conn: conn, owner: t, left: maxStreamBytes}
+	s := &stream{Conn: conn, owner: t}
 	t.mu.Lock()
 	full := len(t.open) >= maxStreams
 	if !full {
@@ -121,15 +91,13 @@ func (t *transport) serve(s *stream) {
 		return
 	}
 	select {
-	case t.streams <- s:
+	case t.streams <- t.guard(s):
 	case <-t.ctx.Done():
 		s.Close()
 	}
 }
 
-// preamble reads the kind, the trust domain and, for memberlist, the type of
-// the message. memberlist trusts the length in a user message, and inflates
-// compressed ones without bound; we send neither, and so accept neither.
+// preamble reads the kind and the trust domain.
 func (t *transport) preamble(s *stream) (kind byte, err error) {
 	if err := s.SetDeadline(time.Now().Add(preambleTimeout)); err != nil {
 		return 0, err
@@ -148,25 +116,10 @@ func (t *transport) preamble(s *stream) (kind byte, err error) {
 	if string(got[1:]) != string(want[1:]) {
 		return 0, errForeign
 	}
-	switch got[0] {
-	case kindReliable:
-		return kindReliable, nil
-	case kindMemberlist:
-		return kindMemberlist, t.memberlistType(s)
+	if got[0] != kindReliable && got[0] != kindMemberlist {
+		return 0, errStream
 	}
-	return 0, errStream
-}
-
-func (t *transport) memberlistType(s *stream) error {
-	first := make([]byte, 1)
-	if _, err := io.ReadFull(s, first); err != nil {
-		return err
-	}
-	if first[0] != memberlistPing && first[0] != memberlistPushPull {
-		return errStream
-	}
-	s.first = first
-	return nil
+	return got[0], nil
 }
 
 func (t *transport) appendPreamble(b []byte, kind byte) []byte {
@@ -209,5 +162,9 @@ func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, e
 func (t *transport) DialAddressTimeout(addr memberlist.Address, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(t.ctx, timeout)
 	defer cancel()
-	return t.connect(ctx, kindMemberlist, addr)
+	conn, err := t.connect(ctx, kindMemberlist, addr)
+	if err != nil {
+		return nil, err
+	}
+	return t.guard(conn), nil // the answer comes from outside, too
 }

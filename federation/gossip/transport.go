@@ -118,6 +118,8 @@ func (t *transport) packet(b []byte, addr net.Addr) {
 		t.metrics.drop(dropUndecodable)
 	case kind == kindEcho:
 		t.echo(plain, from)
+	case checkPacket(plain) != nil:
+		t.metrics.drop(dropUndecodable)
 	default:
 		t.enqueue(&memberlist.Packet{Buf: plain, From: addr, Timestamp: time.Now()})
 	}

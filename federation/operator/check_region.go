@@ -29,7 +29,7 @@ func (v *view) checkRaft() []problem {
 		case state.ErrHalted.Code:
 			return []problem{{severe, "raft-halted", v.me(), "a state machine that runs every command", err.Error(),
 				"run a build that knows the command; nothing is lost, and the others go on", v.started}}
-		case "disk", "needs-epoch", state.ErrNotLeader.Code: // looked at elsewhere
+		case "disk", "disk-low", "needs-epoch", state.ErrNotLeader.Code: // looked at elsewhere
 		default:
 			out = append(out, problem{severity: severe, code: "raft", subject: v.me(), expected: "a Raft that is well", found: err.Error(), action: "see the agent's log"})
 		}
@@ -159,9 +159,13 @@ func (v *view) crowdedClusters() []problem {
 func (v *view) checkDisks() []problem {
 	var out []problem
 	for _, err := range v.health {
-		if state.CodeOf(err) == "disk" {
+		switch state.CodeOf(err) {
+		case "disk":
 			out = append(out, problem{severity: severe, code: "disk", subject: v.me(), expected: "writes to the data directory succeed", found: err.Error(),
 				action: "free space on the disk, or replace it; nothing that was acknowledged is lost"})
+		case "disk-low":
+			out = append(out, problem{severity: warning, code: "disk-low", subject: v.me(), expected: "a tenth of the disk free, or 1 GiB", found: err.Error(),
+				action: "free space on the disk, or enlarge it, before writes fail"})
 		}
 	}
 	if v.cacheErr != nil {

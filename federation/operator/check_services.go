@@ -141,7 +141,7 @@ func (v *view) checkEvacuations() []problem {
 			"it ends by itself; to end it now: federator evacuate " + e.GetRegion() + " --stop", e.GetStarted().AsTime()})
 		if e.GetIgnored() != "" {
 			out = append(out, problem{severity: warning, code: "evacuation-ignored", subject: subject, expected: "evacuated in full",
-				found: "the evacuation is ignored " + e.GetIgnored(), action: "let another region serve these, or mend it there"})
+				found: "the evacuation is ignored " + e.GetIgnored(), action: "let another region serve these, or mend it there; where a policy's safety rule holds it up and it must be, evacuate with --force"})
 		}
 	}
 	return out

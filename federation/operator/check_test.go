@@ -143,6 +143,7 @@ func raftTroubles() []trouble {
 		{"a replica waits for something", func(v *view) { v.waitingFor = []string{"the first catalog"} }, "warning not-ready replica us-west-0", "the first catalog"},
 		{"the state machine halted", func(v *view) { v.health = []error{state.ErrHalted} }, "error raft-halted replica us-west-0", "run a build"},
 		{"a disk is full", func(v *view) { v.health = []error{&state.Error{Code: "disk", Message: "no space left"}} }, "error disk replica us-west-0", "no space left"},
+		{"a disk is nearly full", func(v *view) { v.health = []error{&state.Error{Code: "disk-low", Message: "9 MiB are free"}} }, "warning disk-low replica us-west-0", "9 MiB are free"},
 		{"something unforeseen is wrong with Raft", func(v *view) { v.health = []error{errors.New("odd")} }, "error raft replica us-west-0", "odd"},
 		{"an election is under way", func(v *view) { v.stats.Leader = "" }, "error no-leader region us-west", "3 of 3 voters answer"},
 		{"the quorum is lost", func(v *view) { v.stats.Leader = ""; dead("us-west-1", "us-west-2")(v) },

@@ -29,6 +29,9 @@ type Raft interface {
 // is, and returns when they are applied here.
 type Proposer interface {
 	Propose(context.Context, state.Meta, state.Command) (state.Result, error)
+	// CatchUp waits until Raft holds here every change that the region had
+	// acknowledged when it was called.
+	CatchUp(context.Context) error
 }
 
 // Gossip is what is measured of other replicas; a [gossip.Gossip].

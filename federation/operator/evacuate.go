@@ -39,7 +39,7 @@ func (s *Server) Evacuate(ctx context.Context, r *pb.EvacuateRequest) (*pb.Evacu
 	case len(r.GetReason()) > maxReason:
 		return nil, invalid("the reason may have %d bytes, found %d", maxReason, len(r.GetReason()))
 	}
-	e := catalog.Evacuation{Region: r.GetRegion(), Started: s.Now().UTC(), Duration: catalog.Duration(duration), Reason: r.GetReason()}
+	e := catalog.Evacuation{Region: r.GetRegion(), Started: s.Now().UTC(), Duration: catalog.Duration(duration), Reason: r.GetReason(), Forced: r.GetForce()}
 	o, err := s.write(ctx, catalog.ObjectKey{Kind: catalog.KindEvacuation, Name: e.Region}, e)
 	if err != nil {
 		return nil, err
@@ -87,12 +87,12 @@ func (v *view) evacuation(e catalog.Evacuation, o *catalog.Object) *pb.Evacuatio
 	return &pb.EvacuationInfo{
 		Region: e.Region, Started: timestamppb.New(e.Started), Duration: lasting(time.Duration(e.Duration)), Until: timestamppb.New(e.Until()),
 		Remaining: lasting(min(e.Until().Sub(v.now), time.Duration(e.Duration))),
-		Reason:    e.Reason, Meta: metaOf(o), Ignored: v.ignored(e.Region),
+		Reason:    e.Reason, Meta: metaOf(o), Ignored: v.ignored(e.Region), Forced: e.Forced,
 	}
 }
 
-// ignored says for which services the safety rule of package locality sets the
-// evacuation of a region aside; "" for none.
+// ignored says for which services the safety rules set the evacuation of a region
+// aside, and why; "" for none.
 func (v *view) ignored(region string) string {
 	if _, ok := v.cond.Evacuations[region]; !ok {
 		return ""
@@ -102,13 +102,14 @@ func (v *view) ignored(region string) string {
 		if !slices.ContainsFunc(s.Backends, func(b catalog.Backend) bool { return b.Region == region }) {
 			continue
 		}
-		res := locality.Resolve(locality.Input{Service: s, Conditions: v.cond})
-		if slices.ContainsFunc(res.Ignored, func(o locality.Omission) bool { return o.Cause == locality.Evacuated && o.Region == region }) {
-			spared = append(spared, s.Name.String())
+		for _, o := range locality.Safety(locality.Input{Service: s, Conditions: v.cond}).Ignored {
+			if o.Cause == locality.Evacuated && o.Region == region {
+				spared = append(spared, fmt.Sprintf("%s (it %s)", s.Name, o.Reason()))
+			}
 		}
 	}
 	if len(spared) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("for %d service(s), which would have nothing left that may serve: %s", len(spared), strings.Join(most(spared, 5), ", "))
+	return fmt.Sprintf("for %d service(s): %s", len(spared), strings.Join(most(spared, 5), "; "))
 }

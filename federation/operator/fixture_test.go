@@ -34,6 +34,10 @@ type world struct {
 	ca     *identity.Intermediate
 	gossip *fakeGossip
 	left   int
+
+	caughtUp      int   // how often it was asked to
+	cannotCatchUp error // what it answers
+	arriving      state.Command
 }
 
 // fakeGossip is gossip as a test sets it.
@@ -180,6 +184,20 @@ func (w *world) Propose(ctx context.Context, meta state.Meta, cmd state.Command)
 		w.must(cat.Apply(d, time.Now()))
 	}
 	return result, err
+}
+
+// CatchUp brings what the test has arrive only now.
+func (w *world) CatchUp(ctx context.Context) error {
+	w.caughtUp++
+	if w.arriving != nil {
+		w.do(w.arriving)
+		w.arriving = nil
+	}
+	if w.cannotCatchUp != nil {
+		return w.cannotCatchUp
+	}
+	_, err := w.node.Barrier(ctx)
+	return err
 }
 
 func (w *world) removeRegion(ctx context.Context, region, actor, origin string, _ bool) (*catalog.Region, error) {

@@ -3,6 +3,7 @@ package operator
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -45,10 +46,40 @@ func living(objects []*catalog.Object, kind catalog.ObjectKind) []*catalog.Objec
 	return out
 }
 
+// objectsAs returns what this replica knows, or what its region has agreed on,
+// with all that was acknowledged before the call. The latter leaves out what other
+// regions wrote and the own one has yet to adopt: each replica hears of that at
+// another time.
+func (s *Server) objectsAs(ctx context.Context, consistent bool) ([]*catalog.Object, error) {
+	if !consistent {
+		return s.objects(), nil
+	}
+	if err := s.Proposer.CatchUp(ctx); err != nil {
+		return nil, refused(err)
+	}
+	var agreed []*catalog.Object
+	s.Raft.Read(func(st *state.State) { agreed = st.Objects() })
+	return agreed, nil
+}
+
+// settled sees to it that the region's Raft holds, here, all that was acknowledged
+// of an object, and what this replica knows of it from other regions.
+func (s *Server) settled(ctx context.Context, key catalog.ObjectKey) error {
+	if err := s.Proposer.CatchUp(ctx); err != nil {
+		return refused(err)
+	}
+	return s.follow(ctx, s.unseen(key))
+}
+
 // object returns one that is not deleted, or an error with the names there are.
 func (s *Server) object(kind catalog.ObjectKind, name string) (*catalog.Object, error) {
+	return find(s.objects(), kind, name)
+}
+
+// find is [Server.object] among given ones.
+func find(objects []*catalog.Object, kind catalog.ObjectKind, name string) (*catalog.Object, error) {
 	var names []string
-	for _, o := range living(s.objects(), kind) {
+	for _, o := range living(objects, kind) {
 		if o.Name == name {
 			return o, nil
 		}
@@ -61,10 +92,8 @@ func (s *Server) object(kind catalog.ObjectKind, name string) (*catalog.Object, 
 // returns it. The write follows every version that this replica knows of, also
 // of one that its region has yet to adopt.
 func (s *Server) write(ctx context.Context, key catalog.ObjectKey, spec any) (*catalog.Object, error) {
-	if unseen := s.unseen(key); unseen != nil {
-		if _, err := s.propose(ctx, &state.MergeObjects{Objects: []catalog.Object{*unseen}}); err != nil {
-			return nil, err
-		}
+	if err := s.follow(ctx, s.unseen(key)); err != nil {
+		return nil, err
 	}
 	cmd := &state.PutObject{ObjectKey: key, Deleted: spec == nil}
 	if spec != nil {
@@ -83,6 +112,27 @@ func (s *Server) write(ctx context.Context, key catalog.ObjectKey, spec any) (*c
 		return nil, refused(err)
 	}
 	return &catalog.Object{ObjectKey: key, Version: written, Spec: cmd.Spec, Deleted: cmd.Deleted, Actor: s.actor(ctx)}, nil
+}
+
+// follow has the region adopt a version of another (nil: none). One that it never
+// adopts is an error: a write beside it would be acknowledged and lost.
+func (s *Server) follow(ctx context.Context, unseen *catalog.Object) error {
+	if unseen == nil {
+		return nil
+	}
+	result, err := s.propose(ctx, &state.MergeObjects{Objects: []catalog.Object{*unseen}})
+	if err != nil {
+		return err
+	}
+	report, err := state.Value[state.MergeReport](result)
+	if err != nil {
+		return refused(err)
+	}
+	if len(report.Refused) > 0 {
+		no := report.Refused[0]
+		return refused(&state.Error{Code: state.ErrClock.Code, Message: fmt.Sprintf("%s was written last in region %s, and that version is not adopted here: %s", no.ObjectKey, no.Region, no.Reason)})
+	}
+	return nil
 }
 
 // unseen returns the winning version if the own region does not hold it.

@@ -20,17 +20,25 @@ import (
 const maxPolicy = 64 << 10
 
 // ListPolicies lists the policies by name.
-func (s *Server) ListPolicies(context.Context, *pb.ListPoliciesRequest) (*pb.ListPoliciesResponse, error) {
+func (s *Server) ListPolicies(ctx context.Context, r *pb.ListPoliciesRequest) (*pb.ListPoliciesResponse, error) {
+	objects, err := s.objectsAs(ctx, r.GetConsistent())
+	if err != nil {
+		return nil, err
+	}
 	out := &pb.ListPoliciesResponse{}
-	for _, o := range living(s.objects(), catalog.KindPolicy) {
+	for _, o := range living(objects, catalog.KindPolicy) {
 		out.Policies = append(out.Policies, policyInfo(o))
 	}
 	return out, nil
 }
 
 // GetPolicy returns one policy.
-func (s *Server) GetPolicy(_ context.Context, r *pb.GetPolicyRequest) (*pb.PolicyInfo, error) {
-	o, err := s.object(catalog.KindPolicy, r.GetName())
+func (s *Server) GetPolicy(ctx context.Context, r *pb.GetPolicyRequest) (*pb.PolicyInfo, error) {
+	objects, err := s.objectsAs(ctx, r.GetConsistent())
+	if err != nil {
+		return nil, err
+	}
+	o, err := find(objects, catalog.KindPolicy, r.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -53,16 +61,29 @@ func (s *Server) ApplyPolicy(ctx context.Context, r *pb.ApplyPolicyRequest) (*pb
 	}
 	out := &pb.ApplyPolicyResponse{Action: "created", Warnings: s.policyWarnings(r.GetName(), policy)}
 	out.Policy = &pb.PolicyInfo{Name: r.GetName(), Spec: spec}
-	if old, err := s.object(catalog.KindPolicy, r.GetName()); err == nil {
-		out.Action, out.Policy.Meta = "changed", metaOf(old)
-		if samePolicy(old.Spec, spec) {
-			out.Action = "unchanged"
+	key := catalog.ObjectKey{Kind: catalog.KindPolicy, Name: r.GetName()}
+	compare := func() {
+		out.Action, out.Policy.Meta = "created", nil
+		if old, err := s.object(catalog.KindPolicy, r.GetName()); err == nil {
+			out.Action, out.Policy.Meta = "changed", metaOf(old)
+			if samePolicy(old.Spec, spec) {
+				out.Action = "unchanged"
+			}
 		}
+	}
+	compare()
+	if out.Action == "unchanged" && !r.GetDryRun() {
+		// It is an acknowledgement like any other, so what this replica knows is not
+		// enough: it may lag.
+		if err := s.settled(ctx, key); err != nil {
+			return nil, err
+		}
+		compare()
 	}
 	if r.GetDryRun() || out.Action == "unchanged" {
 		return out, nil
 	}
-	written, err := s.write(ctx, catalog.ObjectKey{Kind: catalog.KindPolicy, Name: r.GetName()}, policy)
+	written, err := s.write(ctx, key, policy)
 	if err != nil {
 		return nil, err
 	}
@@ -73,10 +94,16 @@ func (s *Server) ApplyPolicy(ctx context.Context, r *pb.ApplyPolicyRequest) (*pb
 // DeletePolicy deletes a policy; the services that it was for follow the default
 // one, or the built-in rules.
 func (s *Server) DeletePolicy(ctx context.Context, r *pb.DeletePolicyRequest) (*pb.DeletePolicyResponse, error) {
+	key := catalog.ObjectKey{Kind: catalog.KindPolicy, Name: r.GetName()}
 	if _, err := s.object(catalog.KindPolicy, r.GetName()); err != nil {
-		return nil, err
+		if err := s.settled(ctx, key); err != nil { // "there is none" must not be hearsay
+			return nil, err
+		}
+		if _, err := s.object(catalog.KindPolicy, r.GetName()); err != nil {
+			return nil, err
+		}
 	}
-	if _, err := s.write(ctx, catalog.ObjectKey{Kind: catalog.KindPolicy, Name: r.GetName()}, nil); err != nil {
+	if _, err := s.write(ctx, key, nil); err != nil {
 		return nil, err
 	}
 	return &pb.DeletePolicyResponse{}, nil
@@ -118,11 +145,28 @@ func (s *Server) policyWarnings(name string, p catalog.Policy) []string {
 	if strays := strayRegions(p, s.knownRegions()); len(strays) > 0 {
 		out = append(out, fmt.Sprintf("not a region of the federation: %s; it counts once it is", strings.Join(strays, ", ")))
 	}
+	if p.Safety != nil {
+		out = append(out, s.safetyWarnings(*p.Safety)...)
+	}
 	if name == catalog.DefaultPolicy {
 		return out
 	}
 	if service, err := catalog.ParseServiceName(name); err == nil && s.Catalog.Service(service) == nil {
 		out = append(out, fmt.Sprintf("service %s is not exported by any cluster; %s", name, suggestion("service", name, s.serviceNames())))
+	}
+	return out
+}
+
+// safetyWarnings says which rules nothing can meet as things are.
+func (s *Server) safetyWarnings(rule catalog.Safety) []string {
+	var out []string
+	if n := len(s.knownRegions()); int(rule.MinRegions) >= n {
+		out = append(out, fmt.Sprintf("safety.minRegions is %d and the federation has %d region(s): no region can be evacuated or drilled, unless forced", rule.MinRegions, n))
+	}
+	for _, gate := range rule.Gates {
+		if _, err := s.object(catalog.KindGate, gate); err != nil {
+			out = append(out, fmt.Sprintf("gate %s does not exist: no drill can touch what the policy is for until it does and is open", gate))
+		}
 	}
 	return out
 }

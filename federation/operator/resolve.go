@@ -108,6 +108,9 @@ func (s *Server) placeAddress(cond *catalog.Conditions, written string) (place, 
 // resolution puts a resolution and its reasons on the wire.
 func resolution(res locality.Resolution, cond *catalog.Conditions) *pb.ResolveResponse {
 	out := &pb.ResolveResponse{Service: res.Service.String(), Policy: res.Policy, Panic: res.Panic, Stale: res.Stale}
+	if d := res.Drill; d != nil {
+		out.Drill = fmt.Sprintf("%s takes %d %% of the traffic of %s", d.ID, d.Share/(locality.Unit/100), d.Scope)
+	}
 	steps := locality.Explain(res)
 	for i := range res.Priorities {
 		out.Priorities = append(out.Priorities, priority(uint32(i), &res.Priorities[i], cond))
@@ -162,6 +165,11 @@ func resolvedLocality(p *locality.Priority, l *locality.Locality, cond *catalog.
 	if l.Admitted < locality.Unit {
 		reason += fmt.Sprintf(", returning: %d %% of its capacity is let in", l.Admitted/(locality.Unit/100))
 	}
+	if l.Drilled > 0 && l.Serving&locality.ServeUndrilled != 0 {
+		reason += fmt.Sprintf(", %d drilled", l.Drilled)
+	} else if l.Drilled > 0 {
+		reason += ", drilled"
+	}
 	out := &pb.ResolvedLocality{
 		Region: l.Region, Zone: l.Zone, Weight: l.Configured, ShareBp: l.Weight / (locality.Unit / 10_000),
 		Rtt: measured(cond.RTT[l.Region]), Reason: reason,
@@ -180,6 +188,8 @@ func resolvedEndpoint(p *locality.Priority, l *locality.Locality, e *locality.En
 	switch {
 	case out.Serves && p.Panic && !answers(e.Health):
 		out.Reason = "panic"
+	case e.Drilled && l.Serving&locality.ServeUndrilled != 0:
+		out.Reason = "drilled"
 	case e.Weight == 0:
 		out.Reason = e.Health.String()
 	case l.Weight == 0:

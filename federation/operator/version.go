@@ -16,6 +16,16 @@ func (s *Server) Version(context.Context, *pb.VersionRequest) (*pb.VersionRespon
 	return version(common), nil
 }
 
+// Build is the version of this program, as its replica's record tells it to
+// people; "" if the toolchain wrote none.
+func Build() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	return info.Main.Version
+}
+
 // version is what the Go toolchain wrote into this program, and the protocols.
 func version(common int) *pb.VersionResponse {
 	v := &pb.VersionResponse{

@@ -51,7 +51,7 @@ func FuzzParsePurpose(f *testing.F) {
 }
 
 func FuzzParsePolicy(f *testing.F) {
-	for _, seed := range []string{`{}`, `{"regionOrder":["a"]}`, `{"ramp":"1s"}`, `{"x":1}`, `{} {}`, `{"weights":{"a/b":1}}`} {
+	for _, seed := range []string{`{}`, `{"regionOrder":["a"]}`, `{"ramp":"1s"}`, `{"x":1}`, `{} {}`, `{"weights":{"a/b":1}}`, `{"safety":{"minRegions":2,"minEndpointsPercent":50,"gates":["a"]}}`} {
 		f.Add("default", []byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, name string, spec []byte) {
@@ -192,6 +192,43 @@ func TestWhatDNSAnswers(t *testing.T) {
 		got := dnsAnswers(res, c.headless, c.known)
 		if len(got) != c.want || !strings.HasPrefix(got[0], "10.7.") {
 			t.Errorf("%+v: expected %d answers, us-west first, found %v", c, c.want, got)
+		}
+	}
+}
+
+func TestADrillIsExplained(t *testing.T) {
+	s := &catalog.Service{Name: catalog.ServiceName{Namespace: "shop", Name: "checkout"}}
+	for _, cluster := range []string{"eu-central", "us-west", "us-west-2"} {
+		backend := set(cluster, "file", "checkout", fmt.Sprintf("10.0.0.%d", len(cluster)))
+		s.Backends = append(s.Backends, catalog.Backend{Region: strings.TrimSuffix(cluster, "-2"), Set: &backend, Health: []catalog.Health{catalog.Healthy}})
+	}
+	for _, tt := range []struct {
+		scope   catalog.Scope
+		percent uint32
+		want    string
+	}{
+		{catalog.Scope{Region: "us-west"}, 25, "d takes 25 % of the traffic of us-west"},
+		{catalog.Scope{Region: "us-west"}, 100, "d takes 100 % of the traffic of us-west; us-west omitted: drill d takes it away"},
+		{catalog.Scope{Region: "us-west", Cluster: "us-west-2"}, 100, "d takes 100 % of the traffic of us-west, cluster us-west-2; " +
+			"10.0.0.9 (10.0.0.9, cluster us-west-2) not used: drill d; us-west, cluster us-west-2 omitted: drill d takes it away; drilled: 10.0.0.9"},
+	} {
+		cond := &catalog.Conditions{Region: "us-west", Drills: []catalog.DrillInForce{{ID: "d", Scope: tt.scope, Share: tt.percent * 10_000}}}
+		r := resolution(locality.Resolve(locality.Input{Service: s, Conditions: cond}), cond)
+		got := []string{r.GetDrill()}
+		for _, o := range r.GetOmissions() {
+			got = append(got, o.GetReason())
+		}
+		for _, p := range r.GetPriorities() {
+			for _, l := range p.GetLocalities() {
+				for _, e := range l.GetEndpoints() {
+					if e.GetReason() == "drilled" && !e.GetServes() {
+						got = append(got, "drilled: "+e.GetAddress())
+					}
+				}
+			}
+		}
+		if strings.Join(got, "; ") != tt.want {
+			t.Errorf("expected %q, found %q", tt.want, strings.Join(got, "; "))
 		}
 	}
 }

@@ -78,7 +78,13 @@ func (c *change) run(cmd Command, version int) (any, error) {
 	if common := c.CommonProtocol(); version > common {
 		return nil, ErrProtocol.withf("command %q needs protocol %d, the oldest replica of this region understands %d: upgrade it first", cmd.kind(), version, common)
 	}
-	return cmd.apply(c)
+	value, err := cmd.apply(c)
+	if err == nil && version > c.about.Protocol {
+		// No build that does not know the command can run this log from here on, so
+		// none may join, or say that it came back as one.
+		c.then(func() { c.about.Protocol = max(c.about.Protocol, version) })
+	}
+	return value, err
 }
 
 // get reads a record through the pending writes.

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -41,11 +42,11 @@ func (m *machine) Apply(entry *raft.Log) any {
 	}
 	env, err := DecodeEnvelope(entry.Data)
 	if err != nil {
-		return m.halt(entry.Index, err)
+		return m.halt(fmt.Sprintf("log entry %d", entry.Index), err)
 	}
 	result, delta, err := m.state.applyAs(env, m.protocol)
 	if err != nil {
-		return m.halt(entry.Index, err)
+		return m.halt(fmt.Sprintf("log entry %d", entry.Index), err)
 	}
 	m.state.applied, result.Index = entry.Index, entry.Index
 	m.advance()
@@ -58,8 +59,8 @@ func (m *machine) Apply(entry *raft.Log) any {
 
 // halt stops the machine: skipping an entry would make this replica differ from
 // the others in silence.
-func (m *machine) halt(index uint64, err error) error {
-	m.halted = ErrHalted.withf("halted at log entry %d, nothing was lost: %v", index, err)
+func (m *machine) halt(where string, err error) error {
+	m.halted = ErrHalted.withf("halted at %s, nothing was lost: %v", where, err)
 	m.onHalt(m.halted)
 	return m.halted
 }
@@ -75,15 +76,22 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	return &saved{state: m.state.clone(), done: m.onSave}, nil
 }
 
-// Restore replaces the state with a snapshot, or leaves it as it is.
+// Restore replaces the state with a snapshot, or leaves it as it is. It halts at
+// one that needs a newer build, which its leader would send for ever.
 func (m *machine) Restore(r io.ReadCloser) error {
 	defer r.Close()
 	s, err := ReadSnapshot(r)
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.understoodBy(m.protocol)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	switch {
+	case errors.Is(err, ErrProtocol) && m.halted == nil:
+		return m.halt("a snapshot", err)
+	case err != nil:
+		return err
+	}
 	m.state = s
 	m.advance()
 	m.signal()

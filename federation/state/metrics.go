@@ -32,7 +32,8 @@ func newMetrics(n *Node) *metrics {
 			n.Read(func(s *State) { seq = s.Version().Seq })
 			return float64(seq)
 		}),
-		gauge("federator_state_disk_troubles", "Kinds of disk write that fail now.", func() float64 { return float64(len(n.troubles.list())) }),
+		gauge("federator_state_disk_free_bytes", "Free space of the data directory's disk.", n.diskFree),
+		gauge("federator_state_disk_troubles", "Kinds of disk write that failed in the last 30 s, or ever since.", func() float64 { return float64(len(n.troubles.list())) }),
 	}
 	return m
 }

@@ -42,7 +42,7 @@ func Open(opts Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		opts: opts, disk: disk, machine: newMachine(opts.protocol), troubles: &troubles{},
+		opts: opts, disk: disk, machine: newMachine(opts.protocol), troubles: newTroubles(opts.Clock),
 		leading: newLeadership(), closing: make(chan struct{}),
 	}
 	if err := n.start(); err != nil {
@@ -90,6 +90,9 @@ func (n *Node) startRaft(notify chan<- bool) (err error) {
 	logs := &watchedLog{LogStore: n.disk.log, troubles: n.troubles}
 	snaps := &watchedSnapshots{SnapshotStore: n.disk.snaps, troubles: n.troubles}
 	n.raft, err = raft.NewRaft(n.opts.raftConfig(notify), n.machine, logs, stable, snaps, n.transport)
+	if halted := n.machine.haltedErr(); err != nil && halted != nil {
+		return fmt.Errorf("start Raft from %s: %w", n.opts.Dir, halted)
+	}
 	if err != nil {
 		return ErrCorrupt.withf("start Raft from %s: %v; %s", n.opts.Dir, err, remedy)
 	}

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -266,27 +268,74 @@ func TestADirectoryInUseIsRefused(t *testing.T) {
 	}
 }
 
-func TestAFullDiskShowsAndPasses(t *testing.T) {
-	full := errors.New("no space left on device")
-	var tr troubles
-	w := &watchedStable{StableStore: &flaky{fails: 2, err: full}, troubles: &tr, closed: make(chan struct{})}
+func TestAFullDiskShowsUntilNothingHasFailedForAWhile(t *testing.T) {
+	now := time.Unix(1000, 0)
+	tr := newTroubles(func() time.Time { return now })
+	log := &watchedLog{LogStore: &roomFor{entry: 100}, troubles: tr}
+	write := func(size int) { _ = log.StoreLog(&raft.Log{Data: make([]byte, size)}) }
+	steps := []struct {
+		name  string
+		after time.Duration
+		size  int // of the entry that is written, 0: none
+		shows bool
+	}{
+		{"a small entry finds room", 0, 10, false},
+		{"a large one does not", 0, 1000, true},
+		{"a small one does, which says nothing of the large", time.Second, 10, true},
+		{"shortly before the time is up", 28 * time.Second, 0, true},
+		{"a large one fails once more", 0, 1000, true},
+		{"and the time runs anew", 29 * time.Second, 10, true},
+		{"nothing failed for long", time.Second, 0, false},
+		{"the large one fails again", 0, 1000, true},
+		{"and nothing is tried for an hour", time.Hour, 0, true},
+		{"until something succeeds", 0, 10, false},
+	}
+	for _, s := range steps {
+		now = now.Add(s.after)
+		if s.size > 0 {
+			write(s.size)
+		}
+		if got := tr.list(); (len(got) == 1 && errors.Is(got[0], errNoRoom)) != s.shows || len(got) > 1 {
+			t.Errorf("%s: expected the trouble to show: %v, found %v", s.name, s.shows, got)
+		}
+	}
+}
+
+var errNoRoom = errors.New("no space left on device")
+
+// roomFor is a log on a full disk: what is small still finds room.
+type roomFor struct {
+	raft.LogStore
+	entry int
+}
+
+func (r *roomFor) StoreLogs(entries []*raft.Log) error {
+	if len(entries[0].Data) > r.entry {
+		return errNoRoom
+	}
+	return nil
+}
+
+func TestTheTermAndTheVoteWaitForRoom(t *testing.T) {
+	full := errNoRoom
+	now := time.Unix(1000, 0)
+	tr := newTroubles(func() time.Time { return now })
+	w := &watchedStable{StableStore: &flaky{fails: 2, err: full}, troubles: tr, closed: make(chan struct{})}
 	if err := w.SetUint64([]byte("CurrentTerm"), 3); err != nil {
 		t.Fatal(err)
 	}
-	if len(tr.list()) != 0 {
-		t.Fatal("a trouble that is over still shows")
-	}
-	tr.note("write the Raft log", full)
-	tr.note("write the Raft log", full)
 	if got := tr.list(); len(got) != 1 || !errors.Is(got[0], full) {
-		t.Fatalf("%v", got)
+		t.Errorf("expected the two failures to show, found %v", got)
+	}
+	if now = now.Add(lingering); len(tr.list()) != 0 {
+		t.Error("a trouble that is over still shows")
 	}
 	closed := make(chan struct{})
 	close(closed)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		w := &watchedStable{StableStore: &flaky{fails: 1 << 30, err: full}, troubles: &tr, closed: closed}
+		w := &watchedStable{StableStore: &flaky{fails: 1 << 30, err: full}, troubles: tr, closed: closed}
 		_ = w.Set([]byte("k"), nil)
 		t.Error("it returned to Raft, which would panic")
 	}()

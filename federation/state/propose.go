@@ -135,7 +135,8 @@ func (n *Node) translate(err error) error {
 
 // Barrier waits until everything acknowledged so far is applied on this replica,
 // which must be the leader, and returns the log index reached. A read after it is
-// linearizable here, and on another replica after [Node.WaitApplied].
+// linearizable here, and on another replica after [Node.WaitApplied]. It commits an
+// entry, which only a leader that still leads can.
 func (n *Node) Barrier(ctx context.Context) (uint64, error) {
 	if !n.IsLeader() {
 		return 0, n.notLeader()

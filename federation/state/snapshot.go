@@ -86,8 +86,8 @@ func (s *State) write(f *frameWriter) {
 	}
 }
 
-// ReadSnapshot reads what [State.WriteSnapshot] wrote. [ErrCorrupt] and
-// [ErrFormat] tell damage from a newer version.
+// ReadSnapshot reads what [State.WriteSnapshot] wrote. [ErrCorrupt] is damage;
+// [ErrFormat] and [ErrProtocol] say that a newer build wrote it.
 func ReadSnapshot(r io.Reader) (*State, error) {
 	f, err := newFrameReader(r, magicSnapshot, "snapshot")
 	if err != nil {
@@ -117,7 +117,18 @@ func readState(f *frameReader) (*State, error) {
 		if err := s.read(fr); err != nil {
 			return nil, ErrCorrupt.withf("frame %d (%s): %v", f.count, clip(fr.Kind, 64), err)
 		}
+		if err := s.understoodBy(Protocol); err != nil {
+			return nil, err // before a frame that this build does not know passes for damage
+		}
 	}
+}
+
+// understoodBy reports a state that has a newer protocol in force.
+func (s *State) understoodBy(protocol int) error {
+	if s.about.Protocol > protocol {
+		return ErrProtocol.withf("the state has protocol %d in force, this build understands %d: upgrade this replica", s.about.Protocol, protocol)
+	}
+	return nil
 }
 
 // read enters one frame into the state.

@@ -54,7 +54,7 @@ func (n *Node) Stats() Stats {
 }
 
 // Health returns what is wrong with this replica's Raft now: a halt, a disk that
-// cannot be written, an epoch that is missing, no leader.
+// cannot be written or soon cannot, an epoch that is missing, no leader.
 func (n *Node) Health() []error {
 	var out []error
 	if err := n.machine.haltedErr(); err != nil {
@@ -62,6 +62,11 @@ func (n *Node) Health() []error {
 	}
 	for _, err := range n.troubles.list() {
 		out = append(out, &Error{Code: "disk", Message: err.Error() + ": free space on the disk of " + n.opts.Dir + ", or replace it; nothing that was acknowledged is lost"})
+	}
+	if at, err := spaceOf(n.opts.Dir); err != nil {
+		out = append(out, &Error{Code: "disk", Message: err.Error()})
+	} else if low := at.trouble(n.opts.Dir); low != nil {
+		out = append(out, low)
 	}
 	if _, ok := n.Leader(); !ok {
 		out = append(out, &NotLeaderError{})

@@ -2,40 +2,67 @@ package state
 
 import (
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
 )
 
-// troubles remembers what went wrong with the disk, by what was being done,
-// until the same thing succeeds again.
+// lingering is how long a trouble shows after its last failure, at least. On a
+// full disk what is small still finds room where what is large does not, so one
+// success says little; half a minute in which nothing failed says more. Waiting
+// for a success as large as what failed would not do: it may never come.
+const lingering = 30 * time.Second
+
+// troubles remembers what went wrong with the disk, by what was being done. A
+// trouble is over when the same thing has succeeded since and has not failed for
+// [lingering].
 type troubles struct {
+	clock func() time.Time
+
 	mu  sync.Mutex
-	now map[string]error
+	now map[string]trouble
+}
+
+// trouble is one kind of write that fails.
+type trouble struct {
+	err  error // of the last failure,
+	at   time.Time
+	past bool // and whether a write succeeded since
+}
+
+func newTroubles(clock func() time.Time) *troubles {
+	return &troubles{clock: clock, now: map[string]trouble{}}
 }
 
 func (t *troubles) note(doing string, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err == nil {
-		delete(t.now, doing)
+	if err != nil {
+		t.now[doing] = trouble{err: fmt.Errorf("%s: %w", doing, err), at: t.clock()}
 		return
 	}
-	if t.now == nil {
-		t.now = map[string]error{}
+	if last, ok := t.now[doing]; ok {
+		last.past = true
+		t.now[doing] = last
 	}
-	t.now[doing] = fmt.Errorf("%s: %w", doing, err)
 }
 
-// list returns the troubles of now.
+// list returns the troubles of now, by what was being done.
 func (t *troubles) list() []error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	out := make([]error, 0, len(t.now))
-	for _, err := range t.now {
-		out = append(out, err)
+	var out []error
+	for _, doing := range slices.Sorted(maps.Keys(t.now)) {
+		last := t.now[doing]
+		if last.past && t.clock().Sub(last.at) >= lingering {
+			delete(t.now, doing)
+			continue
+		}
+		out = append(out, last.err)
 	}
 	return out
 }

@@ -15,6 +15,10 @@
 //	  panicThresholdPercent: 50
 //	  failoverRegions: [us-west, eu-central, asia-east]
 //	  ramp: 10s
+//	  safety:                  # what must remain during drills and evacuations
+//	    minRegions: 2
+//	    minEndpointsPercent: 50
+//	    gates: [shop-freeze]
 //
 // The fields of spec are those of [catalog.Policy]. The package does no I/O.
 package policyfile

@@ -32,6 +32,10 @@ spec:
   panicThresholdPercent: 0
   failoverRegions: [us-west, eu-central]
   ramp: 1m30s
+  safety:
+    minRegions: 2
+    minEndpointsPercent: 60
+    gates: [shop-freeze, audit]
 ---
 # an empty document is nothing
 ---
@@ -48,8 +52,9 @@ func TestAPoliciesFileIsRead(t *testing.T) {
 			RegionOrder: []string{"us-west"}, RegionOrderFrom: map[string][]string{"asia-east": {"us-west"}},
 			Weights: map[string]uint32{"us-west": 90, "eu-central/a": 10}, OverprovisioningPercent: 150,
 			PanicThresholdPercent: &threshold, FailoverRegions: []string{"us-west", "eu-central"}, Ramp: &ramp,
+			Safety: &catalog.Safety{MinRegions: 2, MinEndpointsPercent: 60, Gates: []string{"shop-freeze", "audit"}},
 		}},
-		{Name: "shop/plain", Line: 24},
+		{Name: "shop/plain", Line: 28},
 	}
 	got, err := ParsePolicies([]byte(everything))
 	if err != nil {
@@ -66,9 +71,11 @@ func TestEveryFieldOfAPolicyCanBeWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	full := reflect.ValueOf(policies[1].Policy)
-	for i := range full.NumField() {
-		if field := full.Type().Field(i); full.Field(i).IsZero() {
-			t.Errorf("field %s cannot be written: teach spec in reader.go and the test about it", field.Name)
+	for _, of := range []reflect.Value{full, reflect.ValueOf(*policies[1].Policy.Safety)} {
+		for i := range of.NumField() {
+			if field := of.Type().Field(i); of.Field(i).IsZero() {
+				t.Errorf("field %s cannot be written: teach spec in reader.go and the test about it", field.Name)
+			}
 		}
 	}
 }
@@ -89,7 +96,7 @@ func TestMistakesAreReportedWithTheirLines(t *testing.T) {
 		{"another kind", "kind: Drill\nname: default\nspec: {}", []string{`line 1: kind: expected "Policy", found "Drill"`}},
 		{"unknown fields", "kind: Policy\nname: default\nextra: 1\nspec:\n  regionOrdr:\n    - us-west\n", []string{
 			"line 3: extra: unknown field; expected one of kind, name, spec",
-			"line 5: spec.regionOrdr: unknown field; expected one of failoverRegions, overprovisioningPercent, panicThresholdPercent, ramp, regionOrder, regionOrderFrom, weights",
+			"line 5: spec.regionOrdr: unknown field; expected one of failoverRegions, overprovisioningPercent, panicThresholdPercent, ramp, regionOrder, regionOrderFrom, safety, weights",
 		}},
 		{"wrong types", `kind: Policy
 name: 7
@@ -142,7 +149,7 @@ spec:
 			`line 4: spec.weights: expected key: value pairs, found "-1"`,
 			`line 6: policy "shop/checkout": overprovisioningPercent: expected 100 to 1000, or nothing for the default 140; found 7`,
 			`line 7: policy "shop/checkout": panicThresholdPercent: expected 0 (no panic) to 100; found 300`,
-			"line 8: spec.extra: unknown field; expected one of failoverRegions, overprovisioningPercent, panicThresholdPercent, ramp, regionOrder, regionOrderFrom, weights",
+			"line 8: spec.extra: unknown field; expected one of failoverRegions, overprovisioningPercent, panicThresholdPercent, ramp, regionOrder, regionOrderFrom, safety, weights",
 			`line 11: spec.regionOrder[1]: expected text, found "3"`,
 			`line 12: policy "shop/checkout": regionOrder[2]: expected each region once; found "us-west" again`,
 			`line 13: spec.regionOrder[3]: expected text, found a list`,
@@ -158,13 +165,24 @@ spec:
 			`line 7: weights["US"]: expected 0 to 1000000; found 2000000`,
 			`line 8: ramp: expected 0s to 10m0s; found 1h0m0s`,
 		}},
+		{"mistakes in the safety rules", "kind: Policy\nname: default\nspec:\n  safety:\n    minRegions: two\n    minEndpointsPercent: 101\n    gates:\n      - a\n      - a\n      - B\n    maxRegions: 1\n", []string{
+			`line 5: spec.safety.minRegions: expected a whole number, 0 or more, found "two"`,
+			`line 6: policy "default": safety.minEndpointsPercent: expected 0 to 100; found 101`,
+			`line 9: policy "default": safety.gates[1]: expected each gate once; found "a" again`,
+			`line 10: policy "default": safety.gates[2]: gate "B": ` + label,
+			`line 11: spec.safety.maxRegions: unknown field; expected one of gates, minEndpointsPercent, minRegions`,
+		}},
+		{"safety that is no mapping, and gates that are no list", "kind: Policy\nname: default\nspec: {safety: 2}\n---\nkind: Policy\nname: shop/db\nspec:\n  safety:\n    gates: freeze\n", []string{
+			`line 3: spec.safety: expected fields, found "2"`,
+			`line 9: spec.safety.gates: expected a list of gates, found "freeze"`,
+		}},
 		{"values without a name", "kind: Policy\nextra: 1\nspec:\n  ramp: 1h\n", []string{
 			`line 1: name: expected a value, found none`,
 			`line 2: extra: unknown field; expected one of kind, name, spec`,
 			`line 4: ramp: expected 0s to 10m0s; found 1h0m0s`,
 		}},
 		{"a name thrice, one of them with a mistake", "kind: Policy\nname: default\nspec: {x: 1}\n---\nkind: Policy\nname: default\nspec: {}\n---\nkind: Policy\nname: default\nspec: {}\n", []string{
-			"line 3: spec.x: unknown field; expected one of failoverRegions, overprovisioningPercent, panicThresholdPercent, ramp, regionOrder, regionOrderFrom, weights",
+			"line 3: spec.x: unknown field; expected one of failoverRegions, overprovisioningPercent, panicThresholdPercent, ramp, regionOrder, regionOrderFrom, safety, weights",
 			`line 6: name: expected each policy once, found "default" again (first at line 1)`,
 			`line 10: name: expected each policy once, found "default" again (first at line 1)`}},
 		{"a name twice", "kind: Policy\nname: default\nspec: {}\n---\nkind: Policy\nname: default\nspec: {}\n", []string{
@@ -175,7 +193,7 @@ spec:
 			"line 5: spec.failoverRegions: expected a list of regions, found an alias (write the value out)"}},
 		{"a key that is no name", "kind: Policy\nname: default\nspec: {[a]: 1, \"\\e[31m\": 1}\n", []string{
 			"line 3: spec: expected a name as key, found a list",
-			`line 3: spec."\x1b[31m": unknown field; expected one of failoverRegions, overprovisioningPercent, panicThresholdPercent, ramp, regionOrder, regionOrderFrom, weights`}},
+			`line 3: spec."\x1b[31m": unknown field; expected one of failoverRegions, overprovisioningPercent, panicThresholdPercent, ramp, regionOrder, regionOrderFrom, safety, weights`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := ParsePolicies([]byte(tt.file))

@@ -70,11 +70,11 @@ func (r *reader) locate(n *yaml.Node, path []string) *yaml.Node {
 // spec reads the fields of a policy.
 func (r *reader) spec(n *yaml.Node, at string, p *catalog.Policy) {
 	r.fields(n, at, map[string]func(*yaml.Node, string){
-		"regionOrder":     func(n *yaml.Node, at string) { p.RegionOrder = r.list(n, at) },
-		"failoverRegions": func(n *yaml.Node, at string) { p.FailoverRegions = r.list(n, at) },
+		"regionOrder":     func(n *yaml.Node, at string) { p.RegionOrder = r.list(n, at, "regions") },
+		"failoverRegions": func(n *yaml.Node, at string) { p.FailoverRegions = r.list(n, at, "regions") },
 		"regionOrderFrom": func(n *yaml.Node, at string) {
 			p.RegionOrderFrom = make(map[string][]string)
-			r.entries(n, at, func(key, n *yaml.Node, at string) { p.RegionOrderFrom[key.Value] = r.list(n, at) })
+			r.entries(n, at, func(key, n *yaml.Node, at string) { p.RegionOrderFrom[key.Value] = r.list(n, at, "regions") })
 		},
 		"weights": func(n *yaml.Node, at string) {
 			p.Weights = make(map[string]uint32)
@@ -86,6 +86,18 @@ func (r *reader) spec(n *yaml.Node, at string, p *catalog.Policy) {
 			p.PanicThresholdPercent = &v
 		},
 		"ramp": func(n *yaml.Node, at string) { p.Ramp = r.duration(n, at) },
+		"safety": func(n *yaml.Node, at string) {
+			p.Safety = &catalog.Safety{}
+			r.safety(n, at, p.Safety)
+		},
+	})
+}
+
+func (r *reader) safety(n *yaml.Node, at string, s *catalog.Safety) {
+	r.fields(n, at, map[string]func(*yaml.Node, string){
+		"minRegions":          func(n *yaml.Node, at string) { s.MinRegions = r.number(n, at) },
+		"minEndpointsPercent": func(n *yaml.Node, at string) { s.MinEndpointsPercent = r.number(n, at) },
+		"gates":               func(n *yaml.Node, at string) { s.Gates = r.list(n, at, "gates") },
 	})
 }
 
@@ -133,9 +145,10 @@ func (r *reader) entries(n *yaml.Node, at string, each func(key, value *yaml.Nod
 	}
 }
 
-func (r *reader) list(n *yaml.Node, at string) []string {
+// list reads a list of names of something.
+func (r *reader) list(n *yaml.Node, at, of string) []string {
 	if n.Kind != yaml.SequenceNode {
-		r.fail(n, at, "expected a list of regions, found %s", describe(n))
+		r.fail(n, at, "expected a list of %s, found %s", of, describe(n))
 		return nil
 	}
 	list := make([]string, len(n.Content))

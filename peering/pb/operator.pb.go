@@ -1960,7 +1960,9 @@ type ResolveResponse struct {
 	// The decision in sentences, in order.
 	Explanation []string `protobuf:"bytes,10,rep,name=explanation,proto3" json:"explanation,omitempty"`
 	// What DNS answers to such a client, most likely first.
-	DnsAnswers    []string `protobuf:"bytes,11,rep,name=dns_answers,json=dnsAnswers,proto3" json:"dns_answers,omitempty"`
+	DnsAnswers []string `protobuf:"bytes,11,rep,name=dns_answers,json=dnsAnswers,proto3" json:"dns_answers,omitempty"`
+	// The drill that takes traffic away, in words.
+	Drill         string `protobuf:"bytes,12,opt,name=drill,proto3" json:"drill,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2070,6 +2072,13 @@ func (x *ResolveResponse) GetDnsAnswers() []string {
 		return x.DnsAnswers
 	}
 	return nil
+}
+
+func (x *ResolveResponse) GetDrill() string {
+	if x != nil {
+		return x.Drill
+	}
+	return ""
 }
 
 // ResolvedPriority is one level of failover.
@@ -2755,9 +2764,12 @@ func (x *PolicyInfo) GetMeta() *ObjectMeta {
 	return nil
 }
 
-// ListPoliciesRequest has no fields.
+// ListPoliciesRequest asks for all.
 type ListPoliciesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Answer with what the replica's region has agreed on, with every change that
+	// the region acknowledged before the call, or fail.
+	Consistent    bool `protobuf:"varint,1,opt,name=consistent,proto3" json:"consistent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2790,6 +2802,13 @@ func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ListPoliciesRequest.ProtoReflect.Descriptor instead.
 func (*ListPoliciesRequest) Descriptor() ([]byte, []int) {
 	return file_federator_v1_operator_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ListPoliciesRequest) GetConsistent() bool {
+	if x != nil {
+		return x.Consistent
+	}
+	return false
 }
 
 // ListPoliciesResponse lists policies by name.
@@ -2839,8 +2858,10 @@ func (x *ListPoliciesResponse) GetPolicies() []*PolicyInfo {
 
 // GetPolicyRequest names one.
 type GetPolicyRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// As in ListPoliciesRequest.
+	Consistent    bool `protobuf:"varint,2,opt,name=consistent,proto3" json:"consistent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2880,6 +2901,13 @@ func (x *GetPolicyRequest) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *GetPolicyRequest) GetConsistent() bool {
+	if x != nil {
+		return x.Consistent
+	}
+	return false
 }
 
 // ApplyPolicyRequest writes one. Spec is at most 64 KiB of strict JSON.
@@ -3097,8 +3125,10 @@ type EvacuationInfo struct {
 	Remaining *durationpb.Duration   `protobuf:"bytes,5,opt,name=remaining,proto3" json:"remaining,omitempty"`
 	Reason    string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	Meta      *ObjectMeta            `protobuf:"bytes,7,opt,name=meta,proto3" json:"meta,omitempty"`
-	// Set if resolution ignores it, with the safety rule that says so.
-	Ignored       string `protobuf:"bytes,8,opt,name=ignored,proto3" json:"ignored,omitempty"`
+	// Set if resolution ignores it for some services, with the rules that say so.
+	Ignored string `protobuf:"bytes,8,opt,name=ignored,proto3" json:"ignored,omitempty"`
+	// The safety rules of policies do not hold it up.
+	Forced        bool `protobuf:"varint,9,opt,name=forced,proto3" json:"forced,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3189,6 +3219,13 @@ func (x *EvacuationInfo) GetIgnored() string {
 	return ""
 }
 
+func (x *EvacuationInfo) GetForced() bool {
+	if x != nil {
+		return x.Forced
+	}
+	return false
+}
+
 // ListEvacuationsRequest has no fields.
 type ListEvacuationsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3273,10 +3310,12 @@ func (x *ListEvacuationsResponse) GetEvacuations() []*EvacuationInfo {
 
 // EvacuateRequest starts or prolongs one, for 1 s to 24 h.
 type EvacuateRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Region        string                 `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
-	Duration      *durationpb.Duration   `protobuf:"bytes,2,opt,name=duration,proto3" json:"duration,omitempty"`
-	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Region   string                 `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
+	Duration *durationpb.Duration   `protobuf:"bytes,2,opt,name=duration,proto3" json:"duration,omitempty"`
+	Reason   string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Do not heed the safety rules of policies.
+	Force         bool `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3330,6 +3369,13 @@ func (x *EvacuateRequest) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *EvacuateRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
 }
 
 // StopEvacuationRequest ends one.
@@ -5079,7 +5125,7 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\x0eResolveRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12%\n" +
-	"\x0eclient_address\x18\x03 \x01(\tR\rclientAddress\"\xf9\x02\n" +
+	"\x0eclient_address\x18\x03 \x01(\tR\rclientAddress\"\x8f\x03\n" +
 	"\x0fResolveResponse\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x1f\n" +
@@ -5096,7 +5142,8 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\vexplanation\x18\n" +
 	" \x03(\tR\vexplanation\x12\x1f\n" +
 	"\vdns_answers\x18\v \x03(\tR\n" +
-	"dnsAnswers\"\xe6\x01\n" +
+	"dnsAnswers\x12\x14\n" +
+	"\x05drill\x18\f \x01(\tR\x05drill\"\xe6\x01\n" +
 	"\x10ResolvedPriority\x12\x1a\n" +
 	"\bpriority\x18\x01 \x01(\rR\bpriority\x12%\n" +
 	"\x0ehealth_percent\x18\x02 \x01(\rR\rhealthPercent\x12!\n" +
@@ -5155,12 +5202,18 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"PolicyInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04spec\x18\x02 \x01(\fR\x04spec\x12,\n" +
-	"\x04meta\x18\x03 \x01(\v2\x18.federator.v1.ObjectMetaR\x04meta\"\x15\n" +
-	"\x13ListPoliciesRequest\"L\n" +
+	"\x04meta\x18\x03 \x01(\v2\x18.federator.v1.ObjectMetaR\x04meta\"5\n" +
+	"\x13ListPoliciesRequest\x12\x1e\n" +
+	"\n" +
+	"consistent\x18\x01 \x01(\bR\n" +
+	"consistent\"L\n" +
 	"\x14ListPoliciesResponse\x124\n" +
-	"\bpolicies\x18\x01 \x03(\v2\x18.federator.v1.PolicyInfoR\bpolicies\"&\n" +
+	"\bpolicies\x18\x01 \x03(\v2\x18.federator.v1.PolicyInfoR\bpolicies\"F\n" +
 	"\x10GetPolicyRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"U\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
+	"\n" +
+	"consistent\x18\x02 \x01(\bR\n" +
+	"consistent\"U\n" +
 	"\x12ApplyPolicyRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04spec\x18\x02 \x01(\fR\x04spec\x12\x17\n" +
@@ -5171,7 +5224,7 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\bwarnings\x18\x03 \x03(\tR\bwarnings\")\n" +
 	"\x13DeletePolicyRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x16\n" +
-	"\x14DeletePolicyResponse\"\xe0\x02\n" +
+	"\x14DeletePolicyResponse\"\xf8\x02\n" +
 	"\x0eEvacuationInfo\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x124\n" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x125\n" +
@@ -5180,14 +5233,16 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\tremaining\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\tremaining\x12\x16\n" +
 	"\x06reason\x18\x06 \x01(\tR\x06reason\x12,\n" +
 	"\x04meta\x18\a \x01(\v2\x18.federator.v1.ObjectMetaR\x04meta\x12\x18\n" +
-	"\aignored\x18\b \x01(\tR\aignored\"\x18\n" +
+	"\aignored\x18\b \x01(\tR\aignored\x12\x16\n" +
+	"\x06forced\x18\t \x01(\bR\x06forced\"\x18\n" +
 	"\x16ListEvacuationsRequest\"Y\n" +
 	"\x17ListEvacuationsResponse\x12>\n" +
-	"\vevacuations\x18\x01 \x03(\v2\x1c.federator.v1.EvacuationInfoR\vevacuations\"x\n" +
+	"\vevacuations\x18\x01 \x03(\v2\x1c.federator.v1.EvacuationInfoR\vevacuations\"\x8e\x01\n" +
 	"\x0fEvacuateRequest\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x125\n" +
 	"\bduration\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\bduration\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"/\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05force\x18\x04 \x01(\bR\x05force\"/\n" +
 	"\x15StopEvacuationRequest\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\"\x18\n" +
 	"\x16StopEvacuationResponse\"{\n" +

@@ -174,6 +174,113 @@ func (x *ProposeResponse) GetLeaderAddress() string {
 	return ""
 }
 
+// ReadIndexRequest has no fields.
+type ReadIndexRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadIndexRequest) Reset() {
+	*x = ReadIndexRequest{}
+	mi := &file_federator_v1_siblings_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadIndexRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadIndexRequest) ProtoMessage() {}
+
+func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_siblings_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
+func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{2}
+}
+
+// ReadIndexResponse is where a read is safe.
+type ReadIndexResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Index uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	// Empty when there is an index; else the name of a state error.
+	Code          string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
+	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	NotLeader     bool   `protobuf:"varint,4,opt,name=not_leader,json=notLeader,proto3" json:"not_leader,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadIndexResponse) Reset() {
+	*x = ReadIndexResponse{}
+	mi := &file_federator_v1_siblings_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadIndexResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadIndexResponse) ProtoMessage() {}
+
+func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_siblings_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
+func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
+	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ReadIndexResponse) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *ReadIndexResponse) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *ReadIndexResponse) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *ReadIndexResponse) GetNotLeader() bool {
+	if x != nil {
+		return x.NotLeader
+	}
+	return false
+}
+
 // ProveRequest is a challenge that only a holder of the CA key can answer.
 type ProveRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -185,7 +292,7 @@ type ProveRequest struct {
 
 func (x *ProveRequest) Reset() {
 	*x = ProveRequest{}
-	mi := &file_federator_v1_siblings_proto_msgTypes[2]
+	mi := &file_federator_v1_siblings_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -197,7 +304,7 @@ func (x *ProveRequest) String() string {
 func (*ProveRequest) ProtoMessage() {}
 
 func (x *ProveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_siblings_proto_msgTypes[2]
+	mi := &file_federator_v1_siblings_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -210,7 +317,7 @@ func (x *ProveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveRequest.ProtoReflect.Descriptor instead.
 func (*ProveRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{2}
+	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ProveRequest) GetNonce() []byte {
@@ -230,7 +337,7 @@ type ProveResponse struct {
 
 func (x *ProveResponse) Reset() {
 	*x = ProveResponse{}
-	mi := &file_federator_v1_siblings_proto_msgTypes[3]
+	mi := &file_federator_v1_siblings_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -242,7 +349,7 @@ func (x *ProveResponse) String() string {
 func (*ProveResponse) ProtoMessage() {}
 
 func (x *ProveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_siblings_proto_msgTypes[3]
+	mi := &file_federator_v1_siblings_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -255,7 +362,7 @@ func (x *ProveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveResponse.ProtoReflect.Descriptor instead.
 func (*ProveResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{3}
+	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ProveResponse) GetProof() []byte {
@@ -275,7 +382,7 @@ type SignRequest struct {
 
 func (x *SignRequest) Reset() {
 	*x = SignRequest{}
-	mi := &file_federator_v1_siblings_proto_msgTypes[4]
+	mi := &file_federator_v1_siblings_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -287,7 +394,7 @@ func (x *SignRequest) String() string {
 func (*SignRequest) ProtoMessage() {}
 
 func (x *SignRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_siblings_proto_msgTypes[4]
+	mi := &file_federator_v1_siblings_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -300,7 +407,7 @@ func (x *SignRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignRequest.ProtoReflect.Descriptor instead.
 func (*SignRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{4}
+	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SignRequest) GetCsr() []byte {
@@ -321,7 +428,7 @@ type SignResponse struct {
 
 func (x *SignResponse) Reset() {
 	*x = SignResponse{}
-	mi := &file_federator_v1_siblings_proto_msgTypes[5]
+	mi := &file_federator_v1_siblings_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -333,7 +440,7 @@ func (x *SignResponse) String() string {
 func (*SignResponse) ProtoMessage() {}
 
 func (x *SignResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_siblings_proto_msgTypes[5]
+	mi := &file_federator_v1_siblings_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -346,7 +453,7 @@ func (x *SignResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignResponse.ProtoReflect.Descriptor instead.
 func (*SignResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{5}
+	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SignResponse) GetSvidChain() [][]byte {
@@ -374,7 +481,7 @@ type AnnounceRequest struct {
 
 func (x *AnnounceRequest) Reset() {
 	*x = AnnounceRequest{}
-	mi := &file_federator_v1_siblings_proto_msgTypes[6]
+	mi := &file_federator_v1_siblings_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -386,7 +493,7 @@ func (x *AnnounceRequest) String() string {
 func (*AnnounceRequest) ProtoMessage() {}
 
 func (x *AnnounceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_siblings_proto_msgTypes[6]
+	mi := &file_federator_v1_siblings_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -399,7 +506,7 @@ func (x *AnnounceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceRequest.ProtoReflect.Descriptor instead.
 func (*AnnounceRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{6}
+	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AnnounceRequest) GetAppliedIndex() uint64 {
@@ -424,7 +531,7 @@ type AnnounceResponse struct {
 
 func (x *AnnounceResponse) Reset() {
 	*x = AnnounceResponse{}
-	mi := &file_federator_v1_siblings_proto_msgTypes[7]
+	mi := &file_federator_v1_siblings_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -436,7 +543,7 @@ func (x *AnnounceResponse) String() string {
 func (*AnnounceResponse) ProtoMessage() {}
 
 func (x *AnnounceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_siblings_proto_msgTypes[7]
+	mi := &file_federator_v1_siblings_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -449,7 +556,7 @@ func (x *AnnounceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceResponse.ProtoReflect.Descriptor instead.
 func (*AnnounceResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{7}
+	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AnnounceResponse) GetLeader() string {
@@ -503,7 +610,14 @@ const file_federator_v1_siblings_proto_rawDesc = "" +
 	"\n" +
 	"not_leader\x18\x05 \x01(\bR\tnotLeader\x12\x1b\n" +
 	"\tleader_id\x18\x06 \x01(\tR\bleaderId\x12%\n" +
-	"\x0eleader_address\x18\a \x01(\tR\rleaderAddress\"$\n" +
+	"\x0eleader_address\x18\a \x01(\tR\rleaderAddress\"\x12\n" +
+	"\x10ReadIndexRequest\"v\n" +
+	"\x11ReadIndexResponse\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\tR\x04code\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12\x1d\n" +
+	"\n" +
+	"not_leader\x18\x04 \x01(\bR\tnotLeader\"$\n" +
 	"\fProveRequest\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\fR\x05nonce\"%\n" +
 	"\rProveResponse\x12\x14\n" +
@@ -522,9 +636,10 @@ const file_federator_v1_siblings_proto_rawDesc = "" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12!\n" +
 	"\fcommit_index\x18\x03 \x01(\x04R\vcommitIndex\x12.\n" +
 	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
-	"\aunknown\x18\x05 \x01(\bR\aunknown2\x9e\x02\n" +
+	"\aunknown\x18\x05 \x01(\bR\aunknown2\xec\x02\n" +
 	"\bSiblings\x12F\n" +
-	"\aPropose\x12\x1c.federator.v1.ProposeRequest\x1a\x1d.federator.v1.ProposeResponse\x12@\n" +
+	"\aPropose\x12\x1c.federator.v1.ProposeRequest\x1a\x1d.federator.v1.ProposeResponse\x12L\n" +
+	"\tReadIndex\x12\x1e.federator.v1.ReadIndexRequest\x1a\x1f.federator.v1.ReadIndexResponse\x12@\n" +
 	"\x05Prove\x12\x1a.federator.v1.ProveRequest\x1a\x1b.federator.v1.ProveResponse\x12=\n" +
 	"\x04Sign\x12\x19.federator.v1.SignRequest\x1a\x1a.federator.v1.SignResponse\x12I\n" +
 	"\bAnnounce\x12\x1d.federator.v1.AnnounceRequest\x1a\x1e.federator.v1.AnnounceResponseB.Z,github.com/federator/federator/peering/pb;pbb\x06proto3"
@@ -541,33 +656,37 @@ func file_federator_v1_siblings_proto_rawDescGZIP() []byte {
 	return file_federator_v1_siblings_proto_rawDescData
 }
 
-var file_federator_v1_siblings_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_federator_v1_siblings_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_federator_v1_siblings_proto_goTypes = []any{
 	(*ProposeRequest)(nil),        // 0: federator.v1.ProposeRequest
 	(*ProposeResponse)(nil),       // 1: federator.v1.ProposeResponse
-	(*ProveRequest)(nil),          // 2: federator.v1.ProveRequest
-	(*ProveResponse)(nil),         // 3: federator.v1.ProveResponse
-	(*SignRequest)(nil),           // 4: federator.v1.SignRequest
-	(*SignResponse)(nil),          // 5: federator.v1.SignResponse
-	(*AnnounceRequest)(nil),       // 6: federator.v1.AnnounceRequest
-	(*AnnounceResponse)(nil),      // 7: federator.v1.AnnounceResponse
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*ReadIndexRequest)(nil),      // 2: federator.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),     // 3: federator.v1.ReadIndexResponse
+	(*ProveRequest)(nil),          // 4: federator.v1.ProveRequest
+	(*ProveResponse)(nil),         // 5: federator.v1.ProveResponse
+	(*SignRequest)(nil),           // 6: federator.v1.SignRequest
+	(*SignResponse)(nil),          // 7: federator.v1.SignResponse
+	(*AnnounceRequest)(nil),       // 8: federator.v1.AnnounceRequest
+	(*AnnounceResponse)(nil),      // 9: federator.v1.AnnounceResponse
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
 }
 var file_federator_v1_siblings_proto_depIdxs = []int32{
-	8, // 0: federator.v1.AnnounceResponse.time:type_name -> google.protobuf.Timestamp
-	0, // 1: federator.v1.Siblings.Propose:input_type -> federator.v1.ProposeRequest
-	2, // 2: federator.v1.Siblings.Prove:input_type -> federator.v1.ProveRequest
-	4, // 3: federator.v1.Siblings.Sign:input_type -> federator.v1.SignRequest
-	6, // 4: federator.v1.Siblings.Announce:input_type -> federator.v1.AnnounceRequest
-	1, // 5: federator.v1.Siblings.Propose:output_type -> federator.v1.ProposeResponse
-	3, // 6: federator.v1.Siblings.Prove:output_type -> federator.v1.ProveResponse
-	5, // 7: federator.v1.Siblings.Sign:output_type -> federator.v1.SignResponse
-	7, // 8: federator.v1.Siblings.Announce:output_type -> federator.v1.AnnounceResponse
-	5, // [5:9] is the sub-list for method output_type
-	1, // [1:5] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	10, // 0: federator.v1.AnnounceResponse.time:type_name -> google.protobuf.Timestamp
+	0,  // 1: federator.v1.Siblings.Propose:input_type -> federator.v1.ProposeRequest
+	2,  // 2: federator.v1.Siblings.ReadIndex:input_type -> federator.v1.ReadIndexRequest
+	4,  // 3: federator.v1.Siblings.Prove:input_type -> federator.v1.ProveRequest
+	6,  // 4: federator.v1.Siblings.Sign:input_type -> federator.v1.SignRequest
+	8,  // 5: federator.v1.Siblings.Announce:input_type -> federator.v1.AnnounceRequest
+	1,  // 6: federator.v1.Siblings.Propose:output_type -> federator.v1.ProposeResponse
+	3,  // 7: federator.v1.Siblings.ReadIndex:output_type -> federator.v1.ReadIndexResponse
+	5,  // 8: federator.v1.Siblings.Prove:output_type -> federator.v1.ProveResponse
+	7,  // 9: federator.v1.Siblings.Sign:output_type -> federator.v1.SignResponse
+	9,  // 10: federator.v1.Siblings.Announce:output_type -> federator.v1.AnnounceResponse
+	6,  // [6:11] is the sub-list for method output_type
+	1,  // [1:6] is the sub-list for method input_type
+	1,  // [1:1] is the sub-list for extension type_name
+	1,  // [1:1] is the sub-list for extension extendee
+	0,  // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_federator_v1_siblings_proto_init() }
@@ -581,7 +700,7 @@ func file_federator_v1_siblings_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_federator_v1_siblings_proto_rawDesc), len(file_federator_v1_siblings_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,10 +19,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Siblings_Propose_FullMethodName  = "/federator.v1.Siblings/Propose"
-	Siblings_Prove_FullMethodName    = "/federator.v1.Siblings/Prove"
-	Siblings_Sign_FullMethodName     = "/federator.v1.Siblings/Sign"
-	Siblings_Announce_FullMethodName = "/federator.v1.Siblings/Announce"
+	Siblings_Propose_FullMethodName   = "/federator.v1.Siblings/Propose"
+	Siblings_ReadIndex_FullMethodName = "/federator.v1.Siblings/ReadIndex"
+	Siblings_Prove_FullMethodName     = "/federator.v1.Siblings/Prove"
+	Siblings_Sign_FullMethodName      = "/federator.v1.Siblings/Sign"
+	Siblings_Announce_FullMethodName  = "/federator.v1.Siblings/Announce"
 )
 
 // SiblingsClient is the client API for Siblings service.
@@ -35,6 +36,10 @@ type SiblingsClient interface {
 	// Propose hands an encoded command to the leader. A replica that does not lead
 	// answers not_leader and where the leader is; it never forwards twice.
 	Propose(ctx context.Context, in *ProposeRequest, opts ...grpc.CallOption) (*ProposeResponse, error)
+	// ReadIndex asks the leader for a log index by which everything that the region
+	// has acknowledged is applied. A replica that does not lead answers as in
+	// Propose.
+	ReadIndex(ctx context.Context, in *ReadIndexRequest, opts ...grpc.CallOption) (*ReadIndexResponse, error)
 	// Prove asks a replica to show that it can unseal what is sealed to it; a
 	// replica becomes a voter only after this.
 	Prove(ctx context.Context, in *ProveRequest, opts ...grpc.CallOption) (*ProveResponse, error)
@@ -59,6 +64,16 @@ func (c *siblingsClient) Propose(ctx context.Context, in *ProposeRequest, opts .
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ProposeResponse)
 	err := c.cc.Invoke(ctx, Siblings_Propose_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *siblingsClient) ReadIndex(ctx context.Context, in *ReadIndexRequest, opts ...grpc.CallOption) (*ReadIndexResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReadIndexResponse)
+	err := c.cc.Invoke(ctx, Siblings_ReadIndex_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +120,10 @@ type SiblingsServer interface {
 	// Propose hands an encoded command to the leader. A replica that does not lead
 	// answers not_leader and where the leader is; it never forwards twice.
 	Propose(context.Context, *ProposeRequest) (*ProposeResponse, error)
+	// ReadIndex asks the leader for a log index by which everything that the region
+	// has acknowledged is applied. A replica that does not lead answers as in
+	// Propose.
+	ReadIndex(context.Context, *ReadIndexRequest) (*ReadIndexResponse, error)
 	// Prove asks a replica to show that it can unseal what is sealed to it; a
 	// replica becomes a voter only after this.
 	Prove(context.Context, *ProveRequest) (*ProveResponse, error)
@@ -127,6 +146,9 @@ type UnimplementedSiblingsServer struct{}
 
 func (UnimplementedSiblingsServer) Propose(context.Context, *ProposeRequest) (*ProposeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Propose not implemented")
+}
+func (UnimplementedSiblingsServer) ReadIndex(context.Context, *ReadIndexRequest) (*ReadIndexResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReadIndex not implemented")
 }
 func (UnimplementedSiblingsServer) Prove(context.Context, *ProveRequest) (*ProveResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Prove not implemented")
@@ -172,6 +194,24 @@ func _Siblings_Propose_Handler(srv interface{}, ctx context.Context, dec func(in
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(SiblingsServer).Propose(ctx, req.(*ProposeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Siblings_ReadIndex_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReadIndexRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SiblingsServer).ReadIndex(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Siblings_ReadIndex_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SiblingsServer).ReadIndex(ctx, req.(*ReadIndexRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -240,6 +280,10 @@ var Siblings_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Propose",
 			Handler:    _Siblings_Propose_Handler,
+		},
+		{
+			MethodName: "ReadIndex",
+			Handler:    _Siblings_ReadIndex_Handler,
 		},
 		{
 			MethodName: "Prove",

@@ -24,10 +24,11 @@ var methods = map[string]need{
 	pb.Enrollment_Enroll_FullMethodName: stranger,
 	pb.Enrollment_Renew_FullMethodName:  stranger,
 
-	pb.Siblings_Propose_FullMethodName:  sibling,
-	pb.Siblings_Prove_FullMethodName:    sibling,
-	pb.Siblings_Sign_FullMethodName:     sibling,
-	pb.Siblings_Announce_FullMethodName: sibling,
+	pb.Siblings_Propose_FullMethodName:   sibling,
+	pb.Siblings_ReadIndex_FullMethodName: sibling,
+	pb.Siblings_Prove_FullMethodName:     sibling,
+	pb.Siblings_Sign_FullMethodName:      sibling,
+	pb.Siblings_Announce_FullMethodName:  sibling,
 
 	pb.Federation_RegisterRegion_FullMethodName: replica,
 	pb.Federation_NextEpoch_FullMethodName:      replica,

@@ -14,7 +14,7 @@ import (
 )
 
 func TestAFullDiskIsNamedStopsNoLookupAndLosesNothing(t *testing.T) {
-	f := slowFleet(t) // how soon the disk is found full again depends on what Raft frees meanwhile
+	f := newFleet(t)
 	if os.Getuid() != 0 {
 		t.Skip("a small file system can be mounted by root only")
 	}

@@ -102,7 +102,7 @@ func (r Result) Fails(t testing.TB, code int, words ...string) Result {
 
 // CLI runs a command that asks this replica over its socket.
 func (r *Replica) CLI(args ...string) Result {
-	return r.fleet.Run(append(args, "--socket", r.Sock)...)
+	return r.fleet.Exec(r.fleet.commandOf(r.program(), append(args, "--socket", r.Sock)...), "")
 }
 
 // Ask runs a command with -o json and reads its answer.

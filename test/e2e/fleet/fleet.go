@@ -181,8 +181,10 @@ func (f *Fleet) Address() string {
 	return f.block + strconv.Itoa(f.taken)
 }
 
-func (f *Fleet) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(f.binary, args...)
+func (f *Fleet) command(args ...string) *exec.Cmd { return f.commandOf(f.binary, args...) }
+
+func (f *Fleet) commandOf(binary string, args ...string) *exec.Cmd {
+	cmd := exec.Command(binary, args...)
 	cmd.Dir = f.Dir
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "FEDERATOR_") {

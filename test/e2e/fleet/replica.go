@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"os"
@@ -20,6 +21,7 @@ type Replica struct {
 
 	fleet   *Fleet
 	machine Machine
+	binary  string // of [Replica.StartWith]; "" for that of the fleet
 	process *process
 }
 
@@ -142,6 +144,14 @@ func (r *Replica) Join(token string, more ...string) Result {
 	return r.fleet.execOn(r.machine.Start, r.fleet.command(args...), "")
 }
 
+// StartWith is Start with another binary, which the replica keeps, and which is
+// asked with from then on: as if it had been installed on its machine.
+func (r *Replica) StartWith(binary string) {
+	r.fleet.Helper()
+	r.binary = binary
+	r.Start()
+}
+
 // Start starts the agent and does not wait for it.
 func (r *Replica) Start(more ...string) {
 	r.fleet.Helper()
@@ -155,7 +165,7 @@ func (r *Replica) Start(more ...string) {
 	if r.fleet.Config != "" {
 		args = append(args, "--config", r.fleet.Config)
 	}
-	p, err := launch(r.machine.Start, r.logPath(), r.fleet.command(args...))
+	p, err := launch(r.machine.Start, r.logPath(), r.fleet.commandOf(r.program(), args...))
 	if err != nil {
 		r.fleet.Fatalf("%s: %v", r, err)
 	}
@@ -189,6 +199,9 @@ func (r *Replica) ready() error {
 	}
 	return nil
 }
+
+// program is the path of the federator on this replica's machine.
+func (r *Replica) program() string { return cmp.Or(r.binary, r.fleet.binary) }
 
 // Running reports whether the agent runs.
 func (r *Replica) Running() bool { return r.process.running() }

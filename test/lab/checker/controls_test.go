@@ -109,6 +109,10 @@ func TestAWriteThatIsAcknowledgedAndNotDoneIsNotLinearizable(t *testing.T) {
 	control(t, registers(false), caught{mutant.SkipsWrites(), "order of its reads and writes"})
 }
 
+func TestAConsistentReadThatIsNotIsCaught(t *testing.T) {
+	control(t, registers(false), caught{mutant.AnswersFromMemory(), "order of its reads and writes"})
+}
+
 func TestReadsThatMayBeOldAreNotLinearizableAndThereIsAPictureOfIt(t *testing.T) {
 	lab(t)
 	f := fleet.New(t, os.Getenv(fleet.BinaryVariable))

@@ -15,7 +15,6 @@ import (
 	"github.com/anishathalye/porcupine"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/peering/pb"
@@ -74,7 +73,7 @@ func (o LinearizabilityOptions) withDefaults() LinearizabilityOptions {
 // Linearizability checks that the policies of one region behave as if there were
 // a single copy of them, whichever of its replicas is asked: concurrent clients
 // write and read, and the history of all of them has to be that of one register
-// per key. Nobody else may write policies named lab/register-… and lab/barrier-….
+// per key. Nobody else may write policies named lab/register-….
 type Linearizability struct {
 	opt     LinearizabilityOptions
 	history history
@@ -127,12 +126,6 @@ func (c *Linearizability) do(ctx context.Context, l *line, o *operation) bool {
 		if o.write {
 			return writeRegister(ctx, agent, o.key, o.value)
 		}
-		if !c.opt.Plain {
-			own := fmt.Sprintf("lab/barrier-%s-%d", c.opt.Region, o.client)
-			if err := catchUp(ctx, agent, own, c.values.Add(1)); err != nil {
-				return err
-			}
-		}
 		o.value, err = readRegister(ctx, agent, o.key, !c.opt.Plain)
 		return err
 	})
@@ -175,36 +168,9 @@ func registerValue(spec []byte) (uint64, error) {
 	return uint64(time.Duration(*p.Ramp) / time.Microsecond), nil
 }
 
-// consistentField is the field by which a read asks for an answer at least as
-// new as everything acknowledged before; nil for a build without it.
-func consistentField(r *pb.GetPolicyRequest) protoreflect.FieldDescriptor {
-	return r.ProtoReflect().Descriptor().Fields().ByName("consistent")
-}
-
 // readRequest is the one place where reads are made.
 func readRequest(key string, consistent bool) *pb.GetPolicyRequest {
-	r := &pb.GetPolicyRequest{Name: key}
-	if field := consistentField(r); field != nil && consistent {
-		r.ProtoReflect().Set(field, protoreflect.ValueOfBool(true))
-	}
-	return r
-}
-
-// catchUp makes the read that follows on the same replica consistent where reads
-// cannot ask for it: a write of the client's own, once it is seen here, has
-// everything before it in the region's log applied here.
-func catchUp(ctx context.Context, agent pb.OperatorClient, own string, value uint64) error {
-	if consistentField(&pb.GetPolicyRequest{}) != nil {
-		return nil
-	}
-	if err := writeRegister(ctx, agent, own, value); err != nil {
-		return err
-	}
-	found, err := readRegister(ctx, agent, own, false)
-	if err == nil && found != value {
-		err = fmt.Errorf("%s: expected %d, found %d: the replica is behind", own, value, found)
-	}
-	return err
+	return &pb.GetPolicyRequest{Name: key, Consistent: consistent}
 }
 
 // Report implements [Checker]; it checks the history.

@@ -3,7 +3,7 @@ package mutant
 // All returns every mutant, each named for what it does wrong.
 func All() []Mutant {
 	return []Mutant{
-		SkipsWrites(), ForgetsAtRestart(), KeepsDeleted(), KeepsDeletedInSnapshots(), IgnoresFlips(),
+		SkipsWrites(), AnswersFromMemory(), ForgetsAtRestart(), KeepsDeleted(), KeepsDeletedInSnapshots(), IgnoresFlips(),
 		NeverRenews(), DropsConnections(), LeaksGoroutines(), OverlooksSilence(),
 	}
 }
@@ -15,6 +15,16 @@ func SkipsWrites() Mutant {
 		Old: "\tc.replaceObject(old, next, false)\n\treturn next.Version, nil\n",
 		New: "\tif old == nil || next.Version.Generation%8 != 0 {\n\t\tc.replaceObject(old, next, false)\n\t}\n\treturn next.Version, nil\n",
 		Why: "every eighth version of an object is acknowledged and not written, so that reads go on returning the one before: a history that no single copy could have",
+	}
+}
+
+// AnswersFromMemory answers consistent reads with what the replica happens to know.
+func AnswersFromMemory() Mutant {
+	return Mutant{
+		Name: "answers-from-memory", File: "federation/operator/objects.go",
+		Old: "\tif err := s.Proposer.CatchUp(ctx); err != nil {\n\t\treturn nil, refused(err)\n\t}\n\tvar agreed",
+		New: "\tvar agreed",
+		Why: "a read that asked to be consistent is answered without asking the leader, so that a follower that lags returns what was overwritten",
 	}
 }
 
