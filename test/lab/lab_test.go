@@ -17,6 +17,9 @@ func TestMain(m *testing.M) {
 	if lab.Reaping() {
 		return
 	}
+	if os.Getenv(dieVariable) != "" {
+		die()
+	}
 	os.Exit(run(m))
 }
 

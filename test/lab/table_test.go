@@ -63,11 +63,11 @@ func TestTheTableHasOneRowAScenarioAndThePageKeepsTheRest(t *testing.T) {
 			t.Errorf("expected %q in the table, found\n%s", words, table)
 		}
 	}
-	page, err := lab.Rewrite("before\n"+lab.TableBegin+"\nold\n"+lab.TableEnd+"\nafter\n", table)
+	page, err := lab.Rewrite("before\n"+lab.TableBegin+"\nwhat was here\n"+lab.TableEnd+"\nafter\n", table)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(page, "before\n") || !strings.HasSuffix(page, "\nafter\n") || strings.Contains(page, "old") {
+	if !strings.HasPrefix(page, "before\n") || !strings.HasSuffix(page, "\nafter\n") || strings.Contains(page, "what was here") {
 		t.Errorf("expected the rest of the page as it was, found\n%s", page)
 	}
 	if !slices.Equal(lab.Listed(page), names()) {
