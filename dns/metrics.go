@@ -28,11 +28,12 @@ type stats struct {
 	limited   atomic.Uint64
 	latency   [len(latencyBounds) + 1]atomic.Uint64
 	timed     atomic.Uint64 // nanoseconds
-	// For [Server.Tally].
-	lookups, failed, explicit atomic.Uint64
-	durations                 [len(Histogram{})]atomic.Uint64
-	named                     counters
-	_                         [64]byte
+	// For [Server.Tally]: answers for services that name nothing, and how many regions
+	// beside their first the others name.
+	unnamed, further, failed, explicit atomic.Uint64
+	durations                          [len(Histogram{})]atomic.Uint64
+	named                              counters
+	_                                  [64]byte
 }
 
 func (s *stats) count(qtype uint16, rcode int, truncated bool) {

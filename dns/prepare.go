@@ -230,6 +230,9 @@ func (p *prepared) outcome(res *locality.Resolution) *outcome {
 	o.finish()
 	if p.service.Headless {
 		o.all = all.place(catalog.Locality{})
+		for i := range o.named {
+			o.named[i] = p.cells.together(o.named[i])
+		}
 	}
 	return o
 }

@@ -159,6 +159,7 @@ func (b *srvBuilder) image(port catalog.Port, list []candidate) srvImage {
 		}
 		im.records = append(im.records, r.name...)
 	}
+	im.named = b.cells.together(im.named)
 	return im
 }
 

@@ -230,7 +230,7 @@ func TestCellsAreBounded(t *testing.T) {
 	var one counters
 	for i := range maxCells + 10 {
 		at := catalog.Locality{Region: "us-west", Zone: []string{"a", "b"}[i%2]}
-		id := c.id(&cell{service: catalog.ServiceName{Namespace: "ns", Name: fmt.Sprint(i)}, Locality: at})
+		id := c.id(&cell{service: catalog.ServiceName{Namespace: "ns", Name: fmt.Sprint(i)}, spots: []spot{{at, nil}}})
 		if i%1000 == 0 || i > maxCells {
 			one.add(id)
 		}
@@ -239,7 +239,7 @@ func TestCellsAreBounded(t *testing.T) {
 		t.Errorf("%d cells", n)
 	}
 	for i := range 2 * maxShared {
-		one.add(c.id(&cell{Locality: catalog.Locality{Region: fmt.Sprint(i)}, whole: true}))
+		one.add(c.id(&cell{spots: []spot{{catalog.Locality{Region: fmt.Sprint(i)}, nil}}, whole: true}))
 	}
 	if n := len(c.list()); n != maxCells {
 		t.Errorf("%d cells", n)
