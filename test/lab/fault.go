@@ -300,7 +300,7 @@ type Weather struct {
 
 // Lossy is that a share of all packets between all regions is lost.
 func Lossy(share float64, regions ...string) *Weather {
-	return &Weather{Words: fmt.Sprintf("%.0f %% of packets lost", 100*share), Pairs: pairs(regions), Strains: share > 0.1, Change: func(l *wan.Link) { l.Loss = share }}
+	return &Weather{Words: fmt.Sprintf("%.0f %% of packets lost", 100*share), Pairs: pairs(regions), Strains: true, Change: func(l *wan.Link) { l.Loss = share }}
 }
 
 // Slow is that two regions have so many bytes a second for each other.

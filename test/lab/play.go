@@ -228,6 +228,14 @@ func since(r, before checker.Report) checker.Report {
 	return r
 }
 
+// An agent keeps a connection to each replica that it once had a question for, for
+// five minutes: while leaders come and go it gets to know more of them. That is as
+// much as there are replicas, and no growth without end.
+const (
+	maxConnections = 12
+	perConnection  = 7 // goroutines, at both ends together
+)
+
 // growthWatch looks at the agents for as long as the world lasts.
 type growthWatch struct {
 	growth *checker.Growth
@@ -236,7 +244,7 @@ type growthWatch struct {
 
 func (w *World) watchGrowth() *growthWatch {
 	w.Helper()
-	g := checker.NewGrowth(checker.GrowthOptions{Targets: w.Targets("")})
+	g := checker.NewGrowth(checker.GrowthOptions{Targets: w.Targets(""), Bounds: checker.GrowthBounds{Goroutines: maxConnections * perConnection}})
 	watch := &growthWatch{g, sync.OnceValue(checker.Together(context.Background(), g))}
 	w.Cleanup(func() { watch.stop() })
 	return watch
