@@ -29,6 +29,8 @@ func TestADrillTakesItsScopeOut(t *testing.T) {
 		{"a region", three().drill("d", "us-west", 100), "100[eu-central/a 100] 0[asia-east/a 0]", "us-west drilled", ""},
 		{"a zone", three().drill("d", "us-west/a", 100), "100[us-west/b 100] 0[eu-central/a 0] 0[asia-east/a 0]", "us-west/a drilled", ""},
 		{"a cluster that has a zone to itself", clusters().drill("d", "us-west cluster us-west-2", 100), "100[us-west/a 100] 0[eu-central/a 0]", "us-west, cluster us-west-2 drilled", ""},
+		{"a cluster that shares one: its weight there goes with it", world("us-west/a hh /b hh", "us-west/a hhhh").clusterNamed("us-west-2").from("us-west").drill("d", "us-west cluster us-west-2", 100),
+			"100[us-west/a 50, us-west/b 50]", "us-west, cluster us-west-2 drilled", ""},
 		{"a region, of one service", three().drill("d", "us-west service shop/checkout", 100), "100[eu-central/a 100] 0[asia-east/a 0]", "us-west drilled", ""},
 		{"but not of another", three().drill("d", "us-west service shop/other", 100), "100[us-west/a 100] 0[us-west/b 0] 0[eu-central/a 0] 0[asia-east/a 0]", "", ""},
 		{"a place that has nothing of the service is no loss", three().drill("d", "sa-east", 100), "100[us-west/a 100] 0[us-west/b 0] 0[eu-central/a 0] 0[asia-east/a 0]", "", ""},

@@ -6,7 +6,15 @@ import (
 	"github.com/federator/federator/federation/catalog"
 )
 
-func TestWhatWouldBreakARuleIsSetAside(t *testing.T) {
+// safetyCase is what becomes of evacuations and drills under a policy's rule.
+type safetyCase struct {
+	name             string
+	in               Input
+	omitted, ignored string
+	broken           string
+}
+
+func safetyCases() []safetyCase {
 	rule := func(regions, percent uint32) catalog.Policy {
 		return catalog.Policy{Safety: &catalog.Safety{MinRegions: regions, MinEndpointsPercent: percent}}
 	}
@@ -25,12 +33,7 @@ func TestWhatWouldBreakARuleIsSetAside(t *testing.T) {
 	}
 	weighted := rule(2, 0)
 	weighted.Weights = weights("us-west", 1, "eu-central", 1, "asia-east", 0)
-	for _, tt := range []struct {
-		name             string
-		in               Input
-		omitted, ignored string
-		broken           string
-	}{
+	return []safetyCase{
 		{"a drill that leaves enough acts", three(rule(2, 50)).drill("d", "us-west", 100), "us-west drilled", "", ""},
 		{"one that leaves too few regions does not", three(rule(3, 0)).drill("d", "us-west", 100), "", "us-west drilled: would leave 2 regions serving, the policy asks for 3", ""},
 		{"nor one that leaves too few endpoints", three(rule(0, 51)).drill("d", "us-west", 100), "", "us-west drilled: would leave 4 of 8 endpoints serving, the policy asks for 51 %", ""},
@@ -53,7 +56,11 @@ func TestWhatWouldBreakARuleIsSetAside(t *testing.T) {
 		{"nor one that weighs 0", three(weighted).evacuate("us-west", 0), "asia-east/a zero-weight", "us-west evacuated: would leave 1 region serving, the policy asks for 2", ""},
 		{"a failure during a drill sets it aside", three(rule(2, 0)).reach("eu-central", catalog.Out).drill("d", "us-west", 100),
 			"eu-central out", "us-west drilled: would leave 1 region serving, the policy asks for 2", ""},
-	} {
+	}
+}
+
+func TestWhatWouldBreakARuleIsSetAside(t *testing.T) {
+	for _, tt := range safetyCases() {
 		t.Run(tt.name, func(t *testing.T) {
 			res, j := Resolve(tt.in), Safety(tt.in)
 			if got := list(res.Omitted); got != tt.omitted {

@@ -70,7 +70,7 @@ func (f *fakeAgent) Status(context.Context, *pb.StatusRequest) (*pb.StatusRespon
 			{Name: "us-west", Own: true, Authority: true, Epoch: 1, Seq: 7, Reach: "reachable", Freshness: "own", Replicas: 3, ReplicasAlive: 3, Leader: "us-west-0"},
 			{Name: "eu-central", Epoch: 2, Seq: 9, Reach: "control-plane-lost", Freshness: "stale", DataAge: lasting(12 * time.Second), Lag: 3, Replicas: 3, Rtt: lasting(80 * time.Millisecond), Evacuated: true, StreamError: "connection refused"},
 		},
-		Clusters:    []*pb.ClusterStatus{{Name: "west-1", Region: "us-west", HealthOwner: "us-west-1", SourceError: "line 3:\nbad", StaleSince: at(1), Services: 2, Endpoints: 6, Unhealthy: 1}},
+		Clusters:    []*pb.ClusterStatus{{Name: "west-1", Region: "us-west", HealthOwner: "us-west-1", SourceError: "3 mistake(s) in the services file; it was not taken:\n  line 3: bad\n  line 5: worse\n  line 9: worst", StaleSince: at(1), Services: 2, Endpoints: 6, Unhealthy: 1}},
 		Evacuations: []*pb.EvacuationInfo{evacuated("eu-central")},
 	}, nil
 }
@@ -122,6 +122,9 @@ func (f *fakeAgent) ListAudit(context.Context, *pb.ListAuditRequest) (*pb.ListAu
 }
 
 func (f *fakeAgent) ApplyPolicy(_ context.Context, r *pb.ApplyPolicyRequest) (*pb.ApplyPolicyResponse, error) {
+	if r.GetName() == "shop/invalid" {
+		return nil, status.Error(codes.InvalidArgument, "the agent knows better")
+	}
 	if r.GetName() == "shop/refused" {
 		return nil, status.Error(codes.PermissionDenied, "expected the role operator, found viewer")
 	}
@@ -138,6 +141,9 @@ func (f *fakeAgent) ListEvacuations(context.Context, *pb.ListEvacuationsRequest)
 }
 
 func (f *fakeAgent) Evacuate(_ context.Context, r *pb.EvacuateRequest) (*pb.EvacuationInfo, error) {
+	if r.GetDuration().AsDuration() > 24*time.Hour {
+		return nil, status.Error(codes.InvalidArgument, "an evacuation lasts 1s to 24h, found 25h")
+	}
 	e := evacuated(r.GetRegion())
 	e.Forced, e.Ignored = r.GetForce(), "for 1 service(s): shop/ledger (it would leave nothing that may serve)"
 	return e, nil

@@ -113,6 +113,7 @@ func TestExitCodesSayWhatHappened(t *testing.T) {
 		{"status -o xml", sick, exitUsage, "expected text or json"},
 		{"evacuate", well, exitOK, ""},
 		{"evacuate us-west", well, exitUsage, "for how long"},
+		{"evacuate us-west --for 25h", well, exitUsage, "an evacuation lasts 1s to 24h"},
 		{"evacuate --stop", well, exitUsage, "which REGION"},
 		{"evacuate us-west --stop --for 1m", well, exitUsage, "exclude each other"},
 		{"evacuate us-west --stop --force", well, exitUsage, "exclude each other"},
@@ -166,6 +167,14 @@ func TestABadPolicyFileChangesNothing(t *testing.T) {
 	_, errOut, code := cli(t, policies+"---\nkind: Policy\nname: x/y\nspec: {bogus: 1}\n", "policy", "apply", "-f", "-", "--socket", serve(t, agent))
 	if code != exitFailed || !strings.Contains(errOut, "bogus") || len(agent.applied) != 0 {
 		t.Errorf("exit code %d, stderr %q, applied %v", code, errOut, agent.applied)
+	}
+}
+
+func TestWhatTheAgentFindsWrongInAFileIsNoMistakeInTheCommandLine(t *testing.T) {
+	document := "kind: Policy\nname: shop/invalid\nspec: {regionOrder: [us-west]}\n"
+	_, errOut, code := cli(t, document, "policy", "apply", "-f", "-", "--socket", serve(t, &fakeAgent{}))
+	if code != exitFailed || !strings.Contains(errOut, "shop/invalid: the agent knows better") {
+		t.Errorf("exit code %d, stderr %q", code, errOut)
 	}
 }
 

@@ -97,8 +97,21 @@ func (r *reach) plain(err error) error {
 		return fmt.Errorf("no answer from %s in time (%s); see \"federator status\", or give a longer --timeout", r, s.Message())
 	case codes.Unimplemented:
 		return fmt.Errorf("the agent does not know this call (%s); it runs another version, see \"federator version --agent\"", s.Message())
+	case codes.InvalidArgument:
+		return usageError{errors.New(s.Message())}
 	}
 	return errors.New(s.Message())
+}
+
+// ofFile is plain for calls that carry a file: what is wrong with that is no
+// mistake in the command line.
+func (r *reach) ofFile(err error) error {
+	err = r.plain(err)
+	var mistake usageError
+	if errors.As(err, &mistake) {
+		return mistake.error
+	}
+	return err
 }
 
 // dialed shortens gRPC's account of a failed connection to what the system said.

@@ -68,7 +68,7 @@ func (a *app) applyPolicies(ctx context.Context, agent pb.OperatorClient, polici
 		}
 		r, err := agent.ApplyPolicy(ctx, &pb.ApplyPolicyRequest{Name: p.Name, Spec: spec, DryRun: dryRun})
 		if err != nil {
-			failed = fmt.Errorf("policy %s: %w", p.Name, a.reach.plain(err))
+			failed = fmt.Errorf("policy %s: %w", p.Name, a.reach.ofFile(err))
 			break
 		}
 		done = append(done, applied{p.Name, r.GetAction(), r.GetWarnings()})

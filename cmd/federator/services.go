@@ -59,7 +59,7 @@ func (a *app) servicesApplyCmd() *cobra.Command {
 					p.row(c.GetService(), c.GetAction())
 				}
 				showWarnings(p, r.GetWarnings())
-			}, err
+			}, a.reach.ofFile(err)
 		})
 	flags := cmd.Flags()
 	flags.StringVarP(&path, "file", "f", "", "the file, - for standard input")

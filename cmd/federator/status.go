@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -77,12 +78,27 @@ func regionNote(r *pb.RegionStatus) string {
 	return strings.Join(notes, ", ")
 }
 
+// firstOf is the first line of a text, with the next if it announces that, and how
+// many there are besides: a cell of a table has no room for all, and check has.
+func firstOf(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	n := 1
+	if strings.HasSuffix(lines[0], ":") {
+		n = min(2, len(lines))
+	}
+	first := strings.Join(strings.Fields(strings.Join(lines[:n], " ")), " ")
+	if rest := len(lines) - n; rest > 0 {
+		return fmt.Sprintf("%s (and %d more, see federator check)", first, rest)
+	}
+	return first
+}
+
 func showClusters(p *printer, clusters []*pb.ClusterStatus) {
 	p.row("CLUSTER", "REGION", "HEALTH OWNER", "SERVICES", "ENDPOINTS", "UNHEALTHY", "SOURCE")
 	for _, c := range clusters {
 		source := "ok"
 		if c.GetSourceError() != "" {
-			source = "STALE since " + moment(c.GetStaleSince()) + ": " + strings.ReplaceAll(c.GetSourceError(), "\n", " ")
+			source = "STALE since " + moment(c.GetStaleSince()) + ": " + firstOf(c.GetSourceError())
 		}
 		p.row(c.GetName(), c.GetRegion(), c.GetHealthOwner(), c.GetServices(), c.GetEndpoints(), c.GetUnhealthy(), source)
 	}

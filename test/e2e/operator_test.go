@@ -178,9 +178,9 @@ func TestEveryCommandThatReadsSpeaksJSONAndCheckSpeaksByItsExitCode(t *testing.T
 			t.Errorf("%s: expected a text", tt.args)
 		}
 	}
-	for _, service := range []string{"shop/none", "none"} {
+	for service, code := range map[string]int{"shop/none": 1, "none": 2} { // the latter is no name at all
 		for _, command := range []string{"resolve", "endpoints"} {
-			west.CLI(command, service).Fails(t, 1, service)
+			west.CLI(command, service).Fails(t, code, service)
 		}
 	}
 	f.Run("status", "--socket", filepath.Join(f.Dir, "none")).Fails(t, 4, "no agent answers", "federator agent")
