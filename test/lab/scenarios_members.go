@@ -140,8 +140,8 @@ func founders(s *Stage) {
 	})
 }
 
-// spares are the replicas of the spare region that were placed last under each
-// name.
+// spares are the replicas of the spare region that run, of those that were placed
+// last under each name.
 func (s *Stage) spares() []*replica {
 	last := map[string]*replica{}
 	for _, r := range s.Replicas(s.opt.Spare) {
@@ -152,6 +152,9 @@ func (s *Stage) spares() []*replica {
 		if last[name] != nil && last[name].Running() {
 			all = append(all, last[name])
 		}
+	}
+	if len(all) == 0 {
+		s.Fatalf("not played: region %s has no replica that runs; see the scenario before", s.opt.Spare)
 	}
 	return all
 }
