@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build dev story test e2e race lint generate fuzz bench ci
+.PHONY: help build dev story test e2e lab lab-table soak race lint generate fuzz bench ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,15 @@ test: ## the tests
 
 e2e: ## regions of real processes, the slow stories too
 	FEDERATOR_E2E_SLOW=1 go test -count=1 ./test/e2e
+
+lab: ## the failure lab; root on Linux, nothing else beside it; FEDERATOR_LAB_SEED=n repeats a run
+	FEDERATOR_LAB=1 FEDERATOR_LAB_RESULTS=$${FEDERATOR_LAB_RESULTS:-$(CURDIR)/bin/lab} go test -count=1 -timeout 25m ./test/lab/...
+
+lab-table: ## what make lab found last, into docs/reliability.md
+	go run ./test/lab/table $${FEDERATOR_LAB_RESULTS:-bin/lab} docs/reliability.md
+
+soak: ## faults composed by a seed on one world, for SOAK (default 10m)
+	FEDERATOR_LAB=1 SOAK=$${SOAK:-10m} FEDERATOR_LAB_RESULTS=$${FEDERATOR_LAB_RESULTS:-$(CURDIR)/bin/soak} go test -count=1 -timeout 24h -v -run 'TestSoak$$' ./test/lab
 
 race: ## the tests under the race detector
 	go test -race ./...

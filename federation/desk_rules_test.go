@@ -182,7 +182,7 @@ func BenchmarkReviewDeskPerChange(b *testing.B) {
 			d.emit([]catalog.HealthChange{{Service: catalog.ServiceName{Namespace: "n", Name: "s00000"}, Endpoint: "e1", Health: h}})
 		}
 	})
-	q := inquest{observer: newObserver(c, nil, nil, slog.New(slog.DiscardHandler)), region: "r"}
+	q := inquest{observer: newObserver(c, distant(0), nil, slog.New(slog.DiscardHandler)), region: "r"}
 	b.Run("inquest", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

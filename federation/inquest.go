@@ -27,8 +27,14 @@ const (
 	// maxWitnesses is how many endpoints that answered are asked first the next
 	// time.
 	maxWitnesses = 32
-	// probeTimeout bounds one probe of a silent region's endpoint.
+	// probeTimeout bounds what is taken of a check's own timeout, which is meant for
+	// probes from nearby. On top of it comes the way there and back, wayTrips times:
+	// to connect, for TLS, and for the answer; unknownWay where it was never
+	// measured, and maxWay in all.
 	probeTimeout = time.Second
+	wayTrips     = 3
+	unknownWay   = 250 * time.Millisecond
+	maxWay       = time.Second
 )
 
 // inquest is one look into a silent region.
@@ -174,6 +180,7 @@ func (q *inquest) ask(ctx context.Context, targets []probe.Target, tell func(pro
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	slots := make(chan struct{}, sweepWidth)
+	way := q.way()
 	for _, t := range targets {
 		select {
 		case <-ctx.Done():
@@ -182,12 +189,18 @@ func (q *inquest) ask(ctx context.Context, targets []probe.Target, tell func(pro
 		}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			t.Check.Timeout = min(t.Check.Timeout, probeTimeout)
+			t.Check.Timeout = min(t.Check.Timeout, probeTimeout) + way
 			if err := q.once(ctx, t); ctx.Err() == nil {
 				tell(t, err == nil)
 			}
 		})
 	}
+}
+
+// way is how much longer an endpoint of the region may take to answer here than
+// nearby.
+func (q *inquest) way() time.Duration {
+	return min(wayTrips*cmp.Or(q.pulse.RTTs()[q.region], unknownWay), maxWay)
 }
 
 // tellOf tells the catalog what is known of the sets of some targets.

@@ -13,6 +13,54 @@ import (
 	"github.com/federator/federator/source/probe"
 )
 
+// distant is a pulse that has measured how far a region r is, unless it is 0.
+type distant time.Duration
+
+func (d distant) Reach() (map[string]bool, bool) { return nil, false }
+func (d distant) RTTs() map[string]time.Duration {
+	return map[string]time.Duration{"r": time.Duration(d)}
+}
+
+// far answers probes after three round trips, as over TLS.
+type far time.Duration
+
+func (f far) once(ctx context.Context, t probe.Target) error {
+	if time.Duration(f)*3 > t.Check.Timeout {
+		return errors.New("no answer")
+	}
+	return nil
+}
+
+func TestAnEndpointFarAwayHasTheTimeOfTheWayToAnswer(t *testing.T) {
+	_, c := reviewDesk(t, 1, 1, &reviewLedger{})
+	quick := func(o *observer) []probe.Target {
+		q := inquest{observer: o, region: "r"}
+		targets := q.sample()
+		for i := range targets {
+			targets[i].Check.Timeout = 50 * time.Millisecond // enough nearby
+		}
+		return targets
+	}
+	for _, tt := range []struct {
+		name     string
+		rtt, way time.Duration
+		answers  bool
+	}{
+		{"150 ms, measured", 150 * time.Millisecond, 150 * time.Millisecond, true},
+		{"150 ms, not measured yet", 0, 150 * time.Millisecond, true},
+		{"ten times farther than measured", 10 * time.Millisecond, 100 * time.Millisecond, false},
+		{"so far that waiting would hold up the verdict", 5 * time.Second, 5 * time.Second, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := newObserver(c, distant(tt.rtt), far(tt.way).once, slog.New(slog.DiscardHandler))
+			q := inquest{observer: o, region: "r"}
+			if got := q.anyAnswers(t.Context(), quick(o)); got != tt.answers {
+				t.Errorf("expected that it answers: %v, found %v", tt.answers, got)
+			}
+		})
+	}
+}
+
 // stoppable answers probes while it is up, and else lets them time out.
 type stoppable struct{ down atomic.Bool }
 
@@ -31,7 +79,7 @@ func TestALargeRegionWhoseWorkloadsDieAfterItsReplicasIsSoonOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c := reviewDesk(t, 500, 10, &reviewLedger{})
 		workloads := &stoppable{}
-		o := newObserver(c, nil, workloads.once, slog.New(slog.DiscardHandler))
+		o := newObserver(c, distant(0), workloads.once, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); o.inquire(ctx, "r") }()
@@ -61,7 +109,7 @@ func TestALargeRegionWhoseWorkloadsDieAfterItsReplicasIsSoonOut(t *testing.T) {
 
 func TestSweepsGoRoundEveryEndpoint(t *testing.T) {
 	_, c := reviewDesk(t, 130, 10, &reviewLedger{})
-	q := inquest{observer: newObserver(c, nil, nil, slog.New(slog.DiscardHandler)), region: "r"}
+	q := inquest{observer: newObserver(c, distant(0), nil, slog.New(slog.DiscardHandler)), region: "r"}
 	for round := range 2 {
 		seen := map[probe.Key]bool{}
 		for len(seen) < 1300 {

@@ -53,6 +53,9 @@ type Renewer struct {
 type RenewerState struct {
 	// NotBefore and NotAfter bound the certificate in use; zero if there is none.
 	NotBefore, NotAfter time.Time
+	// Life is how long that certificate was meant to be used when it was issued:
+	// without the time by which it was backdated.
+	Life time.Duration
 	// RenewAt is when it will be renewed.
 	RenewAt time.Time
 	// LastSuccess is zero if nothing was renewed since the start.
@@ -215,7 +218,7 @@ func (r *Renewer) State() RenewerState {
 	defer r.mu.Unlock()
 	s := r.state
 	if leaf := r.Source.Leaf(); leaf != nil {
-		s.NotBefore, s.NotAfter, s.RenewAt = leaf.NotBefore, leaf.NotAfter, r.due.of(leaf, r.Jitter)
+		s.NotBefore, s.NotAfter, s.Life, s.RenewAt = leaf.NotBefore, leaf.NotAfter, lifeOf(leaf), r.due.of(leaf, r.Jitter)
 	}
 	return s
 }

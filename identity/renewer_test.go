@@ -225,3 +225,11 @@ func TestJitterOnlyRenewsEarlier(t *testing.T) {
 		}
 	}
 }
+
+func TestTheStateSaysTheLifeWithoutTheBackdating(t *testing.T) {
+	w := newWorld(t, start)
+	r := newRenewer(w, w.replica(w.west, "a", 2*time.Minute), nil)
+	if s := r.State(); s.Life != 2*time.Minute || s.NotAfter.Sub(s.NotBefore) != 2*time.Minute+Backdate {
+		t.Errorf("expected a life of two minutes within a validity that is longer by %v, found %v of %v to %v", Backdate, s.Life, s.NotBefore, s.NotAfter)
+	}
+}

@@ -16,7 +16,6 @@ const caNotice = 30 * 24 * time.Hour
 func (v *view) checkCertificates() []problem {
 	var out []problem
 	renewal := v.renewal
-	life := renewal.NotAfter.Sub(renewal.NotBefore)
 	left := renewal.NotAfter.Sub(v.now)
 	p := problem{subject: "certificate of " + v.self.Name, expected: "renewed at half of its life",
 		action: "is a voter of the region running and unsealed? See the other problems, and the agent's log; the replica renews by itself as soon as it can"}
@@ -25,7 +24,7 @@ func (v *view) checkCertificates() []problem {
 		p.severity, p.code, p.found = severe, "certificate-missing", "there is none"
 	case left <= 0:
 		p.severity, p.code, p.found, p.since = severe, "certificate-expired", "expired "+about(-left).String()+" ago", renewal.NotAfter
-	case left < life/4:
+	case left < renewal.Life/4:
 		p.severity, p.code, p.found = warning, "certificate-expiring", about(left).String()+" left"
 	case renewal.Failures > 0:
 		p.severity, p.code, p.found = warning, "renewal-failing", fmt.Sprintf("%d attempts failed, %s left", renewal.Failures, about(left))

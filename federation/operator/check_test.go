@@ -225,7 +225,7 @@ func identityTroubles() []trouble {
 		{"there is no certificate", func(v *view) { v.renewal = identity.RenewerState{} }, "error certificate-missing certificate of us-west-0", "none"},
 		{"the certificate expired", func(v *view) { v.renewal.NotAfter = noon.Add(-time.Hour) }, "error certificate-expired certificate of us-west-0", "1h0m0s ago"},
 		{"the certificate is about to expire", func(v *view) {
-			v.renewal.NotBefore, v.renewal.NotAfter = noon.Add(-20*time.Hour), noon.Add(4*time.Hour)
+			v.renewal.NotBefore, v.renewal.NotAfter, v.renewal.Life = noon.Add(-20*time.Hour), noon.Add(4*time.Hour), 24*time.Hour
 		},
 			"warning certificate-expiring certificate of us-west-0", "4h0m0s left"},
 		{"renewal fails", func(v *view) { v.renewal.Failures, v.renewal.LastError = 2, errors.New("refused") }, "warning renewal-failing certificate of us-west-0", "refused"},
@@ -312,5 +312,19 @@ func TestAFloodOfOneKindHidesNothingElse(t *testing.T) {
 	found := v.check().GetProblems()
 	if len(found) != maxAlike+2 || found[maxAlike].GetSubject() != "80 more" || found[maxAlike+1].GetCode() != "dns-off" {
 		t.Errorf("expected %d problems, found %d: %v", maxAlike+2, len(found), found[len(found)-2:])
+	}
+}
+
+func TestAShortCertificateBeforeItsRenewalIsNoProblem(t *testing.T) {
+	v := well()
+	v.renewal = identity.RenewerState{
+		NotBefore: noon.Add(-time.Minute - identity.Backdate), NotAfter: noon.Add(time.Minute), Life: 2 * time.Minute, RenewAt: noon,
+	}
+	if found := v.check().GetProblems(); len(found) > 0 {
+		t.Errorf("expected no problem at half of two minutes, found %v", found)
+	}
+	v.renewal.NotAfter = noon.Add(29 * time.Second)
+	if found := v.check().GetProblems(); len(found) != 1 || found[0].GetCode() != "certificate-expiring" {
+		t.Errorf("expected certificate-expiring in the last quarter, found %v", found)
 	}
 }

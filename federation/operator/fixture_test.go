@@ -109,7 +109,7 @@ func freshLink() replication.LinkStatus {
 }
 
 func goodRenewal(now time.Time) identity.RenewerState {
-	return identity.RenewerState{NotBefore: now.Add(-time.Hour), NotAfter: now.Add(23 * time.Hour), RenewAt: now.Add(11 * time.Hour)}
+	return identity.RenewerState{NotBefore: now.Add(-time.Hour), NotAfter: now.Add(23 * time.Hour), Life: 24 * time.Hour, RenewAt: now.Add(11 * time.Hour)}
 }
 
 func (w *world) openNode(self catalog.Replica) {

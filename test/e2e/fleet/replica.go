@@ -181,6 +181,9 @@ func (r *Replica) Ready() {
 	r.fleet.Until(readyWithin, r.String()+" to be ready", r.ready)
 }
 
+// IsReady is nil if the agent says that it is ready.
+func (r *Replica) IsReady() error { return r.ready() }
+
 func (r *Replica) ready() error {
 	if !r.process.running() {
 		return fmt.Errorf("%s is not running; the end of its log:\n%s", r, r.Log(5))

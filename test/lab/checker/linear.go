@@ -26,6 +26,9 @@ type LinearizabilityOptions struct {
 	Region string
 	// Targets are the region's replicas; those of other regions are left out.
 	Targets []Target
+	// Name tells the keys of several checkers of one federation apart: each needs
+	// keys that nobody has written yet. May be empty.
+	Name string
 	// Clients work at a time, each on a random replica; 6.
 	Clients int
 	// Pace is a client's mean pause between operations; 20 ms.
@@ -106,7 +109,7 @@ func (c *Linearizability) client(ctx context.Context, id int) {
 	for sleep(ctx, time.Duration(rng.ExpFloat64()*float64(c.opt.Pace))) {
 		l := all[rng.IntN(len(all))]
 		o := operation{client: id, write: rng.IntN(2) == 0}
-		o.key = fmt.Sprintf("lab/register-%s-%d", c.opt.Region, c.turns.Add(1)/uint64(c.opt.PerKey))
+		o.key = fmt.Sprintf("lab/register-%s%s-%d", c.opt.Name, c.opt.Region, c.turns.Add(1)/uint64(c.opt.PerKey))
 		if !c.do(ctx, l, &o) {
 			return
 		}
@@ -184,7 +187,7 @@ func (c *Linearizability) Report() Report {
 	if result == porcupine.Unknown {
 		found = fmt.Sprintf("no decision within %v; take fewer operations per key", c.opt.CheckWithin)
 	}
-	if path := filepath.Join(c.opt.Artefacts, "linearizability-"+c.opt.Region+".html"); c.opt.Artefacts != "" {
+	if path := filepath.Join(c.opt.Artefacts, "linearizability-"+c.opt.Name+c.opt.Region+".html"); c.opt.Artefacts != "" {
 		if err := errors.Join(os.MkdirAll(c.opt.Artefacts, 0o700), porcupine.VisualizePath(registers(), info, path)); err != nil {
 			found += fmt.Sprintf("; its picture could not be written: %v", err)
 		} else {

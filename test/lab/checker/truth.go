@@ -30,7 +30,9 @@ func policyKey(name string) string { return "policy " + name }
 // replicas must see the same of them.
 const ours = "lab/"
 
-func isOurs(key string) bool { return strings.Contains(key, " "+ours) }
+func isOurs(key string) bool {
+	return strings.Contains(key, " "+ours) || strings.Contains(key, "/"+ours)
+}
 
 // view is what a replica that sees the truth sees; policies have no version here.
 func (t Truth) view() View {
