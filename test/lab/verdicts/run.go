@@ -73,6 +73,7 @@ type run struct {
 	loads   []float64
 	stalls  []Stall
 	late    time.Duration
+	gaps    gaps
 	pouts   map[*Peers][]PeerOutage
 	errs    []error
 	waiting sync.WaitGroup
@@ -271,6 +272,9 @@ func (r *run) glance(time.Time) {
 		r.stalls = append(r.stalls, Stall{At: now, Late: late})
 		r.Logf("%s: the WAN stood still for %v, at load %.1f", r.opt.World.Name, late.Round(time.Millisecond), load())
 	}
+	for _, gap := range r.gaps.look(r.net, now) {
+		r.Logf("%s: %s, at load %.1f", r.opt.World.Name, gap, load())
+	}
 }
 
 // judge makes the result of the run.
@@ -288,7 +292,8 @@ func (r *run) judge() {
 	res.Elapsed, res.Quiet = now.Sub(r.began), Quiet(r.net.Regions(), r.outages, r.began, now)
 	res.Agents, res.Counts, res.Cores = len(r.agents), r.tally.sum, runtime.NumCPU()
 	res.False, res.OfStalls = False(r.watch.Events(), r.outages, r.stalls)
-	res.Stalls, res.Late, res.Priority = len(r.stalls), r.late, priority()
+	res.Stalls, res.Late = len(r.stalls), r.late
+	res.Priority = fmt.Sprintf("WAN and memberlist: %s; agents: %s", priority(os.Getpid()), priority(r.fleet.Replicas("")[0].PID()))
 	for _, l := range r.loads {
 		res.LoadMean += l / float64(len(r.loads))
 		res.LoadMost = max(res.LoadMost, l)

@@ -92,21 +92,28 @@ func (t *tally) add(agent string, now Counts) {
 	}
 }
 
-// priority is the niceness of this process, and that of its session where the
-// kernel shares the CPU between sessions.
-func priority() string {
-	nice := "unknown"
-	if b, err := os.ReadFile("/proc/self/stat"); err == nil {
-		_, rest, _ := strings.Cut(string(b), ") ") // the name may have spaces
-		if fields := strings.Fields(rest); len(fields) > 16 {
-			nice = fields[16]
-		}
+// priority is how a process competes for the CPU: its niceness, or that it is of a
+// realtime class, and the niceness of its session where the kernel shares the CPU
+// between sessions. "" where the system does not say.
+func priority(pid int) string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return ""
 	}
-	session := "0"
-	if b, err := os.ReadFile("/proc/self/autogroup"); err == nil {
-		_, session, _ = strings.Cut(strings.TrimSpace(string(b)), "nice ")
+	_, rest, _ := strings.Cut(string(b), ") ") // the name may have spaces
+	fields := strings.Fields(rest)
+	if len(fields) < 39 {
+		return ""
 	}
-	return fmt.Sprintf("nice %s, its session %s", nice, session)
+	if policy := fields[38]; policy == "1" || policy == "2" {
+		return "realtime"
+	}
+	text := "nice " + fields[16]
+	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/autogroup", pid)); err == nil {
+		_, session, _ := strings.Cut(strings.TrimSpace(string(b)), "nice ")
+		text += ", its session " + session
+	}
+	return text
 }
 
 // load is the machine's load over the last minute, 0 where it does not say.

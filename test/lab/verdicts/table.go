@@ -59,7 +59,7 @@ func Table(results []Result) string {
 	row("load of the machine, mean / most", func(r Result) string {
 		return fmt.Sprintf("%.1f / %.1f on %d cores", r.LoadMean, r.LoadMost, r.Cores)
 	})
-	row("priority of agents, memberlist and WAN on it", func(r Result) string { return r.Priority })
+	row("priority on it", func(r Result) string { return r.Priority })
 	row("CPU of one agent", func(r Result) string {
 		return fmt.Sprintf("%.1f %% of a core", 100*r.Counts.CPU/max(1, r.Elapsed.Seconds())/float64(max(1, r.Agents)))
 	})
