@@ -1,0 +1,334 @@
+package checker_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/federator/federator/peering/pb"
+	"github.com/federator/federator/test/e2e/fleet"
+	"github.com/federator/federator/test/lab/checker"
+	"github.com/federator/federator/test/lab/mutant"
+)
+
+// root is the module's.
+const root = "../../.."
+
+// lab skips unless the controls are to run.
+func lab(t *testing.T) {
+	t.Helper()
+	if os.Getenv(labVariable) == "" {
+		t.Skipf("starts real agents, and builds broken ones; set %s=1", labVariable)
+	}
+	t.Parallel()
+}
+
+// scenario runs on a fleet without replicas and returns what the checker found.
+type scenario func(t *testing.T, f *fleet.Fleet) checker.Report
+
+// caught is a mutant, and words that one of the violations must have: a checker
+// that fails for another reason has not caught it.
+type caught struct {
+	mutant.Mutant
+	words string
+}
+
+// control runs a scenario on the true build, which must pass, and on the mutants,
+// each of which must be caught.
+func control(t *testing.T, play scenario, mutants ...caught) {
+	t.Helper()
+	lab(t)
+	t.Run("the true build passes", func(t *testing.T) {
+		t.Parallel()
+		report := play(t, fleet.New(t, os.Getenv(fleet.BinaryVariable)))
+		t.Log(report)
+		if !report.OK() {
+			t.Errorf("expected no violation, and something checked, found %v", report)
+		}
+	})
+	for _, m := range mutants {
+		t.Run(m.Name+" is caught", func(t *testing.T) {
+			t.Parallel()
+			binary, err := mutant.Build(t.Context(), root, t.TempDir(), m.Mutant)
+			if err != nil {
+				t.Fatal(err)
+			}
+			report := play(t, fleet.New(t, binary))
+			t.Log(report)
+			if !slices.ContainsFunc(report.Violations, func(v checker.Violation) bool { return strings.Contains(v.String(), m.words) }) {
+				t.Errorf("expected the checker to catch it (%s) and to say %q, found %v", m.Why, m.words, report)
+			}
+		})
+	}
+}
+
+// targets are the replicas of a fleet as checkers know them.
+func targets(f *fleet.Fleet) []checker.Target {
+	var out []checker.Target
+	for _, r := range f.Replicas("") {
+		out = append(out, checker.Target{Region: r.Region, Name: r.Name, Socket: r.Sock, Peer: r.Peer, DNS: r.DNS, HTTP: r.HTTP})
+	}
+	return out
+}
+
+// during runs a checker beside what a scenario does, and returns its report.
+func during(t *testing.T, c checker.Checker, do func()) checker.Report {
+	stop := checker.Together(t.Context(), c)
+	do()
+	return stop()[0]
+}
+
+const (
+	checkout = "shop/checkout"
+	catalog  = "shop/catalog"
+)
+
+// registers writes and reads in a region that loses its leader.
+func registers(plain bool) scenario {
+	return func(t *testing.T, f *fleet.Fleet) checker.Report {
+		f.Grow(3, "west")
+		leader := f.Voters("west")
+		c := checker.NewLinearizability(checker.LinearizabilityOptions{Region: "west", Targets: targets(f), Plain: plain, Seed: 1, Artefacts: f.Dir})
+		return during(t, c, func() {
+			time.Sleep(2 * time.Second)
+			leader.Kill()
+			time.Sleep(2 * time.Second)
+			leader.Start()
+			leader.Ready()
+			time.Sleep(time.Second)
+		})
+	}
+}
+
+func TestAWriteThatIsAcknowledgedAndNotDoneIsNotLinearizable(t *testing.T) {
+	control(t, registers(false), caught{mutant.SkipsWrites(), "order of its reads and writes"})
+}
+
+func TestReadsThatMayBeOldAreNotLinearizableAndThereIsAPictureOfIt(t *testing.T) {
+	lab(t)
+	f := fleet.New(t, os.Getenv(fleet.BinaryVariable))
+	report := registers(true)(t, f)
+	t.Log(report)
+	if report.Total == 0 || len(report.Artefacts) != 1 {
+		t.Fatalf("expected a violation with a picture, found %v", report)
+	}
+	if info, err := os.Stat(report.Artefacts[0]); err != nil || info.Size() == 0 {
+		t.Errorf("expected a picture, found %v, %v", info, err)
+	}
+}
+
+// kept writes in two regions, crashes the first and audits.
+func kept(t *testing.T, f *fleet.Fleet) checker.Report {
+	west := f.Init("west")
+	f.Join(west, "east", "east-0")
+	all := targets(f)
+	c := checker.NewAcknowledged(checker.AcknowledgedOptions{Targets: all, Pace: 20 * time.Millisecond})
+	var tokens pb.ListTokensResponse
+	if err := west.Ask(&tokens, "token", "list"); err != nil || len(tokens.GetTokens()) != 1 {
+		t.Fatalf("expected one token, found %v, %v", &tokens, err)
+	}
+	c.Redeemed("west", tokens.GetTokens()[0].GetId(), "east/east-0")
+	during(t, c, func() { time.Sleep(4 * time.Second) })
+	west.Kill()
+	west.Start()
+	west.Ready()
+	c.Audit(t.Context(), 8*time.Second)
+	return c.Report()
+}
+
+func TestAnAcknowledgedWriteThatARestartLosesIsMissed(t *testing.T) {
+	control(t, kept, caught{mutant.ForgetsAtRestart(), "which was acknowledged"})
+}
+
+// gone deletes a service while the other region looks, and another one while it
+// does not.
+func gone(t *testing.T, f *fleet.Fleet) checker.Report {
+	endpoints := f.Endpoints(2)
+	with := func(services ...string) string {
+		text := "services:\n"
+		for _, s := range services {
+			text += fmt.Sprintf("  - name: %s\n    ports: [{name: http, port: %d}]\n    endpoints: [{address: %s}, {address: %s}]\n",
+				s, fleet.EndpointPort, endpoints[0].Address, endpoints[1].Address)
+		}
+		return text
+	}
+	truth := func(services ...string) checker.Truth {
+		out := checker.Truth{Services: map[string]map[string]map[string]string{}}
+		for _, s := range services {
+			out.Services[s] = map[string]map[string]string{"west": {endpoints[0].Address: "healthy", endpoints[1].Address: "healthy"}}
+		}
+		return out
+	}
+	f.Serve("west", with(checkout, catalog, "shop/cart"))
+	f.Grow(1, "west", "east")
+	west, east := f.Replicas("west")[0], f.Replicas("east")[0]
+	c := checker.NewConvergence(targets(f))
+	c.Await(t.Context(), truth(checkout, catalog, "shop/cart"), 20*time.Second)
+
+	f.Serve("west", with(checkout, catalog))
+	c.Await(t.Context(), truth(checkout, catalog), 10*time.Second)
+
+	east.Stop()
+	f.Serve("west", with(checkout))
+	f.Until(10*time.Second, "west to take its file", func() error { return services(west, 1) })
+	west.Stop() // and forgets its last changes, so that east needs a complete snapshot
+	west.Start()
+	west.Ready()
+	east.Start()
+	east.Ready()
+	c.Await(t.Context(), truth(checkout), 10*time.Second)
+	return c.Report()
+}
+
+func services(r *fleet.Replica, n int) error {
+	var found pb.ServicesResponse
+	err := r.Ask(&found, "services")
+	if err == nil && len(found.GetServices()) != n {
+		err = fmt.Errorf("expected %d services, found %v", n, found.GetServices())
+	}
+	return err
+}
+
+func TestADeletedServiceThatStaysInAViewIsADifference(t *testing.T) {
+	control(t, gone, caught{mutant.KeepsDeleted(), "no endpoint"}, caught{mutant.KeepsDeletedInSnapshots(), "no endpoint"})
+}
+
+// sick has an endpoint fail and come back, and a replica go and come back.
+func sick(t *testing.T, f *fleet.Fleet) checker.Report {
+	var known []checker.Endpoint
+	endpoints := map[string][]*fleet.Endpoint{}
+	for _, region := range []string{"west", "east"} {
+		endpoints[region] = f.Endpoints(2)
+		f.Serve(region, fleet.ServicesFile(checkout, endpoints[region]...))
+		for _, e := range endpoints[region] {
+			known = append(known, checker.Endpoint{Name: fleet.ServiceName(checkout), Address: e.Address, Region: region},
+				checker.Endpoint{Name: fleet.PinnedName(checkout, region), Address: e.Address, Region: region, Pinned: true})
+		}
+	}
+	f.Grow(1, "west", "east")
+	for region, e := range endpoints {
+		f.AnswersAll(20*time.Second, f.Replicas(""), checkout, region, e...)
+	}
+	line := &checker.Timeline{}
+	c := checker.NewDNSProber(checker.DNSOptions{
+		Targets: targets(f), Endpoints: known, Every: 200 * time.Millisecond, Timeline: line,
+		Bounds: checker.Bounds{Dead: 3 * time.Second, Cut: 5 * time.Second, Back: 3 * time.Second, Up: 500 * time.Millisecond},
+	})
+	return during(t, c, func() {
+		time.Sleep(time.Second)
+		endpoints["west"][0].Fail()
+		line.Begin(checker.Dead, endpoints["west"][0].Address)
+		time.Sleep(5 * time.Second)
+		line.End(checker.Dead, endpoints["west"][0].Address)
+		endpoints["west"][0].Recover()
+		east := f.Replicas("east")[0]
+		line.Begin(checker.Down, east.String())
+		east.Kill()
+		east.Start()
+		east.Ready()
+		line.End(checker.Down, east.String())
+		time.Sleep(2 * time.Second)
+	})
+}
+
+func TestAnEndpointThatIsNamedLongAfterItsDeathIsAWrongAnswer(t *testing.T) {
+	control(t, sick, caught{mutant.IgnoresFlips(), "had been dead"})
+}
+
+// leafLifetime is the shortest that the configuration takes.
+const leafLifetime = time.Minute
+
+// connected has two regions connected to each other for so long.
+func connected(t *testing.T, f *fleet.Fleet, d time.Duration) checker.Report {
+	var c *checker.MTLSProber
+	f.Until(20*time.Second, "operators of both regions", func() (err error) {
+		c, err = checker.NewMTLSProber(context.Background(), checker.MTLSOptions{Targets: targets(f), Every: time.Second})
+		return err
+	})
+	return during(t, c, func() { time.Sleep(d) })
+}
+
+func standing(t *testing.T, f *fleet.Fleet) checker.Report {
+	f.Grow(1, "west", "east")
+	return connected(t, f, 8*time.Second)
+}
+
+func TestALongConnectionThatEndsIsMissed(t *testing.T) {
+	control(t, standing, caught{mutant.DropsConnections(), "a long connection that stays"})
+}
+
+// aging lives longer than its certificates.
+func aging(t *testing.T, f *fleet.Fleet) checker.Report {
+	f.Config = f.Write("agent.yaml", fmt.Sprintf("leafLifetime: %s\n", leafLifetime))
+	f.Grow(1, "west", "east")
+	for _, r := range f.Replicas("") { // the first certificates do not heed the config
+		r.Stop()
+		if err := os.Remove(filepath.Join(r.Dir, "identity", "svid.pem")); err != nil {
+			t.Fatal(err)
+		}
+		r.Start()
+		r.Ready()
+		f.Until(20*time.Second, r.String()+" to have a short certificate", func() error {
+			s, err := r.Status()
+			if left := time.Until(s.GetCertificate().GetNotAfter().AsTime()); err == nil && (left > leafLifetime || left < 0) {
+				err = fmt.Errorf("its certificate is good for %v", left)
+			}
+			return err
+		})
+	}
+	return connected(t, f, leafLifetime+10*time.Second)
+}
+
+func TestACertificateThatIsNotRenewedFailsHandshakes(t *testing.T) {
+	control(t, aging, caught{mutant.NeverRenews(), "expired"})
+}
+
+func growing(t *testing.T, f *fleet.Fleet) checker.Report {
+	f.Init("west")
+	c := checker.NewGrowth(checker.GrowthOptions{Targets: targets(f), Every: 500 * time.Millisecond, WarmUp: 5 * time.Second, Least: 10 * time.Second})
+	return during(t, c, func() { time.Sleep(20 * time.Second) })
+}
+
+func TestGoroutinesThatNobodyEndsAreGrowth(t *testing.T) {
+	control(t, growing, caught{mutant.LeaksGoroutines(), "goroutines"})
+}
+
+// silent has a region die and come back.
+func silent(t *testing.T, f *fleet.Fleet) checker.Report {
+	f.Grow(1, "west", "east", "south")
+	for _, r := range f.Replicas("") {
+		f.Until(30*time.Second, r.String()+" to find nothing but too few replicas", func() error {
+			found, err := r.Problems()
+			if _, few := found["few-replicas"]; err == nil && (!few || len(found) != 1) {
+				err = fmt.Errorf("found %v", found)
+			}
+			return err
+		})
+	}
+	c := checker.NewProblems(targets(f), time.Second)
+	if err := c.Baseline(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return during(t, c, func() {
+		east := f.Replicas("east")[0]
+		east.Kill()
+		lost := checker.Expectation{
+			By:    func(t checker.Target) bool { return t.Region != "east" },
+			Codes: []string{"region-silent", "region-out", "region-control-plane-lost"}, Subject: "region east",
+		}
+		c.Named(t.Context(), 8*time.Second, lost)
+		c.Named(t.Context(), 0, lost)
+		east.Start()
+		east.Ready()
+		c.Quiet(t.Context(), 20*time.Second)
+	})
+}
+
+func TestALostRegionThatCheckDoesNotNameIsMissed(t *testing.T) {
+	control(t, silent, caught{mutant.OverlooksSilence(), "of region east"})
+}

@@ -1,0 +1,58 @@
+package checker_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/federator/federator/test/e2e/fleet"
+)
+
+// labVariable names the environment variable that has the negative controls run.
+const labVariable = "FEDERATOR_LAB"
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+// run builds the true federator once, if the controls are to run.
+func run(m *testing.M) int {
+	if os.Getenv(labVariable) == "" {
+		return clean(m.Run())
+	}
+	dir, err := os.MkdirTemp("", "federator-lab-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary, err := fleet.Binary(root, dir)
+	if err == nil {
+		err = os.Setenv(fleet.BinaryVariable, binary)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	// The controls wait for timers more than they compute.
+	flag.Parse()
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		if err := flag.Set("test.parallel", strconv.Itoa(runtime.GOMAXPROCS(0)+2)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return clean(m.Run())
+}
+
+// clean fails what passed and left goroutines behind.
+func clean(code int) int {
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}

@@ -1,0 +1,225 @@
+package checker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/federator/federator/peering/pb"
+)
+
+// Finding is a problem that check lists.
+type Finding struct{ Severity, Code, Subject, Found string }
+
+// String is the finding in one line.
+func (f Finding) String() string {
+	return fmt.Sprintf("%s %s of %s: %s", f.Severity, f.Code, f.Subject, f.Found)
+}
+
+// same reports whether two findings are the same problem, whatever its words
+// and severity are at the moment.
+func (f Finding) same(o Finding) bool { return f.Code == o.Code && f.Subject == o.Subject }
+
+// Expectation is a problem that a replica must name.
+type Expectation struct {
+	// By is who must name it.
+	By func(Target) bool
+	// Codes are the codes that it may have; Subject is a part of what it is about.
+	Codes   []string
+	Subject string
+}
+
+func (e Expectation) String() string { return strings.Join(e.Codes, " or ") + " of " + e.Subject }
+
+// met reports whether one of the findings is the expected one.
+func (e Expectation) met(found []Finding) bool {
+	return slices.ContainsFunc(found, func(f Finding) bool {
+		return slices.Contains(e.Codes, f.Code) && strings.Contains(f.Subject, e.Subject)
+	})
+}
+
+// Problems checks that federator check names a fault while it lasts and goes
+// quiet after. The scenario calls [Problems.Baseline] before the fault,
+// [Problems.Named] during it, also right before it heals it, and
+// [Problems.Quiet] after.
+type Problems struct {
+	targets []Target
+	every   time.Duration
+	ledger
+
+	state    sync.Mutex           // guards what follows
+	baseline map[string][]Finding // by target
+	asked    int
+	naming   time.Duration // the longest until a fault was named
+	quieting time.Duration // the longest until all was quiet
+}
+
+// NewProblems returns a checker that asks the targets as often as given.
+func NewProblems(targets []Target, every time.Duration) *Problems {
+	return &Problems{targets: targets, every: every, baseline: map[string][]Finding{}}
+}
+
+// Run implements [Checker]: it asks all the time, so that check itself is seen to
+// answer whenever the agent does.
+func (p *Problems) Run(ctx context.Context) {
+	all, err := newLines(p.targets)
+	if err != nil {
+		p.add(Violation{time.Now(), "check", "replicas to ask", err.Error()})
+		return
+	}
+	defer all.close()
+	for sleep(ctx, p.every) {
+		p.ask(ctx, all)
+	}
+}
+
+// answers are what check says of each target; false for those that do not answer.
+type answers struct {
+	found []Finding
+	ok    bool
+}
+
+func (p *Problems) ask(ctx context.Context, all lines) []answers {
+	out := make([]answers, len(all))
+	all.each(func(i int, l *line) error {
+		return l.call(ctx, 10*time.Second, func(ctx context.Context, agent pb.OperatorClient) error {
+			said, err := agent.Check(ctx, &pb.CheckRequest{})
+			if err != nil {
+				return err
+			}
+			out[i] = answers{findings(said.GetProblems()), true}
+			return nil
+		})
+	})
+	p.state.Lock()
+	defer p.state.Unlock()
+	for _, a := range out {
+		if a.ok {
+			p.asked++
+		}
+	}
+	return out
+}
+
+// findings leaves out what is about the objects of other checkers.
+func findings(problems []*pb.Problem) []Finding {
+	var out []Finding
+	for _, p := range problems {
+		f := Finding{p.GetSeverity(), p.GetCode(), p.GetSubject(), p.GetFound()}
+		if !isOurs(f.Subject) && !isOurs(f.Found) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// Baseline takes what the replicas find now as what is always wrong with this
+// federation, such as too few replicas.
+func (p *Problems) Baseline(ctx context.Context) error {
+	all, err := newLines(p.targets)
+	if err != nil {
+		return err
+	}
+	defer all.close()
+	for i, a := range p.ask(ctx, all) {
+		if !a.ok {
+			return fmt.Errorf("check on %s does not answer before anything was broken", p.targets[i])
+		}
+		p.baseline[p.targets[i].String()] = a.found
+	}
+	return nil
+}
+
+// Named waits until every replica that must name a problem does; after the bound
+// what is not named is a violation. A bound of 0 asks once. It returns how long
+// it took.
+func (p *Problems) Named(ctx context.Context, within time.Duration, all ...Expectation) time.Duration {
+	took := p.await(ctx, within, func(replies []answers) []Violation { return unnamed(p.targets, replies, all, time.Now()) })
+	p.state.Lock()
+	defer p.state.Unlock()
+	p.naming = max(p.naming, took)
+	return took
+}
+
+// Quiet waits until no replica finds anything that it had not found before; after
+// the bound what is found is a violation. It returns how long it took.
+func (p *Problems) Quiet(ctx context.Context, within time.Duration) time.Duration {
+	took := p.await(ctx, within, func(replies []answers) []Violation { return noise(p.targets, replies, p.baseline, time.Now()) })
+	p.state.Lock()
+	defer p.state.Unlock()
+	p.quieting = max(p.quieting, took)
+	return took
+}
+
+// await asks until judge has nothing to say.
+func (p *Problems) await(ctx context.Context, within time.Duration, judge func([]answers) []Violation) time.Duration {
+	began := time.Now()
+	all, err := newLines(p.targets)
+	if err != nil {
+		p.add(Violation{time.Now(), "check", "replicas to ask", err.Error()})
+		return within
+	}
+	defer all.close()
+	for {
+		wrong := judge(p.ask(ctx, all))
+		took := time.Since(began)
+		if len(wrong) == 0 {
+			return took
+		}
+		if took > within || !sleep(ctx, 100*time.Millisecond) {
+			p.add(wrong...)
+			return took
+		}
+	}
+}
+
+// unnamed lists the expectations that are not met.
+func unnamed(targets []Target, replies []answers, all []Expectation, now time.Time) []Violation {
+	var out []Violation
+	for i, t := range targets {
+		for _, e := range all {
+			if e.By(t) && !e.met(replies[i].found) {
+				out = append(out, Violation{now, t.String(), "check to name " + e.String(), inWords(replies[i])})
+			}
+		}
+	}
+	return out
+}
+
+// noise lists what is found and is not in the baseline.
+func noise(targets []Target, replies []answers, baseline map[string][]Finding, now time.Time) []Violation {
+	var out []Violation
+	for i, t := range targets {
+		rest := slices.DeleteFunc(slices.Clone(replies[i].found), func(f Finding) bool { return slices.ContainsFunc(baseline[t.String()], f.same) })
+		if len(rest) > 0 || !replies[i].ok {
+			out = append(out, Violation{now, t.String(), "a check that is quiet again", inWords(answers{rest, replies[i].ok})})
+		}
+	}
+	return out
+}
+
+func inWords(a answers) string {
+	if !a.ok {
+		return "no answer"
+	}
+	if len(a.found) == 0 {
+		return "no problem"
+	}
+	var words []string
+	for _, f := range a.found {
+		words = append(words, f.String())
+	}
+	return strings.Join(words, "; ")
+}
+
+// Report implements [Checker].
+func (p *Problems) Report() Report {
+	p.state.Lock()
+	defer p.state.Unlock()
+	return p.into(Report{
+		Checker: "check", Checked: count("answers", p.asked), Worst: seconds("named within", p.naming), More: []Figure{seconds("quiet within", p.quieting)},
+	})
+}

@@ -1,0 +1,52 @@
+package checker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/federator/federator/peering/pb"
+)
+
+func TestCheckMustNameWhatIsExpectedAndNothingNewAfterwards(t *testing.T) {
+	targets := []Target{{Region: "west", Name: "west-0"}, {Region: "east", Name: "east-0"}}
+	few := Finding{"warning", "few-replicas", "region west", "one"}
+	silent := Finding{"error", "region-silent", "region south", "it is silent"}
+	louder := few
+	louder.Severity, louder.Found = "error", "none"
+	baseline := map[string][]Finding{"west/west-0": {few}}
+	west := func(t Target) bool { return t.Region == "west" }
+	expected := Expectation{By: west, Codes: []string{"region-out", "region-silent"}, Subject: "south"}
+	quiet := answers{ok: true}
+	for _, tt := range []struct {
+		name          string
+		west, east    answers
+		unnamed, loud int
+	}{
+		{"all quiet", quiet, quiet, 1, 0},
+		{"the baseline is no noise", answers{[]Finding{few}, true}, quiet, 1, 0},
+		{"nor in other words", answers{[]Finding{louder}, true}, quiet, 1, 0},
+		{"elsewhere it is", quiet, answers{[]Finding{few}, true}, 1, 1},
+		{"named", answers{[]Finding{few, silent}, true}, quiet, 0, 1},
+		{"named by another only", quiet, answers{[]Finding{silent}, true}, 1, 1},
+		{"no answer", answers{}, quiet, 1, 1},
+	} {
+		replies := []answers{tt.west, tt.east}
+		if found := unnamed(targets, replies, []Expectation{expected}, time.Time{}); len(found) != tt.unnamed {
+			t.Errorf("%s: expected %d unnamed, found %v", tt.name, tt.unnamed, found)
+		}
+		if found := noise(targets, replies, baseline, time.Time{}); len(found) != tt.loud {
+			t.Errorf("%s: expected noise of %d, found %v", tt.name, tt.loud, found)
+		}
+	}
+}
+
+func TestWhatCheckersWriteIsNoProblem(t *testing.T) {
+	found := findings([]*pb.Problem{
+		{Code: "policy-unused", Subject: "policy lab/register-west-1"},
+		{Code: "policy-unused", Subject: "1 more", Found: "the same in policy lab/register-west-1 and others"},
+		{Code: "policy-unused", Subject: "policy shop/gone"},
+	})
+	if len(found) != 1 || found[0].Subject != "policy shop/gone" {
+		t.Errorf("expected only the policy of an operator, found %v", found)
+	}
+}
