@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build dev story test e2e race lint generate fuzz bench ci
+.PHONY: help build dev story test e2e verdicts race lint generate fuzz bench ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ test: ## the tests
 
 e2e: ## regions of real processes, the slow stories too
 	FEDERATOR_E2E_SLOW=1 go test -count=1 ./test/e2e
+
+verdicts: ## region verdicts for real, VERDICTS (30m) of loss and of jitter, beside memberlist, into docs/reliability.md; root on Linux
+	FEDERATOR_LAB=1 VERDICTS=$${VERDICTS:-30m} go test -count=1 -timeout 24h -v -run 'TestRegionsLiveWith' ./test/lab/verdicts
 
 race: ## the tests under the race detector
 	go test -race ./...

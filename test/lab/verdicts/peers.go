@@ -17,10 +17,10 @@ type Peers struct {
 	// Name says which defaults they have.
 	Name     string
 	defaults func() *memberlist.Config
-	members  []*member
 
-	mu     sync.Mutex // guards what follows and the views of the members
-	deaths []Death
+	mu      sync.Mutex // guards what follows and what members know
+	members []*member  // the same ones once all are made
+	deaths  []Death
 }
 
 // Death is that a member took another one for dead.
@@ -57,7 +57,9 @@ func NewPeers(n *network.Network, name string, defaults func() *memberlist.Confi
 			if err := m.begin(); err != nil {
 				return nil, errors.Join(err, p.Close())
 			}
+			p.mu.Lock()
 			p.members = append(p.members, m)
+			p.mu.Unlock()
 			if _, err := m.list.Join([]string{p.members[0].address()}); err != nil {
 				return nil, errors.Join(err, p.Close())
 			}

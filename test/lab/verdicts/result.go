@@ -40,6 +40,13 @@ type SeenLoss struct {
 	Silent, Out, Back time.Duration
 }
 
+// Bound is how soon every agent of the other regions has to take a lost region for
+// out.
+const Bound = 5 * time.Second
+
+// InTime reports whether every agent saw the loss within [Bound].
+func (s SeenLoss) InTime() bool { return s.Out > 0 && s.Out <= Bound }
+
 // String says it in one line.
 func (s SeenLoss) String() string {
 	return fmt.Sprintf("at %v, %s, %s was %s: silent for all after %s, out after %s, back %s after it returned",

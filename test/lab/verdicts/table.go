@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -46,6 +47,7 @@ func Table(results []Result) string {
 	row("**until every one says out: its endpoints do not answer either**", func(r Result) string {
 		return "**" + middleAndWorst(each(r.Losses, func(l SeenLoss) time.Duration { return l.Out })) + "**"
 	})
+	row("of these within 5 s", func(r Result) string { return inTime(r.Losses) })
 	row("until all say that it is back, after its return", func(r Result) string {
 		return middleAndWorst(each(r.Losses, func(l SeenLoss) time.Duration { return l.Back }))
 	})
@@ -76,6 +78,11 @@ func peers(results []Result) int {
 		n = min(n, len(r.Peers))
 	}
 	return n
+}
+
+func inTime(losses []SeenLoss) string {
+	late := slices.DeleteFunc(slices.Clone(losses), func(l SeenLoss) bool { return l.InTime() })
+	return fmt.Sprintf("%d of %d", len(losses)-len(late), len(losses))
 }
 
 func kinds(losses []SeenLoss) string {

@@ -11,15 +11,13 @@ import (
 	"time"
 
 	"github.com/federator/federator/test/e2e/fleet"
+	"github.com/federator/federator/test/lab/mutant"
 	"github.com/federator/federator/test/lab/network"
 	"github.com/federator/federator/test/lab/verdicts"
 )
 
 // root is the module's.
 const root = "../../.."
-
-// bound is how soon every agent of the other regions has to know of a loss.
-const bound = 5 * time.Second
 
 // peersPerRegion makes 51 members of memberlist in three regions.
 const peersPerRegion = 17
@@ -76,6 +74,24 @@ func TestRegionsLiveWithLossAndJitterWithoutAFalseVerdictAndSeeEveryRealLoss(t *
 	}
 }
 
+func TestAFederatorThatJudgesHastilyIsCaught(t *testing.T) {
+	if !network.Wanted() {
+		t.Skipf("takes long; set %s=1", network.Variable)
+	}
+	if _, long, err := verdicts.Length(); long || err != nil {
+		t.Skipf("a control of the short run: %v", err)
+	}
+	binary, err := mutant.Build(t.Context(), root, t.TempDir(), mutant.JudgesHastily())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := verdicts.Run(t, verdicts.Options{Binary: binary, World: verdicts.Worlds()[0], Seed: seed(t), Length: 30 * time.Second})
+	t.Logf("%d false verdicts", len(r.False))
+	if len(r.False) == 0 {
+		t.Error("expected false verdicts of a federator that takes four lost echoes for silence, found none")
+	}
+}
+
 // expect fails for everything that a result must not say.
 func expect(t *testing.T, r verdicts.Result) {
 	t.Helper()
@@ -86,8 +102,8 @@ func expect(t *testing.T, r verdicts.Result) {
 		t.Error("expected a real loss, found none")
 	}
 	for _, l := range r.Losses {
-		if l.Out == 0 || l.Out > bound || l.Back == 0 {
-			t.Errorf("expected every agent to say within %v that the region is out, and that it is back: %s", bound, l)
+		if !l.InTime() || l.Back == 0 {
+			t.Errorf("expected every agent to say within %v that the region is out, and that it is back: %s", verdicts.Bound, l)
 		}
 	}
 	if r.Counts.Answered == 0 {
