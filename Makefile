@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build dev story test e2e lab lab-table soak race lint generate fuzz bench ci
+.PHONY: help build dev story test e2e lab lab-table soak verdicts race lint generate fuzz bench ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ lab-table: ## what make lab found last, into docs/reliability.md
 
 soak: ## faults composed by a seed on one world, for SOAK (default 10m)
 	FEDERATOR_LAB=1 SOAK=$${SOAK:-10m} FEDERATOR_LAB_RESULTS=$${FEDERATOR_LAB_RESULTS:-$(CURDIR)/bin/soak} go test -count=1 -timeout 24h -v -run 'TestSoak$$' ./test/lab
+
+verdicts: ## region verdicts for real, VERDICTS (30m) of loss and of jitter, beside memberlist, into docs/reliability.md; root on Linux
+	FEDERATOR_LAB=1 VERDICTS=$${VERDICTS:-30m} go test -count=1 -timeout 24h -v -run 'TestRegionsLiveWith' ./test/lab/verdicts
 
 race: ## the tests under the race detector
 	go test -race ./...

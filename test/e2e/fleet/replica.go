@@ -236,6 +236,9 @@ func (r *Replica) Ended(within time.Duration) (code int, said string, err error)
 
 func (r *Replica) logPath() string { return r.Dir + ".log" }
 
+// LogPath is the file that holds what the replica's agents said, over restarts.
+func (r *Replica) LogPath() string { return r.logPath() }
+
 // Log returns the last lines of the agent's log, or all of it for 0.
 func (r *Replica) Log(lines int) string {
 	b, err := os.ReadFile(r.logPath())

@@ -4,7 +4,7 @@ package mutant
 func All() []Mutant {
 	return []Mutant{
 		SkipsWrites(), AnswersFromMemory(), ForgetsAtRestart(), KeepsDeleted(), KeepsDeletedInSnapshots(), IgnoresFlips(),
-		NeverRenews(), DropsConnections(), LeaksGoroutines(), OverlooksSilence(),
+		NeverRenews(), DropsConnections(), LeaksGoroutines(), OverlooksSilence(), JudgesHastily(),
 	}
 }
 
@@ -108,5 +108,15 @@ func OverlooksSilence() Mutant {
 		Old: "\t\t{\"reachability of the regions\", (*view).checkReach},\n",
 		New: "",
 		Why: "check does not look at silent regions, so that a lost region goes unnamed",
+	}
+}
+
+// JudgesHastily takes a region for silent after a moment.
+func JudgesHastily() Mutant {
+	return Mutant{
+		Name: "judges-hastily", File: "federation/gossip/verdict/verdict.go",
+		Old: "\t\tSilence:  2 * time.Second,\n\t\tMinSent:  24,\n",
+		New: "\t\tSilence:  300 * time.Millisecond,\n\t\tMinSent:  4,\n",
+		Why: "four echoes in a row that are not answered make a region silent, which 20 % loss does all the time",
 	}
 }

@@ -16,8 +16,9 @@ type carrier struct {
 	done  chan struct{}
 	close func()
 
-	mu     sync.Mutex // guards the router
+	mu     sync.Mutex // guards what follows
 	router *wan.Router
+	late   time.Duration // the most that a packet was late since Late was asked
 }
 
 func newCarrier(r *wan.Router) *carrier {
@@ -30,6 +31,15 @@ func (c *carrier) with(do func(*wan.Router) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return do(c.router)
+}
+
+// lateness is how late the latest packet was since the last call.
+func (c *carrier) lateness() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	late := c.late
+	c.late = 0
+	return late
 }
 
 // collect hands what a region sends to the router, until its TUN device is closed.
@@ -69,7 +79,11 @@ func (c *carrier) deliver(tuns map[string]*os.File) {
 	defer timer.Stop()
 	for {
 		c.mu.Lock()
-		due := c.router.Due(time.Now())
+		now := time.Now()
+		if first, some := c.router.Next(); some {
+			c.late = max(c.late, now.Sub(first))
+		}
+		due := c.router.Due(now)
 		next, some := c.router.Next()
 		c.mu.Unlock()
 		for _, d := range due {

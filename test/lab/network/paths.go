@@ -2,6 +2,7 @@ package network
 
 import (
 	"errors"
+	"time"
 
 	"github.com/federator/federator/test/lab/network/wan"
 )
@@ -48,6 +49,11 @@ func (n *Network) Stats(from, to string) (s wan.Stats, err error) {
 	err = n.carrier.with(func(r *wan.Router) (err error) { s, err = r.Stats(from, to); return err })
 	return s, err
 }
+
+// Late is how much later than it should have the WAN delivered its latest packet
+// since the last call: this process had no CPU for so long. A network that was late
+// for a second or more was an outage that nobody ordered.
+func (n *Network) Late() time.Duration { return n.carrier.lateness() }
 
 // Cut has nothing arrive any more of what one region sends to another, also not
 // what is on its way. The other direction stays.

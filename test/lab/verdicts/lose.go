@@ -1,0 +1,131 @@
+package verdicts
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// lose takes a region away, waits until everybody says so, gives it back and
+// waits until everybody says that.
+func (r *run) lose(l Loss, weather Weather) {
+	r.Helper()
+	if l.Kind == Killed {
+		r.sample() // what the killed agents counted
+	}
+	o := Outage{Loss: l, Began: time.Now()}
+	r.must(r.take(l))
+	r.outages = append(r.outages, o)
+	this := &r.outages[len(r.outages)-1]
+	ended := make(chan struct{})
+	end := sync.OnceFunc(func() { close(ended) })
+	defer end()
+	var knowing sync.WaitGroup
+	for _, p := range r.peers {
+		knowing.Add(1)
+		r.waiting.Go(func() { r.loseFor(p, o, ended, knowing.Done) })
+	}
+	_, err := r.watch.await(patience, func(all []Event) bool {
+		_, silent := Seen(all, r.agents, o, Silent)
+		_, out := Seen(all, r.agents, o, Out)
+		return silent && out && time.Since(o.Began) >= gone
+	})
+	r.must(err)
+	if l.Kind == Isolated {
+		knowing.Wait() // of the same network
+	}
+	this.Ended = time.Now()
+	r.must(r.give(l))
+	end()
+	back, err := r.watch.await(patience, func(all []Event) bool { _, ok := ReturnedBy(all, *this); return ok })
+	r.must(err)
+	seen := SeenLoss{Kind: l.Kind, Region: l.Region, Weather: weather.Says, After: o.Began.Sub(r.began)}
+	if at, ok := Seen(r.watch.Events(), r.agents, o, Silent); ok {
+		seen.Silent = at.Sub(o.Began)
+	}
+	if at, ok := Seen(r.watch.Events(), r.agents, o, Out); ok {
+		seen.Out = at.Sub(o.Began)
+	}
+	if back {
+		at, _ := ReturnedBy(r.watch.Events(), *this)
+		this.Back, seen.Back = at, at.Sub(this.Ended)
+	} else {
+		this.Back = time.Now() // what is said from now on counts
+	}
+	r.result.Losses = append(r.result.Losses, seen)
+	r.Logf("%s: %s", r.opt.World.Name, seen)
+}
+
+// take takes a region away at once.
+func (r *run) take(l Loss) error {
+	if l.Kind == Isolated {
+		return r.net.Isolate(l.Region)
+	}
+	var wg sync.WaitGroup
+	for _, a := range r.fleet.Replicas(l.Region) {
+		wg.Go(a.Kill)
+	}
+	for _, e := range r.endpoints[l.Region] {
+		wg.Go(e.Kill)
+	}
+	for _, p := range r.peers {
+		wg.Go(func() { r.fails(p.Kill(l.Region)) })
+	}
+	wg.Wait()
+	return nil
+}
+
+// give gives a region back.
+func (r *run) give(l Loss) error {
+	if l.Kind == Isolated {
+		return r.net.Heal()
+	}
+	var errs []error
+	for _, e := range r.endpoints[l.Region] {
+		errs = append(errs, e.Revive())
+	}
+	for _, a := range r.fleet.Replicas(l.Region) {
+		a.Start()
+	}
+	return errors.Join(errs...)
+}
+
+// loseFor waits until memberlist's members know of a loss, has those of a killed
+// region come back, and waits until all know each other again. An isolated region
+// comes back when ended is closed, which waits for known.
+func (r *run) loseFor(p *Peers, o Outage, ended <-chan struct{}, known func()) {
+	this := PeerOutage{Region: o.Region, Began: o.Began}
+	r.mu.Lock()
+	i := len(r.pouts[p])
+	r.pouts[p] = append(r.pouts[p], this)
+	r.mu.Unlock()
+	for this.Known == 0 && time.Since(o.Began) < peerPatience {
+		time.Sleep(100 * time.Millisecond)
+		if at, ok := p.AllKnow(o.Region, o.Began); ok {
+			this.Known = max(at.Sub(o.Began), 1)
+		}
+	}
+	known()
+	if o.Kind == Killed {
+		r.fails(p.Revive(o.Region))
+	} else {
+		<-ended
+	}
+	this.Ended = time.Now()
+	whole := p.Mend(mendPatience)
+	this.Whole = time.Now()
+	r.mu.Lock()
+	r.pouts[p][i] = this
+	r.mu.Unlock()
+	r.Logf("%s: memberlist %s: all knew of the loss of %s (%s) after %s; all know each other again after %v: %t",
+		r.opt.World.Name, p.Name, o.Region, o.Kind, orNot(this.Known), this.Whole.Sub(this.Ended).Round(time.Second), whole)
+}
+
+// orNot writes how long something took, 0 if it did not happen.
+func orNot(d time.Duration) string {
+	if d == 0 {
+		return "not in time"
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}
