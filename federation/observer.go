@@ -74,7 +74,7 @@ func (o *observer) open(ctx context.Context, region string, inquests *sync.WaitG
 	o.inquests[region] = cancel
 	o.verdicts[region] = catalog.Silent
 	o.since[region] = time.Now()
-	o.log.Warn("the replicas of a region are silent; asking its endpoints", "region", region)
+	o.log.Warn("the replicas of a region are silent; asking its endpoints", "peer", region)
 	inquests.Go(func() { o.inquire(ctx, region) })
 }
 
@@ -90,7 +90,7 @@ func (o *observer) closeAnswered(silent map[string]bool) {
 		delete(o.inquests, region)
 		delete(o.verdicts, region)
 		o.since[region] = time.Now()
-		o.log.Info("a region is back", "region", region)
+		o.log.Info("a region is back", "peer", region)
 	}
 }
 
@@ -123,5 +123,5 @@ func (o *observer) decide(ctx context.Context, region string, r catalog.Reach) {
 	}
 	o.verdicts[region] = r
 	o.since[region] = time.Now()
-	o.log.Warn("verdict on a silent region", "region", region, "reach", r)
+	o.log.Warn("verdict on a silent region", "peer", region, "reach", r)
 }

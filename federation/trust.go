@@ -251,7 +251,7 @@ func (r *Replica) askTrust(ctx context.Context, region string) {
 	joiner := &enroll.Joiner{Now: time.Now}
 	list, err := joiner.TrustList(one, replicas[rand.IntN(len(replicas))].PeerAddress, region, pins)
 	if err != nil {
-		r.log.Debug("could not ask for the trust list", "region", region, "error", err)
+		r.log.Debug("could not ask for the trust list", "peer", region, "error", err)
 		return
 	}
 	r.learnTrust(list)

@@ -50,7 +50,7 @@ func parse(line string) (e Event, ok bool) {
 	if e.At, err = time.Parse(time.RFC3339, at); err != nil {
 		return Event{}, false
 	}
-	e.Of = attribute(rest, "region")
+	e.Of = attribute(rest, "peer")
 	switch {
 	case strings.Contains(rest, `msg="the replicas of a region are silent; asking its endpoints"`):
 		e.What = Silent
@@ -62,8 +62,7 @@ func parse(line string) (e Event, ok bool) {
 	return e, e.What != "" && e.Of != ""
 }
 
-// attribute is the last value of a key in a line of log, "" for none. The first
-// region is that of the agent itself.
+// attribute is the last value of a key in a line of log, "" for none.
 func attribute(line, key string) string {
 	i := strings.LastIndex(line, " "+key+"=")
 	if i < 0 {

@@ -24,13 +24,13 @@ func event(seconds float64, by, of string, what What) Event {
 func TestAVerdictIsReadFromALineOfAnAgentsLogAndNothingElseIs(t *testing.T) {
 	const stamp = "time=2026-11-25T15:50:01.806Z "
 	for line, want := range map[string]Event{
-		stamp + `level=WARN msg="the replicas of a region are silent; asking its endpoints" region=west replica=west-0 region=east`: {Of: "east", What: Silent},
-		stamp + `level=WARN msg="verdict on a silent region" region=west replica=west-0 region=south reach=out`:                     {Of: "south", What: Out},
-		stamp + `level=WARN msg="verdict on a silent region" region=west replica=west-0 region=south reach=control-plane-lost`:      {Of: "south", What: ControlPlaneLost},
-		stamp + `level=INFO msg="a region is back" region=west replica=west-0 region=south`:                                         {Of: "south", What: Back},
-		stamp + `level=INFO msg="this replica leads its region" region=west replica=west-0`:                                         {},
-		`time=today level=INFO msg="a region is back" region=west`:                                                                  {},
-		`level=INFO msg="a region is back" region=west`:                                                                             {},
+		stamp + `level=WARN msg="the replicas of a region are silent; asking its endpoints" region=west replica=west-0 peer=east`: {Of: "east", What: Silent},
+		stamp + `level=WARN msg="verdict on a silent region" region=west replica=west-0 peer=south reach=out`:                     {Of: "south", What: Out},
+		stamp + `level=WARN msg="verdict on a silent region" region=west replica=west-0 peer=south reach=control-plane-lost`:      {Of: "south", What: ControlPlaneLost},
+		stamp + `level=INFO msg="a region is back" region=west replica=west-0 peer=south`:                                         {Of: "south", What: Back},
+		stamp + `level=INFO msg="this replica leads its region" region=west replica=west-0`:                                       {},
+		`time=today level=INFO msg="a region is back" region=west`:                                                                {},
+		`level=INFO msg="a region is back" region=west`:                                                                           {},
 		"": {},
 	} {
 		found, ok := parse(line)
@@ -46,7 +46,7 @@ func TestAVerdictIsReadFromALineOfAnAgentsLogAndNothingElseIs(t *testing.T) {
 
 func TestALogIsReadWhileItIsWrittenAndALineInTwoPartsIsRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
-	line := "time=2026-11-25T15:50:01.806Z level=INFO msg=\"a region is back\" region=west replica=west-0 region=south\n"
+	line := "time=2026-11-25T15:50:01.806Z level=INFO msg=\"a region is back\" region=west replica=west-0 peer=south\n"
 	w := Watch{logs: []*log{{by: Place{"west", "west-0"}, path: path}}}
 	if err := w.Read(); err == nil {
 		t.Error("a log that is not there was read")
