@@ -33,16 +33,35 @@ type practice struct {
 	// region is taken away, or cut off; by is whom the command was given to.
 	region string
 	by     *replica
+	of     []string // more arguments
 	begun  time.Time
 	length time.Duration
 	before map[string][]string // what was answered before it, by replica and name
 }
 
-// evacuation begins a drill that moves traffic away from a region, and waits until
-// every replica sees it run.
+// evacuation begins a drill that moves all traffic away from a region, and waits
+// until every replica sees it run. It is forced: the checkers write services that
+// only the region serves, which are set aside.
 func (s *Stage) evacuation(by *replica, region string) *practice {
 	s.Helper()
-	p := &practice{Stage: s, id: s.drillID(region), region: region, by: by, length: drillLength, before: map[string][]string{}}
+	return s.begins(&practice{Stage: s, id: s.drillID(region), region: region, by: by, of: []string{"--force"}})
+}
+
+// careful is evacuation of one service, which keeps the protection of its rules.
+func (s *Stage) careful(by *replica, region string) *practice {
+	s.Helper()
+	return s.begins(s.ofOne(by, region, s.drillID(region)))
+}
+
+// ofOne is a drill of one service that has not begun.
+func (s *Stage) ofOne(by *replica, region, id string) *practice {
+	return &practice{Stage: s, id: id, region: region, by: by, of: []string{"--service", everywhere}}
+}
+
+func (s *Stage) begins(p *practice) *practice {
+	s.Helper()
+	by := p.by
+	p.length, p.before = drillLength, map[string][]string{}
 	for _, r := range s.Live("") {
 		for _, name := range s.names(r.Region) {
 			p.before[r.Name+name], _, _ = s.lookup(r, name) // the prober judges whether it was answered
@@ -67,10 +86,10 @@ func (s *Stage) drillID(region string) string {
 
 // command is how the drill is begun.
 func (p *practice) command() []string {
-	return []string{
+	return append([]string{
 		"drill", "start", "--evacuate", p.region, "--id", p.id, "--reason", "the lab",
 		"--ramp", drillRamp.String(), "--hold", drillHold.String(), "--return", drillReturn.String(), "--objective", drillObjective.String(),
-	}
+	}, p.of...)
 }
 
 // names are what clients in a region ask for here: what is served there, and what
@@ -144,7 +163,9 @@ func (p *practice) stayedAway(until time.Time, regions ...string) {
 			asked++
 		}
 	}
-	inScope := func(e checker.Endpoint) bool { return e.Region == p.region }
+	inScope := func(e checker.Endpoint) bool {
+		return e.Region == p.region && (slices.Contains(p.of, "--force") || e.Name == fleet.ServiceName(everywhere))
+	}
 	for _, a := range p.Lookups.NamingAfter(inScope, from) {
 		if a.Asked.Before(until) && slices.Contains(regions, a.Region) {
 			p.Wrong(a.Replica+" "+a.Name, fmt.Sprintf("no answer that names %s %v after the drill began", p.region, a.Asked.Sub(p.begun)), strings.Join(a.Addresses, " "))

@@ -154,7 +154,7 @@ func drillMeetsFailure(s *Stage) {
 	s.Pipe("kind: Policy\nname: "+everywhere+"\nspec: {safety: {minRegions: 2}}\n", "policy", "apply", "-f", "-", "--socket", from.Sock).OK(s)
 	defer from.CLI("policy", "delete", everywhere)
 	s.Until(5*time.Second, "the policy to be known", func() error { return everyone(s, func(r *replica) error { return has(r, everywhere) }) })
-	p := s.evacuation(from, region)
+	p := s.careful(from, region)
 	p.untilHeld(time.Second)
 	var f Together
 	for _, l := range s.Workloads(third) {
@@ -191,8 +191,8 @@ func rivalDrills(s *Stage) {
 		third := s.Others(a, b)[0]
 		// b drills a while a drills the third: each has its own vote, and the third decides.
 		rivals := []*practice{
-			{Stage: s, id: s.drillID(a) + "-1", region: a, by: s.Live(b)[0]},
-			{Stage: s, id: s.drillID(third) + "-2", region: third, by: s.Live(a)[0]},
+			s.ofOne(s.Live(b)[0], a, s.drillID(a)+"-1"),
+			s.ofOne(s.Live(a)[0], third, s.drillID(third)+"-2"),
 		}
 		s.story.Say("begin: %s by %s and %s by %s", rivals[0].id, rivals[0].by, rivals[1].id, rivals[1].by)
 		began := time.Now()
@@ -301,14 +301,14 @@ func isolation(s *Stage, region, where string) {
 func gated(s *Stage) {
 	region, coordinator := s.twoRegions()
 	by := s.Live(coordinator)[0]
-	p := &practice{Stage: s, id: s.drillID(region), region: region, by: by}
+	p := s.ofOne(by, region, s.drillID(region))
 	ada := filepath.Join(s.Dir, p.id+"-ada")
 	by.CLI("drill", "gate", "create", "till", "--operators", "ada").OK(s)
 	by.CLI("operator", "create", "ada", "--role", "operator", "--out", ada).OK(s)
 	s.Pipe("kind: Policy\nname: "+everywhere+"\nspec: {safety: {gates: [till]}}\n", "policy", "apply", "-f", "-", "--socket", by.Sock).OK(s)
 	s.Until(5*time.Second, "the policy to be known", func() error { return everyone(s, func(r *replica) error { return has(r, everywhere) }) })
-	by.CLI(p.command()...).Fails(s, 1, "gate-closed", "till")
-	by.CLI("drill", "gate", "open", "till", "--for", "1h").Fails(s, 1, "ada")
+	by.CLI(p.command()...).Fails(s, 1, "unsafe", "gate till")
+	by.CLI("drill", "gate", "open", "till", "--for", "1h").Fails(s, 1)
 
 	far := s.Live(s.Others(region, coordinator)[0])[0]
 	asAda := func(args ...string) fleet.Result {
@@ -322,7 +322,7 @@ func gated(s *Stage) {
 	})
 	asAda("drill", "gate", "open", "till", "--for", "10m").OK(s)
 	s.Until(5*time.Second, "the open gate to be known", func() error { return everyone(s, gateOpen) })
-	p = s.evacuation(by, region)
+	p = s.careful(by, region)
 	p.untilHeld(time.Second)
 	closed := time.Now()
 	asAda("drill", "gate", "close", "till").OK(s)
