@@ -44,6 +44,12 @@ type practice struct {
 // only the region serves, which are set aside.
 func (s *Stage) evacuation(by *replica, region string) *practice {
 	s.Helper()
+	s.Until(10*time.Second, "a service that only "+region+" serves, so that force counts", func() error {
+		if said := by.CLI("drill", "plan", "--evacuate", region); said.Code != 3 {
+			return fmt.Errorf("expected an unsafe plan, found exit code %d %s", said.Code, said.Err)
+		}
+		return nil
+	})
 	return s.begins(&practice{Stage: s, id: s.drillID(region), region: region, by: by, of: []string{"--force"}})
 }
 
@@ -156,10 +162,12 @@ func (p *practice) countedDown(replicas []*replica) {
 // objective until a moment.
 func (p *practice) stayedAway(until time.Time, regions ...string) {
 	from := p.begun.Add(drillRamp + drillObjective)
-	until = until.Add(-100 * time.Millisecond) // an answer is no older than its question
+	counts := func(a checker.Answer) bool { // an answer is as old as its question, or younger
+		return a.Asked.After(from) && a.Asked.Add(a.Took).Before(until) && slices.Contains(regions, a.Region)
+	}
 	asked := 0
 	for _, a := range p.Lookups.Answers() {
-		if a.Asked.After(from) && a.Asked.Before(until) && slices.Contains(regions, a.Region) {
+		if counts(a) {
 			asked++
 		}
 	}
@@ -167,7 +175,7 @@ func (p *practice) stayedAway(until time.Time, regions ...string) {
 		return e.Region == p.region && (slices.Contains(p.of, "--force") || e.Name == fleet.ServiceName(everywhere))
 	}
 	for _, a := range p.Lookups.NamingAfter(inScope, from) {
-		if a.Asked.Before(until) && slices.Contains(regions, a.Region) {
+		if counts(a) {
 			p.Wrong(a.Replica+" "+a.Name, fmt.Sprintf("no answer that names %s %v after the drill began", p.region, a.Asked.Sub(p.begun)), strings.Join(a.Addresses, " "))
 		}
 	}
