@@ -57,7 +57,7 @@ func drilled(s *Stage) {
 	region, other := s.twoRegions()
 	p := s.evacuation(pick(s, s.Live(other)), region)
 	p.countedDown(s.Live(""))
-	p.back(drillEnded, s.Live(""))
+	p.back(drillEnded)
 	p.stayedAway(p.begun.Add(drillRamp+drillHold), s.Regions()...)
 	s.Until(5*time.Second, "every region to see every phase", p.acked)
 	s.Until(60*time.Second, "every region to tell what it answered", func() error {
@@ -89,12 +89,11 @@ func coordinatorLost(s *Stage) {
 	s.Break(f)
 	p.countedDown(s.exceptIn(coordinator))
 	p.stayedAway(p.begun.Add(drillRamp+drillHold), s.Others(coordinator)...)
-	s.Until(5*time.Second, "traffic to be back in "+region, func() error { return local(s, region) })
+	p.back(5 * time.Second)
 	s.Mend(f)
 	p.everywhere(10*time.Second, "to be written down as over", s.Live(""), func(d *pb.DrillInfo) bool {
 		return d.GetOutcome() == "succeeded" && !strings.Contains(d.GetDetail(), "counted down")
 	})
-	p.back(10*time.Second, s.Live(""))
 }
 
 // local is nil if a region's clients are sent to its own workloads.
@@ -128,7 +127,7 @@ func drilledCutOff(s *Stage) {
 	p.countedDown(s.Live(""))
 	p.stayedAway(p.begun.Add(drillRamp+drillHold), s.Others(region)...)
 	s.Mend(f)
-	p.back(10*time.Second, s.Live(""))
+	p.back(10 * time.Second)
 }
 
 func stoppedElsewhere(s *Stage) {
@@ -139,7 +138,7 @@ func stoppedElsewhere(s *Stage) {
 	stopped := time.Now()
 	pick(s, s.Live(third)).CLI("drill", "stop", p.id, "--reason", "enough").OK(s)
 	p.everywhere(drillEnded, "to be stopped", s.Live(""), endedAs("stopped"))
-	p.back(drillEnded, s.Live(""))
+	p.back(drillEnded)
 	s.Note("stopped everywhere after", time.Since(stopped))
 	p.stayedAway(stopped, s.Regions()...)
 }
@@ -164,7 +163,7 @@ func drillMeetsFailure(s *Stage) {
 	failed := time.Now()
 	p.everywhere(foundWithin+drillEnded, "to be aborted", s.Live(""), endedAs("aborted"))
 	s.Within(foundWithin+drillEnded, "aborted after", time.Since(failed))
-	s.Until(drillEnded, "traffic to be back in "+region, func() error { return local(s, region) })
+	p.back(drillEnded)
 	d, err := drillOf(from, p.id)
 	if err != nil || !strings.Contains(d.GetDetail(), everywhere) {
 		s.Wrong("the reason", "one that names "+everywhere, fmt.Sprintf("%q, %v", d.GetDetail(), err))
@@ -328,7 +327,7 @@ func gated(s *Stage) {
 	asAda("drill", "gate", "close", "till").OK(s)
 	p.everywhere(drillEnded, "to be aborted", s.Live(""), endedAs("aborted"))
 	s.Within(drillEnded, "aborted after", time.Since(closed))
-	p.back(drillEnded, s.Live(""))
+	p.back(drillEnded)
 	s.Problems.Expect("drill-aborted", "drill "+p.id)
 	by.CLI("policy", "delete", everywhere).OK(s)
 	by.CLI("drill", "gate", "delete", "till").OK(s)
