@@ -24,7 +24,8 @@ const (
 // The codes of findings.
 const (
 	NoSuchScope       = "no-such-scope"       // nothing is there to be taken away
-	NothingLeft       = "nothing-left"        // nobody would serve a service
+	NothingLeft       = "nothing-left"        // nobody elsewhere is fit to serve a service
+	NowhereElse       = "nowhere-else"        // a service is in the scope only
 	UnderMinRegions   = "under-min-regions"   // fewer regions than its policy asks for
 	UnderMinEndpoints = "under-min-endpoints" // fewer endpoints than its policy asks for
 	GateClosed        = "gate-closed"         // a gate that a policy names is closed or missing
@@ -95,6 +96,9 @@ func (j *judge) rules(s *catalog.Service) remains {
 	}
 	of := locality.Safety(locality.Input{Service: s, Conditions: j.forced})
 	if why, aside := of.SetAside(j.d.ID); aside && of.Drill == nil {
+		if !isElsewhere(s, j.d.Scope) {
+			return remains{NowhereElse, "it is served nowhere else, so the drill would not touch it"}
+		}
 		return remains{NothingLeft, "it " + why + ", so the drill would not touch it"}
 	}
 	switch {
@@ -104,6 +108,25 @@ func (j *judge) rules(s *catalog.Service) remains {
 		return remains{UnderMinRegions, "it would leave " + of.Broken}
 	}
 	return remains{UnderMinEndpoints, "it would leave " + of.Broken}
+}
+
+// isElsewhere reports whether the service has endpoints outside the scope, in
+// whatever health. One that has none cannot fail over, drill or not: that is worth
+// knowing before, but no failure that has to end a drill.
+func isElsewhere(s *catalog.Service, scope catalog.Scope) bool {
+	for i := range s.Backends {
+		b := &s.Backends[i]
+		if b.Set == nil {
+			continue
+		}
+		outside := b.Region != scope.Region || scope.Cluster != "" && b.Set.Cluster != scope.Cluster
+		for j := range b.Set.Endpoints {
+			if outside || scope.Zone != "" && b.Set.Endpoints[j].Zone != scope.Zone {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // gatesOf returns the gates that the policy of a service wants open.
@@ -223,7 +246,8 @@ func (j *judge) closedGates() []Finding {
 // broken finds services whose rules the drill would break.
 func (j *judge) broken() []Finding {
 	do := map[string]string{
-		NothingLeft:       "serve it from another region too, or drill services one by one with --service",
+		NowhereElse:       "serve it from another region too, or drill services one by one with --service",
+		NothingLeft:       "mend what is sick elsewhere, or serve it from another region too, or drill services one by one with --service",
 		UnderMinRegions:   "serve it from another region too, or change safety in its policy",
 		UnderMinEndpoints: "add endpoints in the other regions, or change safety in its policy",
 	}

@@ -80,7 +80,7 @@ warns load region eu-central: it would carry 3.0 times its load of the services 
   from asia-east: us-west(drilled) 100->100
   from eu-central: us-west(drilled) 100->100
   from us-west: us-west(drilled) 100->100
-blocks nothing-left 2 services (shop/a, shop/c): it would leave nothing that may serve, so the drill would not touch it
+blocks nowhere-else 2 services (shop/a, shop/c): it is served nowhere else, so the drill would not touch it
 `},
 		{"a service whose rest is dead", newWorld(served("a", "us-west", "eu-central!4")), evacuation("us-west"), `shop/a x1: us-west(drilled) 100->100 set aside
   from asia-east: us-west(drilled) 100->100

@@ -65,9 +65,9 @@ func (v *view) silence(r *regionView) []string {
 	case r.heard.IsZero() && r.since.IsZero():
 		return []string{"replicas silent"}
 	case r.heard.IsZero():
-		return []string{fmt.Sprintf("replicas silent for %s", about(v.now.Sub(r.since)))}
+		return []string{fmt.Sprintf("replicas silent for %s", about(max(0, v.now.Sub(r.since))))}
 	}
-	return []string{fmt.Sprintf("replicas silent for %s", about(v.now.Sub(r.heard)))}
+	return []string{fmt.Sprintf("replicas silent for %s", about(max(0, v.now.Sub(r.heard))))}
 }
 
 // workloads says how the endpoints of a silent region are.

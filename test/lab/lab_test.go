@@ -97,3 +97,11 @@ func TestFederatorKeepsItsPromisesWhenDisksFailAndMembersComeAndGo(t *testing.T)
 	t.Parallel()
 	play(t, lab.Deep(), lab.DeepScenarios())
 }
+
+func TestAScheduledDrillBeginsOnceWhateverHappensToLeaders(t *testing.T) {
+	need(t)
+	if os.Getenv(lab.SlowVariable) == "" {
+		t.Skipf("a schedule is due by the minute: set %s=1", lab.SlowVariable)
+	}
+	play(t, lab.Wide(), lab.SlowScenarios())
+}

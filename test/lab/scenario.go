@@ -65,6 +65,7 @@ type Stage struct {
 	// Ctx ends with the scenario.
 	Ctx      context.Context
 	Problems *checker.Problems
+	Lookups  *checker.DNSProber
 	Bounds   Bounds
 	figures  []checker.Figure
 	late     []checker.Violation
@@ -79,8 +80,13 @@ func (s *Stage) Note(name string, d time.Duration) {
 func (s *Stage) Within(bound time.Duration, name string, took time.Duration) {
 	s.Note(name, took)
 	if took > bound {
-		s.late = append(s.late, checker.Violation{At: time.Now(), Where: name, Expected: "within " + bound.String(), Found: took.String()})
+		s.Wrong(name, "within "+bound.String(), took.String())
 	}
+}
+
+// Wrong notes what a scenario found that must not be.
+func (s *Stage) Wrong(where, expected, found string) {
+	s.late = append(s.late, checker.Violation{At: time.Now(), Where: where, Expected: expected, Found: found})
 }
 
 // own is the report of the scenario's own bounds, if it has any.

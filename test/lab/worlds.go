@@ -27,7 +27,9 @@ func Wide() Options {
 }
 
 // WideScenarios are those played on [Wide], in their order.
-func WideScenarios() []Scenario { return slices.Concat(networkScenarios(), crashScenarios()) }
+func WideScenarios() []Scenario {
+	return slices.Concat(networkScenarios(), crashScenarios(), drillScenarios())
+}
 
 // Deep is two regions of three replicas, one of which has small disks, one of a
 // single replica, and one that is yet to be founded.

@@ -105,6 +105,12 @@ func (r *Replica) CLI(args ...string) Result {
 	return r.fleet.Exec(r.fleet.commandOf(r.program(), append(args, "--socket", r.Sock)...), "")
 }
 
+// Near runs a command on the machine of this replica, from where its peer port can
+// be reached in every network.
+func (r *Replica) Near(args ...string) Result {
+	return r.fleet.execOn(r.machine.Start, r.fleet.commandOf(r.program(), args...), "")
+}
+
 // Ask runs a command with -o json and reads its answer.
 func (r *Replica) Ask(answer proto.Message, args ...string) error {
 	result := r.CLI(append(args, "-o", "json")...)

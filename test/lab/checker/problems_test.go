@@ -50,3 +50,21 @@ func TestWhatCheckersWriteIsNoProblem(t *testing.T) {
 		t.Errorf("expected only the policy of an operator, found %v", found)
 	}
 }
+
+func TestAProblemThatIsExpectedToStayIsNoNoise(t *testing.T) {
+	target := Target{Region: "west", Name: "west-0"}
+	p := NewProblems([]Target{target}, time.Second)
+	aborted := answers{[]Finding{{"warning", "drill-aborted", "drill one", "aborted: a rule"}}, true}
+	if found := noise(p.targets, []answers{aborted}, p.baseline, time.Time{}); len(found) != 1 {
+		t.Errorf("expected it to be noise before, found %v", found)
+	}
+	p.Expect("drill-aborted", "drill one")
+	if found := noise(p.targets, []answers{aborted}, p.baseline, time.Time{}); len(found) != 0 {
+		t.Errorf("expected no noise, found %v", found)
+	}
+	p.Expect("drill-aborted", "drill two")
+	other := answers{[]Finding{{"warning", "drill-aborted", "drill three", "aborted: a rule"}}, true}
+	if found := noise(p.targets, []answers{other}, p.baseline, time.Time{}); len(found) != 1 {
+		t.Errorf("expected another drill to be noise, found %v", found)
+	}
+}
