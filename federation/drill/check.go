@@ -251,7 +251,16 @@ func (j *judge) broken() []Finding {
 		UnderMinRegions:   "serve it from another region too, or change safety in its policy",
 		UnderMinEndpoints: "add endpoints in the other regions, or change safety in its policy",
 	}
-	return j.gather(Blocks, do, func(v *verdict) (string, string) { return v.remains.code, v.remains.found })
+	out := j.gather(Blocks, do, func(v *verdict) (string, string) { return v.remains.code, v.remains.found })
+	// A drill does not touch what is nowhere else. That is no reason not to practise
+	// with the rest, if there is a rest.
+	rest := slices.ContainsFunc(j.order, func(v *verdict) bool { return v.remains.code != NowhereElse })
+	for i := range out {
+		if out[i].Code == NowhereElse && rest {
+			out[i].Severity = Warns
+		}
+	}
+	return out
 }
 
 // effects finds what resolutions show.

@@ -82,6 +82,17 @@ warns load region eu-central: it would carry 3.0 times its load of the services 
   from us-west: us-west(drilled) 100->100
 blocks nowhere-else 2 services (shop/a, shop/c): it is served nowhere else, so the drill would not touch it
 `},
+		{"a service that is only there, beside others", newWorld(both("a"), served("c", "us-west")), evacuation("us-west"), `shop/a x1: us-west(drilled) 66->0 eu-central 33->100
+  from asia-east: us-west(drilled) 100->0 eu-central 0->100
+  from eu-central: eu-central 100->100
+  from us-west: us-west(drilled) 100->0 eu-central 0->100
+shop/c x1: us-west(drilled) 100->100 set aside
+  from asia-east: us-west(drilled) 100->100
+  from eu-central: us-west(drilled) 100->100
+  from us-west: us-west(drilled) 100->100
+warns nowhere-else service shop/c: it is served nowhere else, so the drill would not touch it
+warns load region eu-central: it would carry 3.0 times its load of the services concerned
+`},
 		{"a service whose rest is dead", newWorld(served("a", "us-west", "eu-central!4")), evacuation("us-west"), `shop/a x1: us-west(drilled) 100->100 set aside
   from asia-east: us-west(drilled) 100->100
   from eu-central: us-west(drilled) 100->100

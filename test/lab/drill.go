@@ -38,17 +38,11 @@ type practice struct {
 }
 
 // evacuation begins a drill that moves all traffic away from a region, and waits
-// until every replica sees it run. It is forced: the checkers write services that
-// only the region serves, which are set aside.
+// until every replica sees it run. The services that the checkers write are
+// nowhere else, so it does not touch them.
 func (s *Stage) evacuation(by *replica, region string) *practice {
 	s.Helper()
-	s.Until(10*time.Second, "a service that only "+region+" serves, so that force counts", func() error {
-		if said := by.CLI("drill", "plan", "--evacuate", region); said.Code != 3 {
-			return fmt.Errorf("expected an unsafe plan, found exit code %d %s", said.Code, said.Err)
-		}
-		return nil
-	})
-	return s.begins(&practice{Stage: s, id: s.drillID(region), region: region, by: by, of: []string{"--force"}})
+	return s.begins(&practice{Stage: s, id: s.drillID(region), region: region, by: by})
 }
 
 // careful is evacuation of one service, which keeps the protection of its rules.
@@ -159,7 +153,7 @@ func (p *practice) stayedAway(until time.Time, regions ...string) {
 		}
 	}
 	inScope := func(e checker.Endpoint) bool {
-		return e.Region == p.region && (slices.Contains(p.of, "--force") || e.Name == fleet.ServiceName(everywhere))
+		return e.Region == p.region && (!slices.Contains(p.of, "--service") || e.Name == fleet.ServiceName(everywhere))
 	}
 	for _, a := range p.Lookups.NamingAfter(inScope, from) {
 		if counts(a) {
