@@ -77,9 +77,18 @@ func (q *inquest) sample() []probe.Target {
 	for _, cluster := range q.catalog.Exporting(q.region) {
 		backends := q.catalog.Backends(q.region, cluster)
 		r.Shuffle(len(backends), func(i, j int) { backends[i], backends[j] = backends[j], backends[i] })
+		slices.SortStableFunc(backends, func(a, b catalog.Backend) int { return cmp.Compare(isUnchecked(a), isUnchecked(b)) })
 		out = append(out, probe.Sample(backends[:min(len(backends), sampleSets)], sampleSize, r)...)
 	}
 	return out
+}
+
+// isUnchecked is 1 for a set whose endpoints nobody checks, else 0.
+func isUnchecked(b catalog.Backend) int {
+	if b.Set.Check == nil {
+		return 1
+	}
+	return 0
 }
 
 // sweep probes the next part of the region's endpoints and tells the catalog

@@ -82,19 +82,16 @@ var connect = catalog.Check{
 }
 
 // Sample picks up to n endpoints of one cluster that together tell whether the
-// cluster lives: from as many services and zones as possible, endpoints that
-// were last known not to be unhealthy before those that were. It is
+// cluster lives: from as many services and zones as possible, but first those
+// that a check last found to live, then those of which no check has said anything,
+// which may never have been there, and at last those that were found dead. It is
 // deterministic for a given r.
 func Sample(backends []catalog.Backend, n int, r *rand.Rand) []Target {
 	candidates := candidates(backends)
 	r.Shuffle(len(candidates), func(i, j int) { candidates[i], candidates[j] = candidates[j], candidates[i] })
 	services, zones := map[catalog.SetKey]int{}, map[string]int{}
 	cost := func(c candidate) int {
-		sum := services[c.Set]<<10 + zones[c.zone]
-		if c.bad {
-			sum += 1 << 30
-		}
-		return sum
+		return c.doubt<<30 + services[c.Set]<<10 + zones[c.zone]
 	}
 	var picked []Target
 	for len(picked) < n && len(candidates) > 0 {
@@ -116,8 +113,20 @@ func Sample(backends []catalog.Backend, n int, r *rand.Rand) []Target {
 // candidate is an endpoint that may be sampled.
 type candidate struct {
 	Target
-	zone string
-	bad  bool
+	zone  string
+	doubt int // that it lives: see doubtOf
+}
+
+// doubtOf tells how little is to be expected of an endpoint's answer: 0 for one
+// that a check found to live, 2 for one found dead, 1 if nobody knows.
+func doubtOf(b *catalog.Backend, i int) int {
+	switch {
+	case i < len(b.Health) && b.Health[i] == catalog.Unhealthy:
+		return 2
+	case b.Set.Check != nil && i < len(b.Health) && b.Health[i] != catalog.Unknown:
+		return 0
+	}
+	return 1
 }
 
 // candidates returns the endpoints that can be probed, in an order of their own.
@@ -134,8 +143,7 @@ func candidates(backends []catalog.Backend) []candidate {
 		}
 		for i := range b.Set.Endpoints {
 			e := &b.Set.Endpoints[i]
-			bad := i < len(b.Health) && b.Health[i] == catalog.Unhealthy
-			all = append(all, candidate{target(b.Set, e, port, check), e.Zone, bad})
+			all = append(all, candidate{target(b.Set, e, port, check), e.Zone, doubtOf(&b, i)})
 		}
 	}
 	slices.SortFunc(all, func(a, b candidate) int {

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,6 +96,23 @@ func TestSamplePrefersEndpointsThatWereHealthy(t *testing.T) {
 	picked := Sample([]catalog.Backend{b}, 1, rand.New(rand.NewPCG(1, 0)))
 	if len(picked) != 1 || picked[0].Endpoint != "7" {
 		t.Errorf("got %+v, want endpoint 7", picked)
+	}
+}
+
+func TestSamplePrefersEndpointsThatACheckFoundToLive(t *testing.T) {
+	checked := backend("checked", 5, &catalog.Check{Kind: catalog.CheckTCP}, tcpPort("http", 80))
+	all := []catalog.Backend{checked}
+	for _, name := range strings.Split("abcdefghij", "") { // of which nobody knows whether they were ever there
+		all = append(all, backend(name, 3, nil, tcpPort("http", 80)))
+	}
+	checked.Health[4] = catalog.Unhealthy
+	for seed := range uint64(20) {
+		picked := Sample(all, 5, rand.New(rand.NewPCG(seed, 0)))
+		for i, p := range picked {
+			if found := p.Set.Service.Name; (found == "checked") != (i < 4) {
+				t.Errorf("seed %d: expected the four that live and then one unknown, found %s at %d", seed, found, i)
+			}
+		}
 	}
 }
 
