@@ -26,7 +26,7 @@ func (r *run) lose(l Loss, weather Weather) {
 		knowing.Add(1)
 		r.waiting.Go(func() { r.loseFor(p, o, ended, knowing.Done) })
 	}
-	_, err := r.watch.await(patience, func(all []Event) bool {
+	_, err := r.watch.await(r.opt.Patience, func(all []Event) bool {
 		_, silent := Seen(all, r.agents, o, Silent)
 		_, out := Seen(all, r.agents, o, Out)
 		return silent && out && time.Since(o.Began) >= gone
@@ -38,7 +38,7 @@ func (r *run) lose(l Loss, weather Weather) {
 	this.Ended = time.Now()
 	r.must(r.give(l))
 	end()
-	back, err := r.watch.await(patience, func(all []Event) bool { _, ok := ReturnedBy(all, *this); return ok })
+	back, err := r.watch.await(r.opt.Patience, func(all []Event) bool { _, ok := ReturnedBy(all, *this); return ok })
 	r.must(err)
 	seen := SeenLoss{Kind: l.Kind, Region: l.Region, Weather: weather.Says, After: o.Began.Sub(r.began)}
 	if at, ok := Seen(r.watch.Events(), r.agents, o, Silent); ok {

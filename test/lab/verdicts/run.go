@@ -1,6 +1,7 @@
 package verdicts
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -23,8 +24,9 @@ const (
 	replicas = 3
 	// service is what every region serves.
 	service = "shop/checkout"
-	// patience is how long a real loss may go unseen, or a region may take to be
-	// back, before the run goes on without.
+	// patience is how long the run waits for a condition before it begins, and, if
+	// the options do not say otherwise, for a loss to be seen and a region to be back
+	// before it goes on without.
 	patience = 90 * time.Second
 	// gone is for how long a region is lost at least.
 	gone = 20 * time.Second
@@ -49,6 +51,9 @@ type Options struct {
 	// PeersPerRegion is how many members of memberlist with each of its defaults
 	// each region has, 0 for none.
 	PeersPerRegion int
+	// Patience is how long a real loss may go unseen, or a region may take to be back,
+	// before the run goes on without; 90 s if it is 0.
+	Patience time.Duration
 	// Keep is a directory for the agents' logs, "" for none.
 	Keep string
 }
@@ -84,6 +89,7 @@ func Run(t testing.TB, o Options) Result {
 	t.Helper()
 	r := &run{TB: t, opt: o, net: network.NeedLong(t, o.Seed, "west", "east", "south"), pouts: map[*Peers][]PeerOutage{},
 		endpoints: map[string][]*fleet.Endpoint{}}
+	r.opt.Patience = cmp.Or(o.Patience, patience)
 	r.build()
 	r.gather()
 	r.Cleanup(r.waiting.Wait) // before what is waited for ends
@@ -205,7 +211,9 @@ func (r *run) pass(until time.Time) {
 		r.mu.Unlock()
 		if n := len(wrong) + len(ofStalls); n != r.reported {
 			r.reported = n
-			r.Logf("%s: FALSE VERDICTS, at load %.1f: %v, and while the WAN stood still: %v", r.opt.World.Name, load(), wrong, ofStalls)
+			all := append(wrong, ofStalls...)
+			r.Logf("%s: %d FALSE VERDICTS, and %d while the WAN stood still, at load %.1f: %v",
+				r.opt.World.Name, len(wrong), len(ofStalls), load(), all[max(0, len(all)-9):])
 		}
 		if time.Now().After(until) {
 			return
