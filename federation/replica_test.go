@@ -3,6 +3,7 @@ package federation
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -68,19 +69,10 @@ func start(t *testing.T, p Place, services string) *agent {
 		stopped = true
 		cancel()
 		err := <-done
-		return fmt.Errorf("%w", joinErrors(err, r.close()))
+		return errors.Join(err, r.close())
 	}}
 	t.Cleanup(func() { _ = a.stop() })
 	return a
-}
-
-func joinErrors(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func eventually(t *testing.T, within time.Duration, what string, ok func() bool) {
