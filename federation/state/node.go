@@ -87,7 +87,7 @@ func (n *Node) startRaft(notify chan<- bool) (err error) {
 		}
 	}()
 	stable := &watchedStable{StableStore: n.disk.log, troubles: n.troubles, closed: n.closing}
-	logs := &watchedLog{LogStore: n.disk.log, troubles: n.troubles}
+	logs := &watchedLog{LogStore: &keptTail{LogStore: n.disk.log}, troubles: n.troubles}
 	snaps := &watchedSnapshots{SnapshotStore: n.disk.snaps, troubles: n.troubles}
 	n.raft, err = raft.NewRaft(n.opts.raftConfig(notify), n.machine, logs, stable, snaps, n.transport)
 	if halted := n.machine.haltedErr(); err != nil && halted != nil {
