@@ -61,8 +61,11 @@ type MTLSProber struct {
 	renewed    atomic.Int64 // certificates seen that were newer than the ones before
 }
 
+// knownWithin bounds how long a role may take to be known everywhere.
+const knownWithin = 20 * time.Second
+
 // NewMTLSProber has every region certify an operator, by a role that stays after
-// the run, and returns the checker.
+// the run, and returns the checker when every replica knows of it.
 func NewMTLSProber(ctx context.Context, o MTLSOptions) (*MTLSProber, error) {
 	p := &MTLSProber{opt: o.withDefaults(), identities: map[string]identity.TLS{}}
 	for _, t := range o.Targets {
@@ -75,8 +78,43 @@ func NewMTLSProber(ctx context.Context, o MTLSOptions) (*MTLSProber, error) {
 		}
 		p.identities[t.Region] = id
 	}
-	return p, nil
+	return p, p.known(ctx)
 }
+
+// known waits until every replica knows the roles that every region gave: until
+// then it would refuse the others' calls, as it should.
+func (p *MTLSProber) known(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, knownWithin)
+	defer cancel()
+	all, err := newLines(p.opt.Targets)
+	if err != nil {
+		return err
+	}
+	defer all.close()
+	for {
+		err := errors.Join(all.each(func(_ int, l *line) error { return l.call(ctx, p.opt.Timeout, p.lacking) })...)
+		if err == nil || !sleep(ctx, 50*time.Millisecond) {
+			return err
+		}
+	}
+}
+
+// lacking says which role an agent does not know.
+func (p *MTLSProber) lacking(ctx context.Context, agent pb.OperatorClient) error {
+	list, err := agent.ListOperators(ctx, &pb.ListOperatorsRequest{})
+	if err != nil {
+		return err
+	}
+	for region := range p.identities {
+		if !slices.ContainsFunc(list.GetOperators(), func(o *pb.OperatorInfo) bool { return o.GetName() == operatorOf(region) }) {
+			return fmt.Errorf("expected operator %s to be known, found %v", operatorOf(region), list.GetOperators())
+		}
+	}
+	return nil
+}
+
+// operatorOf names the operator whom a region certifies.
+func operatorOf(region string) string { return "lab-" + region }
 
 // certify asks the replicas of a region in turn: only voters sign.
 func certify(ctx context.Context, targets []Target) (identity.TLS, error) {
@@ -86,7 +124,7 @@ func certify(ctx context.Context, targets []Target) (identity.TLS, error) {
 		if err != nil {
 			return identity.TLS{}, err
 		}
-		id, err := enrol(ctx, l, "lab-"+t.Region)
+		id, err := enrol(ctx, l, operatorOf(t.Region))
 		l.close()
 		if err == nil {
 			return id, nil
