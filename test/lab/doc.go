@@ -17,5 +17,5 @@
 //
 // It needs root on Linux. Nothing is left behind, however it ends: the network
 // has no names, agents die with the test, full disks are file systems without a
-// mount point, and a child process removes the files (see [Reap]).
+// mount point, and a child process removes the files (see package reap).
 package lab

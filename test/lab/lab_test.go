@@ -11,14 +11,12 @@ import (
 	"github.com/federator/federator/test/e2e/fleet"
 	"github.com/federator/federator/test/lab"
 	"github.com/federator/federator/test/lab/network"
+	"github.com/federator/federator/test/lab/reap"
 )
 
 func TestMain(m *testing.M) {
-	if lab.Reaping() {
+	if reap.Child() {
 		return
-	}
-	if os.Getenv(dieVariable) != "" {
-		die()
 	}
 	os.Exit(run(m))
 }
@@ -29,7 +27,7 @@ func run(m *testing.M) int {
 	if !network.Wanted() {
 		return m.Run()
 	}
-	dir, end, err := lab.Reap()
+	dir, end, err := reap.Files()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -11,24 +11,30 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/federator/federator/test/e2e/fleet"
+	"github.com/federator/federator/test/lab/reap"
 )
 
 // labVariable names the environment variable that has the negative controls run.
 const labVariable = "FEDERATOR_LAB"
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	if reap.Child() {
+		return
+	}
+	os.Exit(run(m))
+}
 
 // run builds the true federator once, if the controls are to run.
 func run(m *testing.M) int {
 	if os.Getenv(labVariable) == "" {
 		return clean(m.Run())
 	}
-	dir, err := os.MkdirTemp("", "federator-lab-")
+	dir, end, err := reap.Files()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
+	defer end.Close()
 	binary, err := fleet.Binary(root, dir)
 	if err == nil {
 		err = os.Setenv(fleet.BinaryVariable, binary)

@@ -1,4 +1,4 @@
-package lab_test
+package reap_test
 
 import (
 	"fmt"
@@ -11,15 +11,25 @@ import (
 	"time"
 
 	"github.com/federator/federator/test/e2e/fleet"
-	"github.com/federator/federator/test/lab"
+	"github.com/federator/federator/test/lab/reap"
 )
 
 // dieVariable has the test binary make temporary files and crash.
 const dieVariable = "FEDERATOR_LAB_DIE"
 
+func TestMain(m *testing.M) {
+	if reap.Child() {
+		return
+	}
+	if os.Getenv(dieVariable) != "" {
+		die()
+	}
+	os.Exit(m.Run())
+}
+
 // die makes files where they are reaped, says where, and dies by SIGKILL.
 func die() {
-	dir, end, err := lab.Reap()
+	dir, end, err := reap.Files()
 	if err == nil {
 		err = os.WriteFile(filepath.Join(os.TempDir(), "file"), []byte("left behind"), 0o600)
 	}
@@ -27,7 +37,7 @@ func die() {
 	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 }
 
-func TestTheFilesOfALabThatIsKilledAreRemoved(t *testing.T) {
+func TestTheFilesOfATestThatIsKilledAreRemoved(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

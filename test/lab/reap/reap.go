@@ -1,4 +1,6 @@
-package lab
+// Package reap sees to it that no file of a test outlives it, even one that is
+// killed.
+package reap
 
 import (
 	"fmt"
@@ -9,14 +11,14 @@ import (
 	"time"
 )
 
-// reapVariable tells the test binary that it is the child of [Reap], and what to
+// reapVariable tells the test binary that it is the child of [Files], and what to
 // remove.
 const reapVariable = "FEDERATOR_LAB_REAP"
 
-// Reap makes a directory for temporary files, has all be made there, and starts a
+// Files makes a directory for temporary files, has all be made there, and starts a
 // child that removes it when end is closed, which is at the latest when this
-// process is gone, however it went. Call [Reaping] first.
-func Reap() (dir string, end io.Closer, err error) {
+// process is gone, however it went. Call [Child] first.
+func Files() (dir string, end io.Closer, err error) {
 	dir, err = os.MkdirTemp("", "fedlab-")
 	if err != nil {
 		return "", nil, err
@@ -38,9 +40,9 @@ func Reap() (dir string, end io.Closer, err error) {
 	return dir, end, os.Setenv("TMPDIR", dir)
 }
 
-// Reaping reports whether this process is the child of [Reap]; if so it has done
+// Child reports whether this process is the child of [Files]; if so it has done
 // its work when it returns.
-func Reaping() bool {
+func Child() bool {
 	dir := os.Getenv(reapVariable)
 	if dir == "" {
 		return false
