@@ -14,8 +14,9 @@ import (
 	"github.com/federator/federator/test/e2e/fleet"
 )
 
-// memberScenarios are about who belongs to the federation. The last three are one
-// after the other about the spare region: it is founded, removed, and restored.
+// memberScenarios are about who belongs to the federation. The last four are one
+// after the other about the spare region: it is founded, removed, restored, and
+// recovered.
 func memberScenarios() []Scenario {
 	return []Scenario{
 		{Name: "join and leave storm", Do: storm, Bounds: Bounds{Whole: 30 * time.Second},
@@ -26,6 +27,8 @@ func memberScenarios() []Scenario {
 			Says: "A region is removed for good and comes back with its old disk. It has to say so and to serve its own clients; the others must not hear it. Emptied, it joins anew in a later epoch."},
 		{Name: "region restored from backup", Do: restored,
 			Says: "All of a region's disks are lost, and it is restored from a backup on a new machine: in a later epoch, with what the backup holds."},
+		{Name: "quorum lost for good", Do: recovered,
+			Says: "Two of a region's three replicas and their disks are lost. The one that is left says so, keeps serving, and carries on alone after region recover, in a later epoch, with all that was acknowledged; two new ones make it three again."},
 	}
 }
 
