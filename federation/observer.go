@@ -78,6 +78,13 @@ func (o *observer) open(ctx context.Context, region string, inquests *sync.WaitG
 	inquests.Go(func() { o.inquire(ctx, region) })
 }
 
+// silent reports whether nothing arrives from a region.
+func (o *observer) silent(region string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.inquests[region] != nil
+}
+
 // closeAnswered ends the inquests into regions that are back.
 func (o *observer) closeAnswered(silent map[string]bool) {
 	o.mu.Lock()

@@ -137,7 +137,7 @@ func (r *Replica) openServers() (err error) {
 	server, err := replication.NewServer(replication.ServerConfig{
 		Region: r.card.Replica.Region, Replica: r.card.Replica.Name,
 		Exports: exports{Feed: r.feed, region: r.card.Replica.Region, publishes: r.publishes},
-		Caller:  callerOf, Removed: r.removed, Heard: r.heard, Evidence: r.importer.Evidence,
+		Caller:  callerOf, Removed: r.removed, Heard: r.heard, Evidence: r.importer.Evidence, Unheard: r.observer.silent,
 		Logger: r.log, Registerer: r.metrics,
 	})
 	if err != nil {

@@ -57,13 +57,17 @@ type region struct {
 	credit   float64 // echoes due
 	window   verdict.Window
 	known    time.Duration // when it was first heard of
-	evidence time.Duration // own: answered echoes and the stream
+	echoed   time.Duration // the last answered echo of our own
+	streamed time.Duration // the last word on our own stream, which may be taken back
 	state    verdict.State
 	rtt      time.Duration // smoothed
 	// published is the round-trip time that consumers know.
 	published   time.Duration
 	publishedAt time.Duration
 }
+
+// evidence is when this replica itself last heard from the region.
+func (r *region) evidence() time.Duration { return max(r.echoed, r.streamed) }
 
 type sibling struct {
 	*peer
@@ -143,7 +147,7 @@ func (o *observer) place(now time.Duration, p *peer) {
 	}
 	r := o.regions[p.Region]
 	if r == nil {
-		r = &region{name: p.Region, known: now, evidence: verdict.Never}
+		r = &region{name: p.Region, known: now, echoed: verdict.Never, streamed: verdict.Never}
 		o.regions[p.Region] = r
 	}
 	r.peers = append(r.peers, p)
@@ -234,7 +238,7 @@ func (o *observer) summaries(now time.Duration) []summary {
 	for _, name := range slices.Sorted(maps.Keys(o.regions)) {
 		r := o.regions[name]
 		sent, answered := r.window.Sum(now, o.rules.Back)
-		list = append(list, summary{Region: name, Age: now - r.evidence, Sent: uint16(sent), Answered: uint16(answered)})
+		list = append(list, summary{Region: name, Age: now - r.evidence(), Sent: uint16(sent), Answered: uint16(answered)})
 	}
 	return list
 }
@@ -256,7 +260,7 @@ func (o *observer) reply(now time.Duration, clock int64, r echoReply) (rtt time.
 		return 0, false
 	}
 	if rtt, ok = g.peers[i].answer(now, clock, r); ok {
-		g.evidence = now
+		g.echoed = now
 		g.window.Answer(now)
 		if rtt < staleRTT {
 			g.rtt = smooth(g.rtt, rtt)
@@ -288,7 +292,7 @@ func (o *observer) judge(now time.Duration, stream func(region string) (last tim
 	for i, name := range names {
 		r := o.regions[name]
 		last, synced := stream(name)
-		r.evidence = max(r.evidence, min(last, now))
+		r.streamed = min(last, now)
 		links[i] = o.link(now, r)
 		links[i].Synced = synced
 		states[i] = r.state
@@ -314,7 +318,7 @@ func (o *observer) view(now time.Duration) verdict.Observer {
 
 // link puts the region's evidence together: own, and of siblings that live.
 func (o *observer) link(now time.Duration, r *region) verdict.Link {
-	l := verdict.Link{Evidence: max(r.evidence, r.known)}
+	l := verdict.Link{Evidence: max(r.evidence(), r.known)}
 	for _, s := range o.siblings {
 		if seen, ok := s.summaries[r.name]; ok {
 			l.Evidence = max(l.Evidence, seen.evidence)

@@ -20,6 +20,8 @@ type fabric struct {
 	now       time.Duration
 	flight    []packet // in order of arrival, because all take as long
 	verdicts  []string
+	// stream is when the observed region's stream last brought bytes to the observer.
+	stream func(observer NodeName, region string) time.Duration
 }
 
 type packet struct {
@@ -34,6 +36,7 @@ func newFabric(seed uint64, regions []string, replicas int) *fabric {
 	f := &fabric{
 		rng:       rand.New(rand.NewPCG(seed, 1)),
 		observers: map[NodeName]*observer{}, down: map[NodeName]bool{}, clocks: map[NodeName]time.Duration{},
+		stream: func(NodeName, string) time.Duration { return verdict.Never },
 	}
 	var targets []target
 	for _, r := range regions {
@@ -90,7 +93,7 @@ func (f *fabric) tick(n NodeName) {
 	for _, d := range due {
 		f.send(n, d.to.NodeName, encodeRequest(d.request))
 	}
-	if reach, changed := o.judge(f.now, func(string) (time.Duration, bool) { return verdict.Never, true }); changed {
+	if reach, changed := o.judge(f.now, func(region string) (time.Duration, bool) { return f.stream(n, region), true }); changed {
 		for r, silent := range reach.Silent {
 			if silent {
 				f.verdicts = append(f.verdicts, fmt.Sprintf("%s finds %s silent", n, r))
@@ -167,6 +170,27 @@ func TestAStoppedObserverFindsNobodySilentWhenItGoesOn(t *testing.T) {
 	}
 	if len(f.verdicts) != 0 {
 		t.Errorf("false verdicts: %v", f.verdicts)
+	}
+}
+
+func TestEvidenceOfAStreamCountsUntilItIsTakenBack(t *testing.T) {
+	f := newFabric(1, []string{"a", "b", "c"}, 1)
+	f.run(t, 3*time.Second)
+	f.down[NodeName{"b", "r0"}] = true
+	f.stream = func(n NodeName, region string) time.Duration {
+		if n.Region == "a" && region == "b" {
+			return f.now
+		}
+		return verdict.Never
+	}
+	f.run(t, 4*time.Second)
+	if len(f.verdicts) != 1 || f.verdicts[0] != "c/r0 finds b silent" {
+		t.Fatalf("while its stream brings bytes to a, only c should find b silent, found %v", f.verdicts)
+	}
+	f.stream = func(NodeName, string) time.Duration { return verdict.Never }
+	f.run(t, tickPeriod)
+	if len(f.verdicts) != 2 || f.verdicts[1] != "a/r0 finds b silent" {
+		t.Errorf("when that no longer counts, a should at once find b silent, found %v", f.verdicts)
 	}
 }
 

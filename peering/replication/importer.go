@@ -218,11 +218,12 @@ func (im *Importer) Status() []LinkStatus {
 	return out
 }
 
-// Evidence is when a region was last heard from on its stream, zero if never;
-// see [LinkStatus.LastEvent].
+// Evidence is when a region was last heard from on its stream, zero if never or
+// if its last word was that it does not hear this region; see
+// [LinkStatus.LastEvent].
 func (im *Importer) Evidence(region string) time.Time {
 	if l := im.link(region); l != nil {
-		return l.status().LastEvent
+		return l.evidence()
 	}
 	return time.Time{}
 }

@@ -31,6 +31,7 @@ type link struct {
 	current  *session
 	caughtUp bool
 	heard    time.Time       // see LinkStatus.LastEvent
+	unheard  bool            // the region's last word was that it does not hear us
 	target   catalog.Version // see LinkStatus.Announced
 	err      error
 	removed  uint64
@@ -224,7 +225,7 @@ func (l *link) begin(s *session) {
 	l.current, l.target, l.removed = s, s.core.target, 0
 	l.caughtUp = l.caughtUp && s.core.caughtUp()
 	if !s.up.relays {
-		l.heard = l.im.cfg.Now()
+		l.heard, l.unheard = l.im.cfg.Now(), false
 	}
 }
 
@@ -272,6 +273,7 @@ func (l *link) failed(up upstream, err error) {
 	if errors.Is(err, errStalled) {
 		l.stalls++
 	}
+	l.unheard = l.unheard || errors.Is(err, errUnheard)
 	var removed *RemovedError
 	if errors.As(err, &removed) {
 		l.removed = removed.Epoch
@@ -290,6 +292,17 @@ func (l *link) patience() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.im.cfg.Stall << min(l.stalls, 3)
+}
+
+// evidence is when the region was last heard from, zero if never or if what was
+// heard says nothing of the way there.
+func (l *link) evidence() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.unheard {
+		return time.Time{}
+	}
+	return l.heard
 }
 
 func (l *link) status() LinkStatus {

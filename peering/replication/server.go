@@ -34,7 +34,10 @@ type ServerConfig struct {
 	Heard func(caller Caller, peerAddress, gossipAddress string)
 	// Evidence is when an imported region was last heard from; the streams of
 	// what is relayed carry its age. It is [Importer.Evidence]; nil means never.
-	Evidence   func(region string) time.Time
+	Evidence func(region string) time.Time
+	// Unheard reports whether nothing arrives from a region any more; nil means
+	// that it always does. Streams to it are ended then: see [codeUnheard].
+	Unheard    func(region string) bool
 	Logger     *slog.Logger          // default: discard
 	Registerer prometheus.Registerer // default: none
 	Now        func() time.Time      // default: time.Now
@@ -66,6 +69,9 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	}
 	if cfg.Evidence == nil {
 		cfg.Evidence = func(string) time.Time { return time.Time{} }
+	}
+	if cfg.Unheard == nil {
+		cfg.Unheard = func(string) bool { return false }
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -137,21 +143,43 @@ func isAddress(s string) bool {
 	return err == nil && len(s) <= maxText && host != "" && port != ""
 }
 
-var errSlowConsumer = errors.New("the consumer took nothing for too long")
+// codeUnheard ends a stream to a region from which nothing arrives any more. If
+// packets are lost one way only, what is sent there still arrives, for as long as
+// TCP sends without an answer, and is evidence that all is well; this is the
+// truth, and the consumer takes that evidence back.
+const codeUnheard = codes.Aborted
 
-// guard runs a watch, and ends it when the consumer takes nothing. The watch
-// blocks in Send then, which only returning from the handler can end.
+var (
+	errSlowConsumer = errors.New("the consumer took nothing for too long")
+	errUnheard      = errors.New("nothing arrives there from this region any more")
+)
+
+// listenEvery is how often a stream looks whether its consumer's region is heard.
+const listenEvery = 200 * time.Millisecond
+
+// guard runs a watch, and ends it when the consumer takes nothing or its region
+// falls silent. The watch blocks in Send then, which only returning from the
+// handler can end.
 func (s *Server) guard(ctx context.Context, w *watch) error {
 	done := make(chan error, 1)
 	go func() { done <- w.run(ctx) }()
 	ticker := time.NewTicker(s.cfg.SendTimeout)
 	defer ticker.Stop()
+	listen := time.NewTicker(listenEvery)
+	defer listen.Stop()
+	// A region that was silent when it asked is on its way back.
+	unheard := s.unheard(w.caller)
 	for before := int64(-1); ; {
 		select {
 		case err := <-done:
 			return err
 		case <-ctx.Done():
 			return status.FromContextError(ctx.Err()).Err()
+		case <-listen.C:
+			was := unheard
+			if unheard = s.unheard(w.caller); unheard && !was {
+				return status.Error(codeUnheard, errUnheard.Error())
+			}
 		case <-ticker.C:
 			if sent := w.sent.Load(); sent == before {
 				s.cfg.Logger.Warn("replication stream ended", "region", w.region, "error", errSlowConsumer)
@@ -162,3 +190,5 @@ func (s *Server) guard(ctx context.Context, w *watch) error {
 		}
 	}
 }
+
+func (s *Server) unheard(c Caller) bool { return c.Region != s.cfg.Region && s.cfg.Unheard(c.Region) }

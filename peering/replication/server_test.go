@@ -51,6 +51,69 @@ func TestAConsumerThatTakesNothingLosesItsStream(t *testing.T) {
 	}
 }
 
+func TestAStreamEndsWhenItsConsumerFallsSilentButNotWhileItComesBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		caller string
+		heard  []bool // look by look; the last stays
+		want   codes.Code
+	}{
+		"falls silent":                         {"us", []bool{true, true, false}, codeUnheard},
+		"was silent when it asked":             {"us", []bool{false}, codes.DeadlineExceeded},
+		"comes back and falls silent":          {"us", []bool{false, true, false}, codeUnheard},
+		"a sibling of the server is not asked": {"eu", []bool{true, false}, codes.DeadlineExceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			looks := 0
+			s := testServer(t, func(cfg *ServerConfig) {
+				cfg.SendTimeout = 4 * listenEvery
+				cfg.Caller = func(context.Context) (Caller, error) { return Caller{c.caller, "r-0"}, nil }
+				cfg.Unheard = func(region string) bool {
+					if region != c.caller {
+						t.Errorf("asked of %s, want %s", region, c.caller)
+					}
+					looks++
+					return !c.heard[min(looks, len(c.heard))-1]
+				}
+			})
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			err := s.Watch(&pb.WatchRequest{Region: "eu"}, &stuck{ctx: ctx, started: make(chan struct{})})
+			if status.Code(err) != c.want {
+				t.Fatalf("got %v, want %v", err, c.want)
+			}
+		})
+	}
+}
+
+func TestARegionThatDoesNotHearUsIsNoEvidenceOfTheWayThere(t *testing.T) {
+	im, err := NewImporter(ImporterConfig{Region: "us", Sink: newOrigin("us", 1).Tee})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLink(im, "eu")
+	direct := func() *session {
+		return &session{up: upstream{}, core: &receiver{region: "eu"}, ctx: context.Background()}
+	}
+	s := direct()
+	l.begin(s)
+	if l.evidence().IsZero() {
+		t.Fatal("expected a stream to be evidence")
+	}
+	l.failed(s.up, s.cause(status.Error(codes.Unavailable, "gone")))
+	if l.evidence().IsZero() {
+		t.Fatal("expected a stream that broke to have been evidence")
+	}
+	l.failed(s.up, s.cause(status.Error(codeUnheard, "")))
+	if at := l.evidence(); !at.IsZero() {
+		t.Fatalf("expected none, found %v", at)
+	}
+	l.begin(direct())
+	if l.evidence().IsZero() {
+		t.Fatal("expected a new stream to be evidence again")
+	}
+}
+
 func TestStreamsBeyondTheLimitAreRefused(t *testing.T) {
 	s := testServer(t, func(c *ServerConfig) { c.MaxStreams = 1 })
 	ctx, cancel := context.WithCancel(context.Background())

@@ -102,6 +102,9 @@ func (s *session) cause(err error) error {
 		return errors.New("the server ended the stream")
 	}
 	if st, ok := status.FromError(err); ok {
+		if st.Code() == codeUnheard {
+			return errUnheard
+		}
 		return errors.New(st.Message())
 	}
 	return err
