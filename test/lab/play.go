@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/federator/federator/peering/pb"
 	"github.com/federator/federator/test/e2e/fleet"
 	"github.com/federator/federator/test/lab/checker"
 )
@@ -79,31 +78,11 @@ func (w *World) muster(ctx context.Context, name string, b Bounds) (*crew, error
 	if err != nil {
 		return nil, fmt.Errorf("operators for the mTLS prober: %w", err)
 	}
-	if err := fleet.Await(20*time.Second, w.knowOperators); err != nil {
-		return nil, fmt.Errorf("roles of the mTLS prober's operators: %w", err)
-	}
 	c.dns = checker.NewDNSProber(checker.DNSOptions{
 		Targets: all, Endpoints: w.endpoints(), Every: 400 * time.Millisecond, Bounds: b.DNS, Timeline: w.Timeline,
 	})
 	c.watchers = []checker.Checker{c.dns, mtls, c.problems}
 	return c, nil
-}
-
-// knowOperators is nil if every replica knows one operator of each region.
-func (w *World) knowOperators() error {
-	for _, r := range w.Live("") {
-		err := r.Call(func(ctx context.Context, agent pb.OperatorClient) error {
-			known, err := agent.ListOperators(ctx, &pb.ListOperatorsRequest{})
-			if n := len(known.GetOperators()); err == nil && n < len(w.Regions()) {
-				err = fmt.Errorf("%s knows %d operators, expected %d", r, n, len(w.Regions()))
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // slug is a name as a part of keys and file names.

@@ -14,7 +14,7 @@
 //	DNSProber        every question is answered, and with what is alive
 //	MTLSProber       every pair of replicas can prove who they are, always
 //	Growth           agents do not grow
-//	Problems         check names a fault while it lasts, and goes quiet after
+//	Problems         check names a fault while it lasts, status shows it, and both go quiet after
 //
 // Checkers reach an agent as its [Target] says: the operator's socket by its
 // path, all else by a dial function, so that they can stand in the agent's

@@ -34,15 +34,62 @@ type Expectation struct {
 
 func (e Expectation) String() string { return strings.Join(e.Codes, " or ") + " of " + e.Subject }
 
-// met reports whether one of the findings is the expected one.
+// met reports whether one of the findings is the expected one, and status shows it
+// too if it is of what status shows.
 func (e Expectation) met(found []Finding) bool {
+	return e.named(found, "") && (!slices.ContainsFunc(e.Codes, shown) || e.named(found, inStatus))
+}
+
+func (e Expectation) named(found []Finding, prefix string) bool {
 	return slices.ContainsFunc(found, func(f Finding) bool {
-		return slices.Contains(e.Codes, f.Code) && strings.Contains(f.Subject, e.Subject)
+		code, ok := strings.CutPrefix(f.Code, prefix)
+		return ok && slices.Contains(e.Codes, code) && strings.Contains(f.Subject, e.Subject)
 	})
 }
 
-// Problems checks that federator check names a fault while it lasts and goes
-// quiet after. The scenario calls [Problems.Baseline] before the fault,
+// inStatus begins the code of what status shows, where check has the rest of it.
+const inStatus = "status:"
+
+// shown reports whether status shows a problem that check names by a code.
+func shown(code string) bool {
+	switch code {
+	case "region-silent", "region-control-plane-lost", "region-out", "isolated":
+		return true
+	}
+	return false
+}
+
+// shows is what a status says is not well.
+func shows(s *pb.StatusResponse) []Finding {
+	var out []Finding
+	say := func(code, subject, found string) {
+		out = append(out, Finding{"status", inStatus + code, subject, found})
+	}
+	if s.GetIsolated() {
+		say("isolated", "region "+s.GetSelf().GetRegion(), "isolated")
+	}
+	if !s.GetReady() {
+		say("not-ready", "replica "+s.GetSelf().GetName(), strings.Join(s.GetWaitingFor(), ", "))
+	}
+	if s.GetRaft().GetLeader() == "" {
+		say("no-leader", "region "+s.GetSelf().GetRegion(), s.GetRaft().GetState())
+	}
+	for _, r := range s.GetRegions() {
+		if r.GetOwn() || r.GetRemoved() {
+			continue
+		}
+		if r.GetReach() != "reachable" {
+			say("region-"+r.GetReach(), "region "+r.GetName(), r.GetReach())
+		}
+		if r.GetFreshness() != "fresh" {
+			say("region-stale", "region "+r.GetName(), r.GetFreshness())
+		}
+	}
+	return out
+}
+
+// Problems checks that federator check names a fault while it lasts, that status
+// shows it, and that both go quiet after. The scenario calls [Problems.Baseline] before the fault,
 // [Problems.Named] during it, also right before it heals it, and
 // [Problems.Quiet] after.
 type Problems struct {
@@ -76,7 +123,7 @@ func (p *Problems) Run(ctx context.Context) {
 	}
 }
 
-// answers are what check says of each target; false for those that do not answer.
+// answers are what check and status say of each target; false for those that do not answer.
 type answers struct {
 	found []Finding
 	ok    bool
@@ -90,7 +137,11 @@ func (p *Problems) ask(ctx context.Context, all lines) []answers {
 			if err != nil {
 				return err
 			}
-			out[i] = answers{findings(said.GetProblems()), true}
+			status, err := agent.Status(ctx, &pb.StatusRequest{})
+			if err != nil {
+				return err
+			}
+			out[i] = answers{append(findings(said.GetProblems()), shows(status)...), true}
 			return nil
 		})
 	})

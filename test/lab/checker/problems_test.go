@@ -11,6 +11,7 @@ func TestCheckMustNameWhatIsExpectedAndNothingNewAfterwards(t *testing.T) {
 	targets := []Target{{Region: "west", Name: "west-0"}, {Region: "east", Name: "east-0"}}
 	few := Finding{"warning", "few-replicas", "region west", "one"}
 	silent := Finding{"error", "region-silent", "region south", "it is silent"}
+	shown := Finding{"status", inStatus + "region-out", "region south", "out"}
 	louder := few
 	louder.Severity, louder.Found = "error", "none"
 	baseline := map[string][]Finding{"west/west-0": {few}}
@@ -26,7 +27,9 @@ func TestCheckMustNameWhatIsExpectedAndNothingNewAfterwards(t *testing.T) {
 		{"the baseline is no noise", answers{[]Finding{few}, true}, quiet, 1, 0},
 		{"nor in other words", answers{[]Finding{louder}, true}, quiet, 1, 0},
 		{"elsewhere it is", quiet, answers{[]Finding{few}, true}, 1, 1},
-		{"named", answers{[]Finding{few, silent}, true}, quiet, 0, 1},
+		{"named", answers{[]Finding{few, silent, shown}, true}, quiet, 0, 1},
+		{"named, and status does not show it", answers{[]Finding{few, silent}, true}, quiet, 1, 1},
+		{"in status only", answers{[]Finding{shown}, true}, quiet, 1, 1},
 		{"named by another only", quiet, answers{[]Finding{silent}, true}, 1, 1},
 		{"no answer", answers{}, quiet, 1, 1},
 	} {
@@ -36,6 +39,35 @@ func TestCheckMustNameWhatIsExpectedAndNothingNewAfterwards(t *testing.T) {
 		}
 		if found := noise(targets, replies, baseline, time.Time{}); len(found) != tt.loud {
 			t.Errorf("%s: expected noise of %d, found %v", tt.name, tt.loud, found)
+		}
+	}
+}
+
+func TestStatusIsQuietWhenAllIsWell(t *testing.T) {
+	well := func() *pb.StatusResponse {
+		return &pb.StatusResponse{
+			Self: &pb.Replica{Name: "west-0", Region: "west"}, Ready: true, Raft: &pb.RaftStatus{Leader: "west-1"},
+			Regions: []*pb.RegionStatus{
+				{Name: "west", Own: true, Reach: "reachable", Freshness: "own"},
+				{Name: "east", Reach: "reachable", Freshness: "fresh"},
+				{Name: "gone", Removed: true, Reach: "out", Freshness: "lost"},
+			},
+		}
+	}
+	if found := shows(well()); len(found) != 0 {
+		t.Errorf("expected nothing, found %v", found)
+	}
+	for code, spoil := range map[string]func(s *pb.StatusResponse){
+		"isolated":      func(s *pb.StatusResponse) { s.Isolated = true },
+		"not-ready":     func(s *pb.StatusResponse) { s.Ready = false },
+		"no-leader":     func(s *pb.StatusResponse) { s.Raft.Leader = "" },
+		"region-silent": func(s *pb.StatusResponse) { s.Regions[1].Reach = "silent" },
+		"region-stale":  func(s *pb.StatusResponse) { s.Regions[1].Freshness = "lost" },
+	} {
+		s := well()
+		spoil(s)
+		if found := shows(s); len(found) != 1 || found[0].Code != inStatus+code {
+			t.Errorf("expected %s, found %v", code, found)
 		}
 	}
 }
