@@ -19,8 +19,9 @@ test: ## the tests
 e2e: ## regions of real processes, the slow stories too
 	FEDERATOR_E2E_SLOW=1 go test -count=1 ./test/e2e
 
+UPGRADE ?= ./test/upgrade
 lab: ## the failure lab; root on Linux, nothing else beside it; FEDERATOR_LAB_SEED=n repeats a run
-	FEDERATOR_LAB=1 FEDERATOR_LAB_RESULTS=$${FEDERATOR_LAB_RESULTS:-$(CURDIR)/bin/lab} go test -count=1 -p 1 -timeout 25m ./test/lab/... ./test/upgrade ./federation/drill
+	FEDERATOR_LAB=1 FEDERATOR_LAB_RESULTS=$${FEDERATOR_LAB_RESULTS:-$(CURDIR)/bin/lab} go test -count=1 -p 1 -timeout 25m ./test/lab/... $(UPGRADE) ./federation/drill
 
 lab-table: ## what make lab found last, into docs/reliability.md
 	go run ./test/lab/table $${FEDERATOR_LAB_RESULTS:-bin/lab} docs/reliability.md
