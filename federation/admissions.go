@@ -68,6 +68,9 @@ func tokenRecord(t state.Token) enroll.TokenRecord {
 // Redeem spends the token, and admits a replica of the own region in the same
 // step.
 func (a admissions) Redeem(ctx context.Context, j enroll.Admission) error {
+	if drill := a.r.catalog.Conditions().CutOff; drill != "" && j.Replica.Region != a.r.card.Replica.Region {
+		return fmt.Errorf("%w: drill %s cuts region %s off from the others; take a token of another region, or wait for its end", enroll.ErrUnavailable, drill, a.r.card.Replica.Region)
+	}
 	var t state.Token
 	a.r.node.Read(func(s *state.State) { t, _ = s.Token(j.TokenID) })
 	cmd := &state.RedeemToken{ID: j.TokenID, SecretHash: t.Hash, Purpose: t.Purpose}
