@@ -12,6 +12,7 @@ import (
 
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/federation/state"
+	"github.com/federator/federator/peering/enroll"
 )
 
 // practice is a federation of three regions that serve shop/checkout each. The
@@ -269,6 +270,10 @@ func TestAnIsolatedRegionIsCutOffAndComesBackByItself(t *testing.T) {
 	})
 	if p.west.catalog.Conditions().CutOff != "" || p.west.catalog.Conditions().Isolated || p.asia.catalog.Conditions().Reach["us-west"] != catalog.Reachable {
 		t.Error("another region is cut off, too")
+	}
+	stranger := enroll.Admission{Replica: catalog.Replica{Name: "stranger", Region: "us-west"}}
+	if err := (admissions{p.eu.Replica}).Redeem(t.Context(), stranger); !errors.Is(err, enroll.ErrUnavailable) || !strings.Contains(err.Error(), "alone") {
+		t.Errorf("a token of the region that is cut off let somebody into another: %v", err)
 	}
 	at := Place{DataDir: p.eu.cfg.DataDir}
 	services := p.eu.cfg.Services

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/federator/federator/peering/pb"
+	"github.com/federator/federator/test/lab/checker"
 )
 
 // pick takes one of several by the scenario's luck.
@@ -30,7 +31,9 @@ func networkScenarios() []Scenario {
 			Says: "Two regions have 40 kB a second for each other, and one of them takes a services file of 3,000 endpoints meanwhile."},
 		{Name: "isolated region", Do: isolated,
 			Says: "A region is cut from all others, both ways. It has to call itself isolated and to serve its own clients; the others have to leave it out."},
-		{Name: "one way", Do: oneWay,
+		// The end that hears nothing says so after two seconds. Where that is lost too, the
+		// other waits two more since the last byte, and then asks the endpoints.
+		{Name: "one way", Do: oneWay, Bounds: Bounds{DNS: checker.Bounds{Cut: 6500 * time.Millisecond}},
 			Says: "What one region sends to another is lost; the other direction works. Neither can connect, so each has to leave the other out, also the one that still hears the other."},
 		{Name: "partial partition", Do: partial,
 			Says: "Two regions cannot reach each other, and the third reaches both. Each of the two has to leave the other out, though the third knows it to be well; what is written in one arrives in the other."},
