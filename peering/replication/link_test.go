@@ -201,8 +201,8 @@ func TestARegionThatRestartsCutOffAnswersFromItsCache(t *testing.T) {
 	if after.Version != before.Version || !reflect.DeepEqual(byKey(after), byKey(before)) {
 		t.Fatalf("got %+v\nwant %+v", after, before)
 	}
-	empty := n.start("us", "us-new", options{epoch: 1})
 	n.cut("us-new", "eu-0", true)
+	empty := n.start("us", "us-new", options{epoch: 1})
 	eventually(t, "a replica added meanwhile has it from its sibling", func() bool { return empty.Version("eu") == before.Version })
 	if empty.importer.Synced("eu") || us.importer.Synced("eu") {
 		t.Fatal("counts as synced although nobody heard from the region")
