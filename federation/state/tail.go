@@ -2,6 +2,7 @@ package state
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -16,13 +17,15 @@ const maxTail = 4096
 // is stored. A follower whose tail differs from the leader's deletes its own and
 // appends the leader's; when the second fails, as on a full disk, Raft still
 // believes its log to end where it did (it says so in a comment), asks for entries
-// that are gone and refuses all that follows, until it is restarted. Here they are
-// still to be had, so the leader's next attempt finds the same conflict and
-// resolves it.
+// that are gone and refuses all that follows, until it is restarted. Here the tail
+// is put back when an entry of it is asked for and there is room again, so the
+// leader's next attempt finds the same conflict and resolves it.
 //
-// On disk the tail is gone. That is sound: nobody can have agreed on it. Should
-// this replica win an election meanwhile, what it stores next has the tail before
-// it, in one write.
+// Until then the tail is not on disk, and none of it is given out: a later leader
+// might have the same entries, and would be told that they are stored here. That
+// they are gone is sound, for nobody can have agreed on them. Should this replica
+// win an election meanwhile, what it stores next has the tail before it, in one
+// write.
 type keptTail struct {
 	raft.LogStore
 
@@ -43,9 +46,8 @@ func (k *keptTail) DeleteRange(first, last uint64) error {
 		k.tail = slices.DeleteFunc(k.tail, func(e *raft.Log) bool { return e.Index <= last })
 		return k.LogStore.DeleteRange(first, last)
 	}
-	if !k.missed {
-		k.tail = k.read(first, last)
-	}
+	k.tail = k.read(first, last)
+	k.missed = k.missed && len(k.tail) > 0
 	return k.LogStore.DeleteRange(first, last)
 }
 
@@ -57,13 +59,24 @@ func (k *keptTail) read(first, last uint64) []*raft.Log {
 	}
 	var entries []*raft.Log
 	for index := first; index <= last; index++ {
-		var e raft.Log
-		if k.LogStore.GetLog(index, &e) != nil {
-			return nil
+		e := k.missing(index)
+		if e == nil {
+			e = new(raft.Log)
+			if k.LogStore.GetLog(index, e) != nil {
+				return nil
+			}
 		}
-		entries = append(entries, &e)
+		entries = append(entries, e)
 	}
 	return entries
+}
+
+// missing returns an entry that Raft counts on and that is not on disk, or nil.
+func (k *keptTail) missing(index uint64) *raft.Log {
+	if !k.missed || len(k.tail) == 0 || index < k.tail[0].Index || index > k.tail[len(k.tail)-1].Index {
+		return nil
+	}
+	return k.tail[index-k.tail[0].Index]
 }
 
 // StoreLog stores one entry.
@@ -87,11 +100,14 @@ func (k *keptTail) StoreLogs(entries []*raft.Log) error {
 
 // before returns the entries of the tail up to the index next, if they reach it.
 func (k *keptTail) before(next uint64) []*raft.Log {
-	i := slices.IndexFunc(k.tail, func(e *raft.Log) bool { return e.Index == next-1 })
-	return slices.Clone(k.tail[:i+1])
+	if k.missing(next-1) == nil {
+		return nil
+	}
+	return slices.Clone(k.tail[:next-k.tail[0].Index])
 }
 
-// GetLog finds an entry, on disk or in the tail that Raft counts on.
+// GetLog finds an entry; one of a tail that Raft counts on only if that can be put
+// back on disk.
 func (k *keptTail) GetLog(index uint64, entry *raft.Log) error {
 	err := k.LogStore.GetLog(index, entry)
 	if !errors.Is(err, raft.ErrLogNotFound) {
@@ -99,11 +115,16 @@ func (k *keptTail) GetLog(index uint64, entry *raft.Log) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if i := slices.IndexFunc(k.tail, func(e *raft.Log) bool { return e.Index == index }); k.missed && i >= 0 {
-		*entry = *k.tail[i]
-		return nil
+	e := k.missing(index)
+	if e == nil {
+		return err
 	}
-	return err
+	if err := k.LogStore.StoreLogs(k.tail); err != nil {
+		return fmt.Errorf("put back the end of the log, which was cut off: %w", err)
+	}
+	k.tail, k.missed = nil, false
+	*entry = *e
+	return nil
 }
 
 // LastIndex returns the index that Raft takes for the last, 0 for an empty log.

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"io"
 	"testing"
 	"time"
@@ -140,10 +141,32 @@ func cut(t *testing.T) (*keptTail, *crowded) {
 	return log, disk
 }
 
-func TestATailThatCouldNotBeReplacedIsStillRead(t *testing.T) {
+func TestATailThatCouldNotBeReplacedIsPutBackWhenItIsAskedFor(t *testing.T) {
 	log, disk := cut(t)
-	holds(t, log, entry(3, 1), entry(4, 1))
 	holds(t, disk, entry(2, 1))
+	disk.full = true
+	if err := log.GetLog(3, &raft.Log{}); !errors.Is(err, errNoRoom) {
+		t.Fatalf("expected nothing that is not on disk to be given out, found %v", err)
+	}
+	if last, err := log.LastIndex(); err != nil || last != 4 {
+		t.Errorf("expected the log to end where Raft believes it to, at 4, found %d, %v", last, err)
+	}
+	disk.full = false
+	holds(t, log, entry(3, 1), entry(4, 1))
+	holds(t, disk, entry(3, 1), entry(4, 1))
+}
+
+func TestATailThatIsCutOffFurtherUpIsKeptWhole(t *testing.T) {
+	log, disk := cut(t)
+	if err := log.DeleteRange(2, 4); err != nil { // the next leader differs earlier
+		t.Fatal(err)
+	}
+	disk.full = true
+	if log.StoreLog(entry(2, 3)) == nil {
+		t.Fatal("expected no room")
+	}
+	disk.full = false
+	holds(t, log, entry(2, 1), entry(3, 1), entry(4, 1))
 }
 
 func TestALeaderStoresTheTailBeforeWhatItAddsToIt(t *testing.T) {
@@ -156,14 +179,14 @@ func TestALeaderStoresTheTailBeforeWhatItAddsToIt(t *testing.T) {
 
 func TestATailIsForgottenOnceItIsReplaced(t *testing.T) {
 	log, disk := cut(t)
-	if err := log.DeleteRange(4, 4); err != nil { // the conflict is further on now
+	if err := log.StoreLog(entry(3, 2)); err != nil {
 		t.Fatal(err)
 	}
-	if err := log.StoreLog(entry(4, 2)); err != nil {
-		t.Fatal(err)
+	holds(t, disk, entry(3, 2))
+	holds(t, log, entry(3, 2))
+	if err := log.GetLog(4, &raft.Log{}); !errors.Is(err, raft.ErrLogNotFound) {
+		t.Errorf("expected entry 4 to be gone, found %v", err)
 	}
-	holds(t, disk, entry(3, 1), entry(4, 2))
-	holds(t, log, entry(3, 1), entry(4, 2))
 }
 
 func TestATailLeavesNoHoleInFrontOfASnapshot(t *testing.T) {
