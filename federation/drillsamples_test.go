@@ -1,7 +1,6 @@
 package federation
 
 import (
-	"net"
 	"testing"
 	"time"
 
@@ -140,12 +139,7 @@ func TestSamplesOfSiblingsAddUp(t *testing.T) {
 func TestTheLeaderAsksItsSiblingsForTheirSamples(t *testing.T) {
 	at := func(region, name string) Place {
 		p := place(t, region, name)
-		udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		p.DNSAddress = udp.LocalAddr().String()
-		_ = udp.Close()
+		p.DNSAddress = freeAddress(t)
 		return p
 	}
 	first, second := at("us-west", "a"), at("us-west", "b")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -27,20 +28,33 @@ type agent struct {
 
 func place(t *testing.T, region, name string) Place {
 	t.Helper()
-	peer, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer peer.Close()
-	defer udp.Close()
 	return Place{
 		DataDir: t.TempDir(), Region: region, Cluster: region + "-1", Zone: "a", Name: name,
-		PeerAddress: peer.Addr().String(), GossipAddress: udp.LocalAddr().String(), Build: "test",
+		PeerAddress: freeAddress(t), GossipAddress: freeAddress(t), Build: "test",
 	}
+}
+
+// freeAddress returns an address of this machine that is free for TCP and UDP. Its
+// port is none that systems hand out for outgoing connections: one of those could
+// take it before it is used, or while a replica is down.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	for range 1000 {
+		address := fmt.Sprintf("127.0.0.1:%d", 10_000+mathrand.IntN(7_000))
+		tcp, err := net.Listen("tcp", address)
+		if err != nil {
+			continue
+		}
+		udp, err := net.ListenPacket("udp", address)
+		_ = tcp.Close()
+		if err != nil {
+			continue
+		}
+		_ = udp.Close()
+		return address
+	}
+	t.Fatal("expected a free port from 10000 to 16999, found none in 1000 tries")
+	return ""
 }
 
 // start runs the replica of a data directory until the test ends or stops it.
@@ -60,7 +74,13 @@ func start(t *testing.T, p Place, services string) *agent {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- r.run(ctx) }()
+	go func() {
+		err := r.run(ctx)
+		if ctx.Err() == nil {
+			t.Logf("replica %s of %s ended by itself: %v", r.card.Replica.Name, r.card.Replica.Region, err)
+		}
+		done <- err
+	}()
 	stopped := false
 	a := &agent{Replica: r, stop: func() error {
 		if stopped {
