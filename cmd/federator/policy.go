@@ -62,7 +62,7 @@ func (a *app) applyPolicies(ctx context.Context, agent pb.OperatorClient, polici
 	var done []applied
 	var failed error
 	for _, p := range policies {
-		spec, err := json.Marshal(p.Policy)
+		spec, err := json.Marshal(p.Spec)
 		if err != nil {
 			return err
 		}

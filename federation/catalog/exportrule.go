@@ -52,6 +52,9 @@ func (e *ExportRuleError) Error() string {
 // Unwrap returns what is wrong with the value.
 func (e *ExportRuleError) Unwrap() error { return e.err }
 
+// FieldPath returns Path.
+func (e *ExportRuleError) FieldPath() []string { return e.Path }
+
 // ValidateExportRule returns everything that is wrong with a rule, each an
 // [ExportRuleError].
 func ValidateExportRule(name string, r ExportRule) []error {
