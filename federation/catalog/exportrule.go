@@ -17,8 +17,8 @@ const (
 	MaxExportPatterns = 10_000
 )
 
-// regionSelector is how a rule names all clusters of a region.
-const regionSelector = "region:"
+// RegionSelector is how a rule names all clusters of a region.
+const RegionSelector = "region:"
 
 // ExportRule says which clusters may export some services. A cluster may export a
 // service if no rule names the service, or if a rule that names it allows the
@@ -142,9 +142,9 @@ func (p clusterPattern) matches(region, cluster string) bool {
 }
 
 func parseClusterPattern(s string) (clusterPattern, error) {
-	if region, ok := strings.CutPrefix(s, regionSelector); ok {
+	if region, ok := strings.CutPrefix(s, RegionSelector); ok {
 		if !isLabel(region) {
-			return clusterPattern{}, fmt.Errorf("cluster %.100q: expected the name of a region behind %q, for example region:us-west", s, regionSelector)
+			return clusterPattern{}, fmt.Errorf("cluster %.100q: expected the name of a region behind %q, for example region:us-west", s, RegionSelector)
 		}
 		return clusterPattern{region: region}, nil
 	}

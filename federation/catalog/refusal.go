@@ -153,7 +153,7 @@ func (c *Catalog) Published(region, cluster string) []Backend {
 func (c *Catalog) Set(region string, k SetKey) *EndpointSet {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	if c.byName[k.Service][k] != region {
+	if of, ok := c.byName[k.Service][k]; !ok || of != region {
 		return nil
 	}
 	return c.regions[region].records[key(RecordSet, k.String())].Set
