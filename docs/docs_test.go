@@ -12,6 +12,7 @@ import (
 
 	"github.com/federator/federator/federation"
 	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/federation/catalog/rulefile"
 	"github.com/federator/federator/federation/drill/schedulefile"
 	"github.com/federator/federator/locality/policyfile"
 	"github.com/federator/federator/source/file"
@@ -103,6 +104,11 @@ func TestEveryPolicyFieldIsDocumented(t *testing.T) {
 	same(t, "policy field", "policies.md", fields(reflect.TypeFor[catalog.Policy](), ""), written)
 }
 
+func TestEveryFieldOfAnExportRuleIsDocumented(t *testing.T) {
+	written := firstCells(section(t, page(t, "export-rules.md"), "Fields"), regexp.MustCompile(`^[a-zA-Z]+$`))
+	same(t, "field", "export-rules.md", fields(reflect.TypeFor[catalog.ExportRule](), ""), written)
+}
+
 // The codes of check stand in the sources of package operator.
 func TestEveryProblemThatCheckFindsIsDocumented(t *testing.T) {
 	written := firstCells(section(t, page(t, "operations.md"), "What check says"), regexp.MustCompile(`^[a-z-]+$`))
@@ -183,6 +189,11 @@ func TestEveryExampleIsValid(t *testing.T) {
 	for _, example := range blocks(page(t, "policies.md"), "yaml") {
 		if _, err := policyfile.ParsePolicies([]byte(example)); err != nil {
 			t.Errorf("policies.md: %v\n%s", err, example)
+		}
+	}
+	for _, example := range blocks(page(t, "export-rules.md"), "yaml") {
+		if _, err := rulefile.Parse([]byte(example)); err != nil {
+			t.Errorf("export-rules.md: %v\n%s", err, example)
 		}
 	}
 	for _, example := range blocks(page(t, "drills.md"), "yaml") {

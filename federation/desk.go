@@ -147,14 +147,7 @@ func (d *desk) concerned(ch catalog.Changes) bool {
 
 // set returns the own cluster's part of a service; nil if it has none.
 func (d *desk) set(name catalog.ServiceName) *catalog.EndpointSet {
-	if s := d.catalog.Service(name); s != nil {
-		for _, b := range s.Backends {
-			if b.Region == d.self.Region && b.Set.Cluster == d.self.Cluster {
-				return b.Set
-			}
-		}
-	}
-	return nil
+	return d.catalog.Set(d.self.Region, catalog.SetKey{Cluster: d.self.Cluster, Service: name})
 }
 
 // take keeps the newest word of the source; reconcile acts on it.
@@ -229,8 +222,9 @@ func (d *desk) office() (ownership, bool) {
 	return d.owned, d.owns
 }
 
-// own returns the cluster's sets and their effective health as the catalog has them.
-func (d *desk) own() []catalog.Backend { return d.catalog.Backends(d.self.Region, d.self.Cluster) }
+// own returns the cluster's sets and their effective health as the catalog has
+// them, also those that an export rule refuses: they are published all the same.
+func (d *desk) own() []catalog.Backend { return d.catalog.Published(d.self.Region, d.self.Cluster) }
 
 // retarget gives the prober the endpoints to probe: all of the cluster's while
 // this replica owns it, else none.

@@ -23,6 +23,9 @@ type FieldError struct {
 func (e *FieldError) Error() string { return e.err.Error() }
 func (e *FieldError) Unwrap() error { return e.err }
 
+// FieldPath returns Path.
+func (e *FieldError) FieldPath() []string { return e.Path }
+
 // ValidatePolicy returns everything that is wrong with a policy under the given
 // name, in the order of the fields; nil if nothing is. Each error is a
 // [FieldError] that names the field, what was expected and what was found.

@@ -75,7 +75,7 @@ func (f *fakeAgent) Status(context.Context, *pb.StatusRequest) (*pb.StatusRespon
 			{Name: "us-west", Own: true, Authority: true, Epoch: 1, Seq: 7, Reach: "reachable", Freshness: "own", Replicas: 3, ReplicasAlive: 3, Leader: "us-west-0"},
 			{Name: "eu-central", Epoch: 2, Seq: 9, Reach: "control-plane-lost", Freshness: "stale", DataAge: lasting(12 * time.Second), Lag: 3, Replicas: 3, Rtt: lasting(80 * time.Millisecond), Evacuated: true, StreamError: "connection refused"},
 		},
-		Clusters:    []*pb.ClusterStatus{{Name: "west-1", Region: "us-west", HealthOwner: "us-west-1", SourceError: "3 mistake(s) in the services file; it was not taken:\n  line 3: bad\n  line 5: worse\n  line 9: worst", StaleSince: at(1), Services: 2, Endpoints: 6, Unhealthy: 1}},
+		Clusters:    []*pb.ClusterStatus{{Name: "west-1", Region: "us-west", HealthOwner: "us-west-1", SourceError: "3 mistake(s) in the services file; it was not taken:\n  line 3: bad\n  line 5: worse\n  line 9: worst", StaleSince: at(1), Services: 2, Endpoints: 6, Unhealthy: 1, Refused: 1}},
 		Evacuations: []*pb.EvacuationInfo{evacuated("eu-central")}, Drills: []*pb.DrillInfo{drillAt(1)},
 	}, nil
 }

@@ -60,7 +60,7 @@ func (a *app) applySchedules(ctx context.Context, agent pb.OperatorClient, sched
 	var done []applied
 	var failed error
 	for _, s := range schedules {
-		spec, err := json.Marshal(s.Schedule)
+		spec, err := json.Marshal(s.Spec)
 		if err != nil {
 			return err
 		}

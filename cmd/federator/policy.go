@@ -62,7 +62,7 @@ func (a *app) applyPolicies(ctx context.Context, agent pb.OperatorClient, polici
 	var done []applied
 	var failed error
 	for _, p := range policies {
-		spec, err := json.Marshal(p.Policy)
+		spec, err := json.Marshal(p.Spec)
 		if err != nil {
 			return err
 		}
@@ -125,21 +125,26 @@ func (a *app) policyGetCmd() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				document := map[string]any{"kind": "Policy", "name": r.GetName(), "spec": json.RawMessage(r.GetSpec())}
-				if a.output == "json" {
-					return a.printJSON(document)
-				}
-				b, err := yaml.Marshal(document)
-				if err != nil {
-					return err
-				}
-				_, err = a.out.Write(b)
-				return err
+				return a.printDocument("Policy", r.GetName(), r.GetSpec())
 			})
 		},
 	}
 	consistently(cmd, &consistent)
 	return cmd
+}
+
+// printDocument prints an object in the form of the files that apply takes.
+func (a *app) printDocument(kind, name string, spec []byte) error {
+	document := map[string]any{"kind": kind, "name": name, "spec": json.RawMessage(spec)}
+	if a.output == "json" {
+		return a.printJSON(document)
+	}
+	b, err := yaml.Marshal(document)
+	if err != nil {
+		return err
+	}
+	_, err = a.out.Write(b)
+	return err
 }
 
 func (a *app) policyDeleteCmd() *cobra.Command {

@@ -98,12 +98,12 @@ func firstOf(text string) string {
 }
 
 func showClusters(p *printer, clusters []*pb.ClusterStatus) {
-	p.row("CLUSTER", "REGION", "HEALTH OWNER", "SERVICES", "ENDPOINTS", "UNHEALTHY", "SOURCE")
+	p.row("CLUSTER", "REGION", "HEALTH OWNER", "SERVICES", "ENDPOINTS", "UNHEALTHY", "REFUSED", "SOURCE")
 	for _, c := range clusters {
 		source := "ok"
 		if c.GetSourceError() != "" {
 			source = "STALE since " + moment(c.GetStaleSince()) + ": " + firstOf(c.GetSourceError())
 		}
-		p.row(c.GetName(), c.GetRegion(), c.GetHealthOwner(), c.GetServices(), c.GetEndpoints(), c.GetUnhealthy(), source)
+		p.row(c.GetName(), c.GetRegion(), c.GetHealthOwner(), c.GetServices(), c.GetEndpoints(), c.GetUnhealthy(), c.GetRefused(), source)
 	}
 }

@@ -26,6 +26,9 @@ type Catalog struct {
 	reach    Reachability
 	byName   map[ServiceName]map[SetKey]string // the region of each set of a service
 	services map[ServiceName]*Service
+	refusals refusals
+	rules    *ExportRules
+	written  map[string]ExportRule // what rules was made of
 	places   places
 	cond     *Conditions
 	seen     map[sighting]time.Time
@@ -67,6 +70,9 @@ func New(region, authority string) *Catalog {
 		probed:    map[SetKey]map[string]Health{},
 		byName:    map[ServiceName]map[SetKey]string{},
 		services:  map[ServiceName]*Service{},
+		refusals:  newRefusals(),
+		rules:     NewExportRules(nil),
+		written:   map[string]ExportRule{},
 		places:    places{},
 		seen:      map[sighting]time.Time{},
 		watches:   map[*Watch]struct{}{},

@@ -13,6 +13,8 @@ type dirty struct {
 	conditions bool
 	// ownership is set when the registry may give clusters to other regions.
 	ownership bool
+	// rules is set when the export rules may be others.
+	rules bool
 }
 
 func newDirty() *dirty { return &dirty{services: map[ServiceName]struct{}{}} }
@@ -39,6 +41,9 @@ func (c *Catalog) replace(region string, k RecordKey, old, next *Record, d *dirt
 		d.conditions = true
 	case RecordRegion:
 		d.ownership = d.ownership || region == c.authority && !sameOwnership(old, next)
+		d.conditions = true
+	case RecordObject:
+		d.rules = d.rules || cmp.Or(next, old).Object.Kind == KindExportRule
 		d.conditions = true
 	default:
 		d.conditions = true
@@ -119,8 +124,12 @@ func (c *Catalog) settle(d *dirty) {
 	if d.ownership {
 		c.reindex(d)
 	}
+	if d.ownership || d.rules {
+		c.reconsider(d)
+	}
 	for name := range d.services {
-		s := c.buildService(name)
+		s, refused := c.buildService(name)
+		c.refusals.replace(name, refused)
 		c.places.move(c.services[name], s)
 		if s != nil {
 			c.services[name] = s
@@ -141,21 +150,18 @@ func (c *Catalog) settle(d *dirty) {
 	}
 }
 
-// buildService merges the sets of one service over all clusters.
-func (c *Catalog) buildService(name ServiceName) *Service {
-	sets := c.byName[name]
-	if len(sets) == 0 {
-		return nil
-	}
+// buildService merges the sets of one service over all clusters that may export
+// it, nil if there are none, and returns those that may not.
+func (c *Catalog) buildService(name ServiceName) (*Service, []Refusal) {
+	refused := c.judge(name)
 	s := &Service{Name: name}
-	for k, region := range sets {
-		set := c.regions[region].records[key(RecordSet, k.String())].Set
-		s.Backends = append(s.Backends, Backend{
-			Region: region,
-			Set:    set,
-			Health: c.effectiveHealth(region, set),
-			Stale:  c.isStale(region, k.Cluster),
-		})
+	for k, region := range c.byName[name] {
+		if !isAmong(refused, k.Cluster) {
+			s.Backends = append(s.Backends, c.backend(region, k))
+		}
+	}
+	if len(s.Backends) == 0 {
+		return nil, refused
 	}
 	slices.SortFunc(s.Backends, func(a, b Backend) int {
 		if n := strings.Compare(a.Region, b.Region); n != 0 {
@@ -164,7 +170,13 @@ func (c *Catalog) buildService(name ServiceName) *Service {
 		return strings.Compare(a.Set.Cluster, b.Set.Cluster)
 	})
 	mergeProperties(s)
-	return s
+	return s, refused
+}
+
+// backend is one cluster's part of a service.
+func (c *Catalog) backend(region string, k SetKey) Backend {
+	set := c.regions[region].records[key(RecordSet, k.String())].Set
+	return Backend{Region: region, Set: set, Health: c.effectiveHealth(region, set), Stale: c.isStale(region, k.Cluster)}
 }
 
 // mergeProperties applies KEP-1645's conflict rule: the oldest export decides

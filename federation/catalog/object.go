@@ -13,6 +13,7 @@ const (
 	KindPolicy     ObjectKind = "policy"     // Spec is a [Policy]
 	KindEvacuation ObjectKind = "evacuation" // Spec is an [Evacuation]
 	KindOperator   ObjectKind = "operator"   // Spec is an [Operator]
+	KindExportRule ObjectKind = "exportrule" // Spec is an [ExportRule]
 )
 
 // ObjectKey identifies an object across the federation.

@@ -49,6 +49,10 @@ func (p places) remove(region, cluster string, name ServiceName) {
 func (c *Catalog) Backends(region, cluster string) []Backend {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
+	return c.backends(region, cluster)
+}
+
+func (c *Catalog) backends(region, cluster string) []Backend {
 	names := c.places[region][cluster]
 	out := make([]Backend, 0, len(names))
 	for name := range names {

@@ -40,6 +40,7 @@ func (s *Server) ApplyServices(ctx context.Context, r *pb.ApplyServicesRequest) 
 	if err != nil {
 		return nil, err
 	}
+	warnings = append(warnings, s.refusalWarnings(cluster, desired)...)
 	changes := source.Diff(previous, desired, s.Now())
 	if !r.GetPrune() {
 		changes.Deletes = nil
@@ -154,6 +155,18 @@ func (s *Server) applied(cluster string, desired []catalog.EndpointSet) ([]catal
 func taken(cluster string, services []string, owner string) error {
 	return unmet("SOURCE_TAKEN", "in cluster %s source %q owns %s; change it there, or take it out there first",
 		cluster, owner, strings.Join(most(services, maxSuggested), ", "))
+}
+
+// refusalWarnings says which services the export rules refuse of the cluster.
+func (s *Server) refusalWarnings(cluster string, desired []catalog.EndpointSet) []string {
+	rules := s.Catalog.ExportRules()
+	var out []string
+	for i := range desired {
+		if v := rules.Verdict(s.Self.Region, cluster, desired[i].Service); v.Refused() {
+			out = append(out, fmt.Sprintf("service %s of cluster %s is refused by %s: nobody is sent to it", desired[i].Service, cluster, rulesNamed(v.Naming)))
+		}
+	}
+	return most(out, maxAlike)
 }
 
 // serviceChanges says what becomes of each service.

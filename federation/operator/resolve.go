@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
+
+	"google.golang.org/grpc/codes"
 
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/locality"
 	"github.com/federator/federator/peering/pb"
+	"github.com/federator/federator/peering/rpc"
 )
 
 // Resolve explains what clients in a place are answered.
@@ -26,6 +30,11 @@ func (s *Server) Resolve(_ context.Context, r *pb.ResolveRequest) (*pb.ResolveRe
 	out := resolution(res, cond)
 	out.Headless, out.From, out.FromReason = service.Headless, from.String(), from.reason
 	out.DnsAnswers = dnsAnswers(res, service.Headless, from.known)
+	for _, refusal := range s.Catalog.RefusalsOf(service.Name) {
+		why := fmt.Sprintf("cluster %s of %s exports it, refused by %s", refusal.Cluster, refusal.Region, rulesNamed(refusal.Rules))
+		out.Omissions = append(out.Omissions, &pb.Omission{Subject: "cluster " + refusal.Cluster, Reason: why})
+		out.Explanation = append(out.Explanation, why)
+	}
 	return out, nil
 }
 
@@ -38,7 +47,19 @@ func (s *Server) service(written string) (*catalog.Service, error) {
 	if service := s.Catalog.Service(name); service != nil {
 		return service, nil
 	}
+	if refusals := s.Catalog.RefusalsOf(name); len(refusals) > 0 {
+		return nil, refusedEverywhere(name, refusals)
+	}
 	return nil, missing("service", written, s.serviceNames())
+}
+
+// refusedEverywhere says why a service that is exported does not exist.
+func refusedEverywhere(name catalog.ServiceName, refusals []catalog.Refusal) error {
+	var by []string
+	for _, r := range refusals {
+		by = append(by, fmt.Sprintf("cluster %s exports it, refused by %s", r.Cluster, rulesNamed(r.Rules)))
+	}
+	return rpc.Error(codes.NotFound, "REFUSED", fmt.Sprintf("service %s does not exist: %s; allow the cluster in one of these rules if it may", name, strings.Join(most(by, maxSuggested), "; ")))
 }
 
 func (s *Server) serviceNames() []string {

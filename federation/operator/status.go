@@ -45,7 +45,7 @@ func (c *clusterView) wire() *pb.ClusterStatus {
 	return &pb.ClusterStatus{
 		Name: c.Name, Region: c.region, HealthOwner: c.HealthOwner,
 		SourceError: c.SourceError, StaleSince: moment(c.StaleSince),
-		Services: uint32(c.services), Endpoints: uint32(c.endpoints), Unhealthy: uint32(c.unhealthy),
+		Services: uint32(c.services), Endpoints: uint32(c.endpoints), Unhealthy: uint32(c.unhealthy), Refused: uint32(c.refused),
 	}
 }
 

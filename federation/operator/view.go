@@ -37,6 +37,7 @@ type view struct {
 
 	cond     *catalog.Conditions
 	services []*catalog.Service
+	refusals []catalog.Refusal // by service and cluster
 	objects  []*catalog.Object
 	regions  []*regionView       // by name
 	clusters []clusterView       // by region and name
@@ -83,6 +84,7 @@ type clusterView struct {
 	services  int
 	endpoints int
 	unhealthy int
+	refused   int // services that export rules refuse
 }
 
 // memberView is one replica, this one included.
@@ -100,7 +102,7 @@ func (s *Server) look() *view {
 		now: s.Now(), self: s.Self, trustDomain: s.TrustDomain, zone: s.Zone, dns: s.DNS,
 		started: s.Started, waitingFor: s.WaitingFor(),
 		stats: s.Raft.Stats(), health: s.Raft.Health(), cacheErr: s.CacheError(),
-		cond: s.Catalog.Conditions(), services: s.Catalog.Services(), objects: s.objects(),
+		cond: s.Catalog.Conditions(), services: s.Catalog.Services(), refusals: s.Catalog.Refusals(), objects: s.objects(),
 		drills: s.Catalog.Drills(), gates: s.Catalog.Gates(), known: s.knownRegions(),
 		renewal: s.Renewal(), trust: s.Trust.List(),
 	}
@@ -223,6 +225,11 @@ func (v *view) count() {
 	clusters := map[string]*clusterView{}
 	for i := range v.clusters {
 		clusters[v.clusters[i].region+"/"+v.clusters[i].Name] = &v.clusters[i]
+	}
+	for _, r := range v.refusals {
+		if c := clusters[r.Region+"/"+r.Cluster]; c != nil {
+			c.refused++
+		}
 	}
 	for _, s := range v.services {
 		last := ""

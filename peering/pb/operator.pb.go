@@ -726,15 +726,17 @@ func (x *RegionStatus) GetNote() string {
 
 // ClusterStatus is one source of services.
 type ClusterStatus struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Region        string                 `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
-	HealthOwner   string                 `protobuf:"bytes,3,opt,name=health_owner,json=healthOwner,proto3" json:"health_owner,omitempty"`
-	SourceError   string                 `protobuf:"bytes,4,opt,name=source_error,json=sourceError,proto3" json:"source_error,omitempty"`
-	StaleSince    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=stale_since,json=staleSince,proto3" json:"stale_since,omitempty"`
-	Services      uint32                 `protobuf:"varint,6,opt,name=services,proto3" json:"services,omitempty"`
-	Endpoints     uint32                 `protobuf:"varint,7,opt,name=endpoints,proto3" json:"endpoints,omitempty"`
-	Unhealthy     uint32                 `protobuf:"varint,8,opt,name=unhealthy,proto3" json:"unhealthy,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Region      string                 `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
+	HealthOwner string                 `protobuf:"bytes,3,opt,name=health_owner,json=healthOwner,proto3" json:"health_owner,omitempty"`
+	SourceError string                 `protobuf:"bytes,4,opt,name=source_error,json=sourceError,proto3" json:"source_error,omitempty"`
+	StaleSince  *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=stale_since,json=staleSince,proto3" json:"stale_since,omitempty"`
+	Services    uint32                 `protobuf:"varint,6,opt,name=services,proto3" json:"services,omitempty"`
+	Endpoints   uint32                 `protobuf:"varint,7,opt,name=endpoints,proto3" json:"endpoints,omitempty"`
+	Unhealthy   uint32                 `protobuf:"varint,8,opt,name=unhealthy,proto3" json:"unhealthy,omitempty"`
+	// Services that it exports in vain: export rules refuse them.
+	Refused       uint32 `protobuf:"varint,9,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -821,6 +823,13 @@ func (x *ClusterStatus) GetEndpoints() uint32 {
 func (x *ClusterStatus) GetUnhealthy() uint32 {
 	if x != nil {
 		return x.Unhealthy
+	}
+	return 0
+}
+
+func (x *ClusterStatus) GetRefused() uint32 {
+	if x != nil {
+		return x.Refused
 	}
 	return 0
 }
@@ -3124,6 +3133,754 @@ func (*DeletePolicyResponse) Descriptor() ([]byte, []int) {
 	return file_federator_v1_operator_proto_rawDescGZIP(), []int{39}
 }
 
+// ExportRuleInfo is an export rule. Spec is the JSON of catalog.ExportRule.
+type ExportRuleInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Spec  []byte                 `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
+	Meta  *ObjectMeta            `protobuf:"bytes,3,opt,name=meta,proto3" json:"meta,omitempty"`
+	// How many exports it names that are refused now.
+	Refuses       uint32 `protobuf:"varint,4,opt,name=refuses,proto3" json:"refuses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportRuleInfo) Reset() {
+	*x = ExportRuleInfo{}
+	mi := &file_federator_v1_operator_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportRuleInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportRuleInfo) ProtoMessage() {}
+
+func (x *ExportRuleInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportRuleInfo.ProtoReflect.Descriptor instead.
+func (*ExportRuleInfo) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ExportRuleInfo) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ExportRuleInfo) GetSpec() []byte {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *ExportRuleInfo) GetMeta() *ObjectMeta {
+	if x != nil {
+		return x.Meta
+	}
+	return nil
+}
+
+func (x *ExportRuleInfo) GetRefuses() uint32 {
+	if x != nil {
+		return x.Refuses
+	}
+	return 0
+}
+
+// ListExportRulesRequest asks for all.
+type ListExportRulesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in ListPoliciesRequest.
+	Consistent    bool `protobuf:"varint,1,opt,name=consistent,proto3" json:"consistent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListExportRulesRequest) Reset() {
+	*x = ListExportRulesRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListExportRulesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListExportRulesRequest) ProtoMessage() {}
+
+func (x *ListExportRulesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListExportRulesRequest.ProtoReflect.Descriptor instead.
+func (*ListExportRulesRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ListExportRulesRequest) GetConsistent() bool {
+	if x != nil {
+		return x.Consistent
+	}
+	return false
+}
+
+// ListExportRulesResponse lists rules by name.
+type ListExportRulesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rules         []*ExportRuleInfo      `protobuf:"bytes,1,rep,name=rules,proto3" json:"rules,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListExportRulesResponse) Reset() {
+	*x = ListExportRulesResponse{}
+	mi := &file_federator_v1_operator_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListExportRulesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListExportRulesResponse) ProtoMessage() {}
+
+func (x *ListExportRulesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListExportRulesResponse.ProtoReflect.Descriptor instead.
+func (*ListExportRulesResponse) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ListExportRulesResponse) GetRules() []*ExportRuleInfo {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+// GetExportRuleRequest names one.
+type GetExportRuleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// As in ListPoliciesRequest.
+	Consistent    bool `protobuf:"varint,2,opt,name=consistent,proto3" json:"consistent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetExportRuleRequest) Reset() {
+	*x = GetExportRuleRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetExportRuleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetExportRuleRequest) ProtoMessage() {}
+
+func (x *GetExportRuleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetExportRuleRequest.ProtoReflect.Descriptor instead.
+func (*GetExportRuleRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *GetExportRuleRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GetExportRuleRequest) GetConsistent() bool {
+	if x != nil {
+		return x.Consistent
+	}
+	return false
+}
+
+// ApplyExportRulesRequest writes up to 1,000. Each spec is at most 64 KiB of strict
+// JSON; meta and refuses are not looked at.
+type ApplyExportRulesRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Rules  []*ExportRuleInfo      `protobuf:"bytes,1,rep,name=rules,proto3" json:"rules,omitempty"`
+	DryRun bool                   `protobuf:"varint,2,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// Write them although that takes away what is exported now; this is recorded.
+	Force         bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyExportRulesRequest) Reset() {
+	*x = ApplyExportRulesRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyExportRulesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyExportRulesRequest) ProtoMessage() {}
+
+func (x *ApplyExportRulesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyExportRulesRequest.ProtoReflect.Descriptor instead.
+func (*ApplyExportRulesRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ApplyExportRulesRequest) GetRules() []*ExportRuleInfo {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *ApplyExportRulesRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *ApplyExportRulesRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+// ApplyExportRulesResponse tells what changed, or would.
+type ApplyExportRulesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of the request.
+	Rules []*ExportRuleChange `protobuf:"bytes,1,rep,name=rules,proto3" json:"rules,omitempty"`
+	// What is exported now and refused then, by service and cluster.
+	TakesAway []*RefusedExport `protobuf:"bytes,2,rep,name=takes_away,json=takesAway,proto3" json:"takes_away,omitempty"`
+	// What is refused now and exported then.
+	GivesBack     []*RefusedExport `protobuf:"bytes,3,rep,name=gives_back,json=givesBack,proto3" json:"gives_back,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyExportRulesResponse) Reset() {
+	*x = ApplyExportRulesResponse{}
+	mi := &file_federator_v1_operator_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyExportRulesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyExportRulesResponse) ProtoMessage() {}
+
+func (x *ApplyExportRulesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyExportRulesResponse.ProtoReflect.Descriptor instead.
+func (*ApplyExportRulesResponse) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ApplyExportRulesResponse) GetRules() []*ExportRuleChange {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *ApplyExportRulesResponse) GetTakesAway() []*RefusedExport {
+	if x != nil {
+		return x.TakesAway
+	}
+	return nil
+}
+
+func (x *ApplyExportRulesResponse) GetGivesBack() []*RefusedExport {
+	if x != nil {
+		return x.GivesBack
+	}
+	return nil
+}
+
+// ExportRuleChange is what became of one rule.
+type ExportRuleChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// created, changed or unchanged.
+	Action        string   `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
+	Warnings      []string `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportRuleChange) Reset() {
+	*x = ExportRuleChange{}
+	mi := &file_federator_v1_operator_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportRuleChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportRuleChange) ProtoMessage() {}
+
+func (x *ExportRuleChange) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportRuleChange.ProtoReflect.Descriptor instead.
+func (*ExportRuleChange) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *ExportRuleChange) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ExportRuleChange) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *ExportRuleChange) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+// RefusedExport is a service of a cluster that no rule allows, though some name it.
+type RefusedExport struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Service string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Cluster string                 `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Region  string                 `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
+	// The rules that name the service.
+	Rules         []string `protobuf:"bytes,4,rep,name=rules,proto3" json:"rules,omitempty"`
+	Endpoints     uint32   `protobuf:"varint,5,opt,name=endpoints,proto3" json:"endpoints,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefusedExport) Reset() {
+	*x = RefusedExport{}
+	mi := &file_federator_v1_operator_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefusedExport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefusedExport) ProtoMessage() {}
+
+func (x *RefusedExport) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefusedExport.ProtoReflect.Descriptor instead.
+func (*RefusedExport) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *RefusedExport) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *RefusedExport) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *RefusedExport) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *RefusedExport) GetRules() []string {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *RefusedExport) GetEndpoints() uint32 {
+	if x != nil {
+		return x.Endpoints
+	}
+	return 0
+}
+
+// DeleteExportRuleRequest names one.
+type DeleteExportRuleRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Name   string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	DryRun bool                   `protobuf:"varint,2,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// Delete it although that takes away what it allowed; this is recorded.
+	Force         bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteExportRuleRequest) Reset() {
+	*x = DeleteExportRuleRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteExportRuleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteExportRuleRequest) ProtoMessage() {}
+
+func (x *DeleteExportRuleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteExportRuleRequest.ProtoReflect.Descriptor instead.
+func (*DeleteExportRuleRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *DeleteExportRuleRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeleteExportRuleRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *DeleteExportRuleRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+// DeleteExportRuleResponse tells what that changed, or would; as in
+// ApplyExportRulesResponse.
+type DeleteExportRuleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TakesAway     []*RefusedExport       `protobuf:"bytes,1,rep,name=takes_away,json=takesAway,proto3" json:"takes_away,omitempty"`
+	GivesBack     []*RefusedExport       `protobuf:"bytes,2,rep,name=gives_back,json=givesBack,proto3" json:"gives_back,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteExportRuleResponse) Reset() {
+	*x = DeleteExportRuleResponse{}
+	mi := &file_federator_v1_operator_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteExportRuleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteExportRuleResponse) ProtoMessage() {}
+
+func (x *DeleteExportRuleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteExportRuleResponse.ProtoReflect.Descriptor instead.
+func (*DeleteExportRuleResponse) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *DeleteExportRuleResponse) GetTakesAway() []*RefusedExport {
+	if x != nil {
+		return x.TakesAway
+	}
+	return nil
+}
+
+func (x *DeleteExportRuleResponse) GetGivesBack() []*RefusedExport {
+	if x != nil {
+		return x.GivesBack
+	}
+	return nil
+}
+
+// CheckExportRequest names a service and a cluster.
+type CheckExportRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Service       string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Cluster       string                 `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckExportRequest) Reset() {
+	*x = CheckExportRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckExportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckExportRequest) ProtoMessage() {}
+
+func (x *CheckExportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckExportRequest.ProtoReflect.Descriptor instead.
+func (*CheckExportRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *CheckExportRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *CheckExportRequest) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+// CheckExportResponse is the verdict of the rules in force.
+type CheckExportResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Service string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Cluster string                 `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// The region that the registry gives the cluster to; empty if it is not known, so
+	// that only rules that name the cluster itself can allow it.
+	Region  string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
+	Allowed bool   `protobuf:"varint,4,opt,name=allowed,proto3" json:"allowed,omitempty"`
+	// The rules that name the service, and those of them that allow the cluster.
+	Naming   []string `protobuf:"bytes,5,rep,name=naming,proto3" json:"naming,omitempty"`
+	Allowing []string `protobuf:"bytes,6,rep,name=allowing,proto3" json:"allowing,omitempty"`
+	// The cluster exports the service now, refused or not.
+	Exported      bool `protobuf:"varint,7,opt,name=exported,proto3" json:"exported,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckExportResponse) Reset() {
+	*x = CheckExportResponse{}
+	mi := &file_federator_v1_operator_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckExportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckExportResponse) ProtoMessage() {}
+
+func (x *CheckExportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckExportResponse.ProtoReflect.Descriptor instead.
+func (*CheckExportResponse) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *CheckExportResponse) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *CheckExportResponse) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *CheckExportResponse) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *CheckExportResponse) GetAllowed() bool {
+	if x != nil {
+		return x.Allowed
+	}
+	return false
+}
+
+func (x *CheckExportResponse) GetNaming() []string {
+	if x != nil {
+		return x.Naming
+	}
+	return nil
+}
+
+func (x *CheckExportResponse) GetAllowing() []string {
+	if x != nil {
+		return x.Allowing
+	}
+	return nil
+}
+
+func (x *CheckExportResponse) GetExported() bool {
+	if x != nil {
+		return x.Exported
+	}
+	return false
+}
+
 // EvacuationInfo is a region out of every resolution.
 type EvacuationInfo struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -3144,7 +3901,7 @@ type EvacuationInfo struct {
 
 func (x *EvacuationInfo) Reset() {
 	*x = EvacuationInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[40]
+	mi := &file_federator_v1_operator_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3156,7 +3913,7 @@ func (x *EvacuationInfo) String() string {
 func (*EvacuationInfo) ProtoMessage() {}
 
 func (x *EvacuationInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[40]
+	mi := &file_federator_v1_operator_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3169,7 +3926,7 @@ func (x *EvacuationInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvacuationInfo.ProtoReflect.Descriptor instead.
 func (*EvacuationInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{40}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *EvacuationInfo) GetRegion() string {
@@ -3244,7 +4001,7 @@ type ListEvacuationsRequest struct {
 
 func (x *ListEvacuationsRequest) Reset() {
 	*x = ListEvacuationsRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[41]
+	mi := &file_federator_v1_operator_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3256,7 +4013,7 @@ func (x *ListEvacuationsRequest) String() string {
 func (*ListEvacuationsRequest) ProtoMessage() {}
 
 func (x *ListEvacuationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[41]
+	mi := &file_federator_v1_operator_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3269,7 +4026,7 @@ func (x *ListEvacuationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEvacuationsRequest.ProtoReflect.Descriptor instead.
 func (*ListEvacuationsRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{41}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{53}
 }
 
 // ListEvacuationsResponse lists those in force.
@@ -3282,7 +4039,7 @@ type ListEvacuationsResponse struct {
 
 func (x *ListEvacuationsResponse) Reset() {
 	*x = ListEvacuationsResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[42]
+	mi := &file_federator_v1_operator_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3294,7 +4051,7 @@ func (x *ListEvacuationsResponse) String() string {
 func (*ListEvacuationsResponse) ProtoMessage() {}
 
 func (x *ListEvacuationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[42]
+	mi := &file_federator_v1_operator_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3307,7 +4064,7 @@ func (x *ListEvacuationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEvacuationsResponse.ProtoReflect.Descriptor instead.
 func (*ListEvacuationsResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{42}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListEvacuationsResponse) GetEvacuations() []*EvacuationInfo {
@@ -3331,7 +4088,7 @@ type EvacuateRequest struct {
 
 func (x *EvacuateRequest) Reset() {
 	*x = EvacuateRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[43]
+	mi := &file_federator_v1_operator_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3343,7 +4100,7 @@ func (x *EvacuateRequest) String() string {
 func (*EvacuateRequest) ProtoMessage() {}
 
 func (x *EvacuateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[43]
+	mi := &file_federator_v1_operator_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3356,7 +4113,7 @@ func (x *EvacuateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvacuateRequest.ProtoReflect.Descriptor instead.
 func (*EvacuateRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{43}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *EvacuateRequest) GetRegion() string {
@@ -3397,7 +4154,7 @@ type StopEvacuationRequest struct {
 
 func (x *StopEvacuationRequest) Reset() {
 	*x = StopEvacuationRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[44]
+	mi := &file_federator_v1_operator_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3409,7 +4166,7 @@ func (x *StopEvacuationRequest) String() string {
 func (*StopEvacuationRequest) ProtoMessage() {}
 
 func (x *StopEvacuationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[44]
+	mi := &file_federator_v1_operator_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3422,7 +4179,7 @@ func (x *StopEvacuationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopEvacuationRequest.ProtoReflect.Descriptor instead.
 func (*StopEvacuationRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{44}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *StopEvacuationRequest) GetRegion() string {
@@ -3441,7 +4198,7 @@ type StopEvacuationResponse struct {
 
 func (x *StopEvacuationResponse) Reset() {
 	*x = StopEvacuationResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[45]
+	mi := &file_federator_v1_operator_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3453,7 +4210,7 @@ func (x *StopEvacuationResponse) String() string {
 func (*StopEvacuationResponse) ProtoMessage() {}
 
 func (x *StopEvacuationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[45]
+	mi := &file_federator_v1_operator_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3466,7 +4223,7 @@ func (x *StopEvacuationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopEvacuationResponse.ProtoReflect.Descriptor instead.
 func (*StopEvacuationResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{45}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{57}
 }
 
 // PlanDrillRequest describes a drill as StartDrillRequest does.
@@ -3479,7 +4236,7 @@ type PlanDrillRequest struct {
 
 func (x *PlanDrillRequest) Reset() {
 	*x = PlanDrillRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[46]
+	mi := &file_federator_v1_operator_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3491,7 +4248,7 @@ func (x *PlanDrillRequest) String() string {
 func (*PlanDrillRequest) ProtoMessage() {}
 
 func (x *PlanDrillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[46]
+	mi := &file_federator_v1_operator_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3504,7 +4261,7 @@ func (x *PlanDrillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanDrillRequest.ProtoReflect.Descriptor instead.
 func (*PlanDrillRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{46}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *PlanDrillRequest) GetSpec() []byte {
@@ -3526,7 +4283,7 @@ type PlanDrillResponse struct {
 
 func (x *PlanDrillResponse) Reset() {
 	*x = PlanDrillResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[47]
+	mi := &file_federator_v1_operator_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3538,7 +4295,7 @@ func (x *PlanDrillResponse) String() string {
 func (*PlanDrillResponse) ProtoMessage() {}
 
 func (x *PlanDrillResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[47]
+	mi := &file_federator_v1_operator_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3551,7 +4308,7 @@ func (x *PlanDrillResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanDrillResponse.ProtoReflect.Descriptor instead.
 func (*PlanDrillResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{47}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *PlanDrillResponse) GetPlan() []byte {
@@ -3580,7 +4337,7 @@ type StartDrillRequest struct {
 
 func (x *StartDrillRequest) Reset() {
 	*x = StartDrillRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[48]
+	mi := &file_federator_v1_operator_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3592,7 +4349,7 @@ func (x *StartDrillRequest) String() string {
 func (*StartDrillRequest) ProtoMessage() {}
 
 func (x *StartDrillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[48]
+	mi := &file_federator_v1_operator_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3605,7 +4362,7 @@ func (x *StartDrillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartDrillRequest.ProtoReflect.Descriptor instead.
 func (*StartDrillRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{48}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *StartDrillRequest) GetSpec() []byte {
@@ -3627,7 +4384,7 @@ type StopDrillRequest struct {
 
 func (x *StopDrillRequest) Reset() {
 	*x = StopDrillRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[49]
+	mi := &file_federator_v1_operator_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3639,7 +4396,7 @@ func (x *StopDrillRequest) String() string {
 func (*StopDrillRequest) ProtoMessage() {}
 
 func (x *StopDrillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[49]
+	mi := &file_federator_v1_operator_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3652,7 +4409,7 @@ func (x *StopDrillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopDrillRequest.ProtoReflect.Descriptor instead.
 func (*StopDrillRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{49}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *StopDrillRequest) GetId() string {
@@ -3680,7 +4437,7 @@ type ExtendDrillRequest struct {
 
 func (x *ExtendDrillRequest) Reset() {
 	*x = ExtendDrillRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[50]
+	mi := &file_federator_v1_operator_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3692,7 +4449,7 @@ func (x *ExtendDrillRequest) String() string {
 func (*ExtendDrillRequest) ProtoMessage() {}
 
 func (x *ExtendDrillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[50]
+	mi := &file_federator_v1_operator_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3705,7 +4462,7 @@ func (x *ExtendDrillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtendDrillRequest.ProtoReflect.Descriptor instead.
 func (*ExtendDrillRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{50}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ExtendDrillRequest) GetId() string {
@@ -3731,7 +4488,7 @@ type ListDrillsRequest struct {
 
 func (x *ListDrillsRequest) Reset() {
 	*x = ListDrillsRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[51]
+	mi := &file_federator_v1_operator_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3743,7 +4500,7 @@ func (x *ListDrillsRequest) String() string {
 func (*ListDrillsRequest) ProtoMessage() {}
 
 func (x *ListDrillsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[51]
+	mi := &file_federator_v1_operator_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3756,7 +4513,7 @@ func (x *ListDrillsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDrillsRequest.ProtoReflect.Descriptor instead.
 func (*ListDrillsRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{51}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{63}
 }
 
 // ListDrillsResponse lists drills, newest first.
@@ -3769,7 +4526,7 @@ type ListDrillsResponse struct {
 
 func (x *ListDrillsResponse) Reset() {
 	*x = ListDrillsResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[52]
+	mi := &file_federator_v1_operator_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3781,7 +4538,7 @@ func (x *ListDrillsResponse) String() string {
 func (*ListDrillsResponse) ProtoMessage() {}
 
 func (x *ListDrillsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[52]
+	mi := &file_federator_v1_operator_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3794,7 +4551,7 @@ func (x *ListDrillsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDrillsResponse.ProtoReflect.Descriptor instead.
 func (*ListDrillsResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{52}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ListDrillsResponse) GetDrills() []*DrillInfo {
@@ -3814,7 +4571,7 @@ type GetDrillRequest struct {
 
 func (x *GetDrillRequest) Reset() {
 	*x = GetDrillRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[53]
+	mi := &file_federator_v1_operator_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3826,7 +4583,7 @@ func (x *GetDrillRequest) String() string {
 func (*GetDrillRequest) ProtoMessage() {}
 
 func (x *GetDrillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[53]
+	mi := &file_federator_v1_operator_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3839,7 +4596,7 @@ func (x *GetDrillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDrillRequest.ProtoReflect.Descriptor instead.
 func (*GetDrillRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{53}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *GetDrillRequest) GetId() string {
@@ -3890,7 +4647,7 @@ type DrillInfo struct {
 
 func (x *DrillInfo) Reset() {
 	*x = DrillInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[54]
+	mi := &file_federator_v1_operator_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3902,7 +4659,7 @@ func (x *DrillInfo) String() string {
 func (*DrillInfo) ProtoMessage() {}
 
 func (x *DrillInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[54]
+	mi := &file_federator_v1_operator_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3915,7 +4672,7 @@ func (x *DrillInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrillInfo.ProtoReflect.Descriptor instead.
 func (*DrillInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{54}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *DrillInfo) GetId() string {
@@ -4104,7 +4861,7 @@ type DrillBallot struct {
 
 func (x *DrillBallot) Reset() {
 	*x = DrillBallot{}
-	mi := &file_federator_v1_operator_proto_msgTypes[55]
+	mi := &file_federator_v1_operator_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4116,7 +4873,7 @@ func (x *DrillBallot) String() string {
 func (*DrillBallot) ProtoMessage() {}
 
 func (x *DrillBallot) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[55]
+	mi := &file_federator_v1_operator_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4129,7 +4886,7 @@ func (x *DrillBallot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrillBallot.ProtoReflect.Descriptor instead.
 func (*DrillBallot) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{55}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *DrillBallot) GetRegion() string {
@@ -4192,7 +4949,7 @@ type DrillAck struct {
 
 func (x *DrillAck) Reset() {
 	*x = DrillAck{}
-	mi := &file_federator_v1_operator_proto_msgTypes[56]
+	mi := &file_federator_v1_operator_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4204,7 +4961,7 @@ func (x *DrillAck) String() string {
 func (*DrillAck) ProtoMessage() {}
 
 func (x *DrillAck) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[56]
+	mi := &file_federator_v1_operator_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4217,7 +4974,7 @@ func (x *DrillAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrillAck.ProtoReflect.Descriptor instead.
 func (*DrillAck) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{56}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *DrillAck) GetPhase() string {
@@ -4246,7 +5003,7 @@ type ReportDrillRequest struct {
 
 func (x *ReportDrillRequest) Reset() {
 	*x = ReportDrillRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[57]
+	mi := &file_federator_v1_operator_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4258,7 +5015,7 @@ func (x *ReportDrillRequest) String() string {
 func (*ReportDrillRequest) ProtoMessage() {}
 
 func (x *ReportDrillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[57]
+	mi := &file_federator_v1_operator_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4271,7 +5028,7 @@ func (x *ReportDrillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportDrillRequest.ProtoReflect.Descriptor instead.
 func (*ReportDrillRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{57}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ReportDrillRequest) GetId() string {
@@ -4301,7 +5058,7 @@ type ReportDrillResponse struct {
 
 func (x *ReportDrillResponse) Reset() {
 	*x = ReportDrillResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[58]
+	mi := &file_federator_v1_operator_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4313,7 +5070,7 @@ func (x *ReportDrillResponse) String() string {
 func (*ReportDrillResponse) ProtoMessage() {}
 
 func (x *ReportDrillResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[58]
+	mi := &file_federator_v1_operator_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4326,7 +5083,7 @@ func (x *ReportDrillResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportDrillResponse.ProtoReflect.Descriptor instead.
 func (*ReportDrillResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{58}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ReportDrillResponse) GetId() string {
@@ -4361,7 +5118,7 @@ type CreateGateRequest struct {
 
 func (x *CreateGateRequest) Reset() {
 	*x = CreateGateRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[59]
+	mi := &file_federator_v1_operator_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4373,7 +5130,7 @@ func (x *CreateGateRequest) String() string {
 func (*CreateGateRequest) ProtoMessage() {}
 
 func (x *CreateGateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[59]
+	mi := &file_federator_v1_operator_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4386,7 +5143,7 @@ func (x *CreateGateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGateRequest.ProtoReflect.Descriptor instead.
 func (*CreateGateRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{59}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *CreateGateRequest) GetName() string {
@@ -4414,7 +5171,7 @@ type OpenGateRequest struct {
 
 func (x *OpenGateRequest) Reset() {
 	*x = OpenGateRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[60]
+	mi := &file_federator_v1_operator_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4426,7 +5183,7 @@ func (x *OpenGateRequest) String() string {
 func (*OpenGateRequest) ProtoMessage() {}
 
 func (x *OpenGateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[60]
+	mi := &file_federator_v1_operator_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4439,7 +5196,7 @@ func (x *OpenGateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenGateRequest.ProtoReflect.Descriptor instead.
 func (*OpenGateRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{60}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *OpenGateRequest) GetName() string {
@@ -4466,7 +5223,7 @@ type CloseGateRequest struct {
 
 func (x *CloseGateRequest) Reset() {
 	*x = CloseGateRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[61]
+	mi := &file_federator_v1_operator_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4478,7 +5235,7 @@ func (x *CloseGateRequest) String() string {
 func (*CloseGateRequest) ProtoMessage() {}
 
 func (x *CloseGateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[61]
+	mi := &file_federator_v1_operator_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4491,7 +5248,7 @@ func (x *CloseGateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseGateRequest.ProtoReflect.Descriptor instead.
 func (*CloseGateRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{61}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *CloseGateRequest) GetName() string {
@@ -4510,7 +5267,7 @@ type ListGatesRequest struct {
 
 func (x *ListGatesRequest) Reset() {
 	*x = ListGatesRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[62]
+	mi := &file_federator_v1_operator_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4522,7 +5279,7 @@ func (x *ListGatesRequest) String() string {
 func (*ListGatesRequest) ProtoMessage() {}
 
 func (x *ListGatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[62]
+	mi := &file_federator_v1_operator_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4535,7 +5292,7 @@ func (x *ListGatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGatesRequest.ProtoReflect.Descriptor instead.
 func (*ListGatesRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{62}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{74}
 }
 
 // ListGatesResponse lists gates by name, those included that policies name and
@@ -4549,7 +5306,7 @@ type ListGatesResponse struct {
 
 func (x *ListGatesResponse) Reset() {
 	*x = ListGatesResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[63]
+	mi := &file_federator_v1_operator_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4561,7 +5318,7 @@ func (x *ListGatesResponse) String() string {
 func (*ListGatesResponse) ProtoMessage() {}
 
 func (x *ListGatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[63]
+	mi := &file_federator_v1_operator_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4574,7 +5331,7 @@ func (x *ListGatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGatesResponse.ProtoReflect.Descriptor instead.
 func (*ListGatesResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{63}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *ListGatesResponse) GetGates() []*GateInfo {
@@ -4602,7 +5359,7 @@ type GateInfo struct {
 
 func (x *GateInfo) Reset() {
 	*x = GateInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[64]
+	mi := &file_federator_v1_operator_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4614,7 +5371,7 @@ func (x *GateInfo) String() string {
 func (*GateInfo) ProtoMessage() {}
 
 func (x *GateInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[64]
+	mi := &file_federator_v1_operator_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4627,7 +5384,7 @@ func (x *GateInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GateInfo.ProtoReflect.Descriptor instead.
 func (*GateInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{64}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *GateInfo) GetName() string {
@@ -4696,7 +5453,7 @@ type DeleteGateRequest struct {
 
 func (x *DeleteGateRequest) Reset() {
 	*x = DeleteGateRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[65]
+	mi := &file_federator_v1_operator_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4708,7 +5465,7 @@ func (x *DeleteGateRequest) String() string {
 func (*DeleteGateRequest) ProtoMessage() {}
 
 func (x *DeleteGateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[65]
+	mi := &file_federator_v1_operator_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4721,7 +5478,7 @@ func (x *DeleteGateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGateRequest.ProtoReflect.Descriptor instead.
 func (*DeleteGateRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{65}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *DeleteGateRequest) GetName() string {
@@ -4740,7 +5497,7 @@ type DeleteGateResponse struct {
 
 func (x *DeleteGateResponse) Reset() {
 	*x = DeleteGateResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[66]
+	mi := &file_federator_v1_operator_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4752,7 +5509,7 @@ func (x *DeleteGateResponse) String() string {
 func (*DeleteGateResponse) ProtoMessage() {}
 
 func (x *DeleteGateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[66]
+	mi := &file_federator_v1_operator_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4765,7 +5522,7 @@ func (x *DeleteGateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGateResponse.ProtoReflect.Descriptor instead.
 func (*DeleteGateResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{66}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{78}
 }
 
 // ApplyScheduleRequest writes one. Spec is at most 64 KiB of strict JSON of
@@ -4781,7 +5538,7 @@ type ApplyScheduleRequest struct {
 
 func (x *ApplyScheduleRequest) Reset() {
 	*x = ApplyScheduleRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[67]
+	mi := &file_federator_v1_operator_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4793,7 +5550,7 @@ func (x *ApplyScheduleRequest) String() string {
 func (*ApplyScheduleRequest) ProtoMessage() {}
 
 func (x *ApplyScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[67]
+	mi := &file_federator_v1_operator_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4806,7 +5563,7 @@ func (x *ApplyScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyScheduleRequest.ProtoReflect.Descriptor instead.
 func (*ApplyScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{67}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *ApplyScheduleRequest) GetName() string {
@@ -4842,7 +5599,7 @@ type ApplyScheduleResponse struct {
 
 func (x *ApplyScheduleResponse) Reset() {
 	*x = ApplyScheduleResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[68]
+	mi := &file_federator_v1_operator_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4854,7 +5611,7 @@ func (x *ApplyScheduleResponse) String() string {
 func (*ApplyScheduleResponse) ProtoMessage() {}
 
 func (x *ApplyScheduleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[68]
+	mi := &file_federator_v1_operator_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4867,7 +5624,7 @@ func (x *ApplyScheduleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyScheduleResponse.ProtoReflect.Descriptor instead.
 func (*ApplyScheduleResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{68}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *ApplyScheduleResponse) GetSchedule() *ScheduleInfo {
@@ -4900,7 +5657,7 @@ type ListSchedulesRequest struct {
 
 func (x *ListSchedulesRequest) Reset() {
 	*x = ListSchedulesRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[69]
+	mi := &file_federator_v1_operator_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4912,7 +5669,7 @@ func (x *ListSchedulesRequest) String() string {
 func (*ListSchedulesRequest) ProtoMessage() {}
 
 func (x *ListSchedulesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[69]
+	mi := &file_federator_v1_operator_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4925,7 +5682,7 @@ func (x *ListSchedulesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSchedulesRequest.ProtoReflect.Descriptor instead.
 func (*ListSchedulesRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{69}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{81}
 }
 
 // ListSchedulesResponse lists schedules by name.
@@ -4938,7 +5695,7 @@ type ListSchedulesResponse struct {
 
 func (x *ListSchedulesResponse) Reset() {
 	*x = ListSchedulesResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[70]
+	mi := &file_federator_v1_operator_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4950,7 +5707,7 @@ func (x *ListSchedulesResponse) String() string {
 func (*ListSchedulesResponse) ProtoMessage() {}
 
 func (x *ListSchedulesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[70]
+	mi := &file_federator_v1_operator_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4963,7 +5720,7 @@ func (x *ListSchedulesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSchedulesResponse.ProtoReflect.Descriptor instead.
 func (*ListSchedulesResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{70}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ListSchedulesResponse) GetSchedules() []*ScheduleInfo {
@@ -4992,7 +5749,7 @@ type ScheduleInfo struct {
 
 func (x *ScheduleInfo) Reset() {
 	*x = ScheduleInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[71]
+	mi := &file_federator_v1_operator_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5004,7 +5761,7 @@ func (x *ScheduleInfo) String() string {
 func (*ScheduleInfo) ProtoMessage() {}
 
 func (x *ScheduleInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[71]
+	mi := &file_federator_v1_operator_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5017,7 +5774,7 @@ func (x *ScheduleInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleInfo.ProtoReflect.Descriptor instead.
 func (*ScheduleInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{71}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ScheduleInfo) GetName() string {
@@ -5093,7 +5850,7 @@ type DeleteScheduleRequest struct {
 
 func (x *DeleteScheduleRequest) Reset() {
 	*x = DeleteScheduleRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[72]
+	mi := &file_federator_v1_operator_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5105,7 +5862,7 @@ func (x *DeleteScheduleRequest) String() string {
 func (*DeleteScheduleRequest) ProtoMessage() {}
 
 func (x *DeleteScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[72]
+	mi := &file_federator_v1_operator_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5118,7 +5875,7 @@ func (x *DeleteScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteScheduleRequest.ProtoReflect.Descriptor instead.
 func (*DeleteScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{72}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *DeleteScheduleRequest) GetName() string {
@@ -5137,7 +5894,7 @@ type DeleteScheduleResponse struct {
 
 func (x *DeleteScheduleResponse) Reset() {
 	*x = DeleteScheduleResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[73]
+	mi := &file_federator_v1_operator_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5149,7 +5906,7 @@ func (x *DeleteScheduleResponse) String() string {
 func (*DeleteScheduleResponse) ProtoMessage() {}
 
 func (x *DeleteScheduleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[73]
+	mi := &file_federator_v1_operator_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5162,7 +5919,7 @@ func (x *DeleteScheduleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteScheduleResponse.ProtoReflect.Descriptor instead.
 func (*DeleteScheduleResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{73}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{85}
 }
 
 // RunScheduleRequest names one.
@@ -5176,7 +5933,7 @@ type RunScheduleRequest struct {
 
 func (x *RunScheduleRequest) Reset() {
 	*x = RunScheduleRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[74]
+	mi := &file_federator_v1_operator_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5188,7 +5945,7 @@ func (x *RunScheduleRequest) String() string {
 func (*RunScheduleRequest) ProtoMessage() {}
 
 func (x *RunScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[74]
+	mi := &file_federator_v1_operator_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5201,7 +5958,7 @@ func (x *RunScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunScheduleRequest.ProtoReflect.Descriptor instead.
 func (*RunScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{74}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *RunScheduleRequest) GetName() string {
@@ -5233,7 +5990,7 @@ type ApplyServicesRequest struct {
 
 func (x *ApplyServicesRequest) Reset() {
 	*x = ApplyServicesRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[75]
+	mi := &file_federator_v1_operator_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5245,7 +6002,7 @@ func (x *ApplyServicesRequest) String() string {
 func (*ApplyServicesRequest) ProtoMessage() {}
 
 func (x *ApplyServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[75]
+	mi := &file_federator_v1_operator_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5258,7 +6015,7 @@ func (x *ApplyServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyServicesRequest.ProtoReflect.Descriptor instead.
 func (*ApplyServicesRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{75}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *ApplyServicesRequest) GetCluster() string {
@@ -5300,7 +6057,7 @@ type ApplyServicesResponse struct {
 
 func (x *ApplyServicesResponse) Reset() {
 	*x = ApplyServicesResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[76]
+	mi := &file_federator_v1_operator_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5312,7 +6069,7 @@ func (x *ApplyServicesResponse) String() string {
 func (*ApplyServicesResponse) ProtoMessage() {}
 
 func (x *ApplyServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[76]
+	mi := &file_federator_v1_operator_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5325,7 +6082,7 @@ func (x *ApplyServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyServicesResponse.ProtoReflect.Descriptor instead.
 func (*ApplyServicesResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{76}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *ApplyServicesResponse) GetChanges() []*ServiceChange {
@@ -5353,7 +6110,7 @@ type ServiceChange struct {
 
 func (x *ServiceChange) Reset() {
 	*x = ServiceChange{}
-	mi := &file_federator_v1_operator_proto_msgTypes[77]
+	mi := &file_federator_v1_operator_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5365,7 +6122,7 @@ func (x *ServiceChange) String() string {
 func (*ServiceChange) ProtoMessage() {}
 
 func (x *ServiceChange) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[77]
+	mi := &file_federator_v1_operator_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5378,7 +6135,7 @@ func (x *ServiceChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceChange.ProtoReflect.Descriptor instead.
 func (*ServiceChange) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{77}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *ServiceChange) GetService() string {
@@ -5406,7 +6163,7 @@ type DeleteServiceRequest struct {
 
 func (x *DeleteServiceRequest) Reset() {
 	*x = DeleteServiceRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[78]
+	mi := &file_federator_v1_operator_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5418,7 +6175,7 @@ func (x *DeleteServiceRequest) String() string {
 func (*DeleteServiceRequest) ProtoMessage() {}
 
 func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[78]
+	mi := &file_federator_v1_operator_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5431,7 +6188,7 @@ func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{78}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *DeleteServiceRequest) GetCluster() string {
@@ -5457,7 +6214,7 @@ type DeleteServiceResponse struct {
 
 func (x *DeleteServiceResponse) Reset() {
 	*x = DeleteServiceResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[79]
+	mi := &file_federator_v1_operator_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5469,7 +6226,7 @@ func (x *DeleteServiceResponse) String() string {
 func (*DeleteServiceResponse) ProtoMessage() {}
 
 func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[79]
+	mi := &file_federator_v1_operator_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5482,7 +6239,7 @@ func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServiceResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{79}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{91}
 }
 
 // CreateTokenRequest asks for a join token.
@@ -5500,7 +6257,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[80]
+	mi := &file_federator_v1_operator_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5512,7 +6269,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[80]
+	mi := &file_federator_v1_operator_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5525,7 +6282,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{80}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *CreateTokenRequest) GetTtl() *durationpb.Duration {
@@ -5567,7 +6324,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[81]
+	mi := &file_federator_v1_operator_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5579,7 +6336,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[81]
+	mi := &file_federator_v1_operator_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5592,7 +6349,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{81}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *CreateTokenResponse) GetToken() string {
@@ -5630,7 +6387,7 @@ type TokenInfo struct {
 
 func (x *TokenInfo) Reset() {
 	*x = TokenInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[82]
+	mi := &file_federator_v1_operator_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5642,7 +6399,7 @@ func (x *TokenInfo) String() string {
 func (*TokenInfo) ProtoMessage() {}
 
 func (x *TokenInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[82]
+	mi := &file_federator_v1_operator_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5655,7 +6412,7 @@ func (x *TokenInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenInfo.ProtoReflect.Descriptor instead.
 func (*TokenInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{82}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *TokenInfo) GetId() string {
@@ -5737,7 +6494,7 @@ type ListTokensRequest struct {
 
 func (x *ListTokensRequest) Reset() {
 	*x = ListTokensRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[83]
+	mi := &file_federator_v1_operator_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5749,7 +6506,7 @@ func (x *ListTokensRequest) String() string {
 func (*ListTokensRequest) ProtoMessage() {}
 
 func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[83]
+	mi := &file_federator_v1_operator_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5762,7 +6519,7 @@ func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListTokensRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{83}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{95}
 }
 
 // ListTokensResponse lists this region's tokens, newest first.
@@ -5775,7 +6532,7 @@ type ListTokensResponse struct {
 
 func (x *ListTokensResponse) Reset() {
 	*x = ListTokensResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[84]
+	mi := &file_federator_v1_operator_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5787,7 +6544,7 @@ func (x *ListTokensResponse) String() string {
 func (*ListTokensResponse) ProtoMessage() {}
 
 func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[84]
+	mi := &file_federator_v1_operator_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5800,7 +6557,7 @@ func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensResponse.ProtoReflect.Descriptor instead.
 func (*ListTokensResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{84}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *ListTokensResponse) GetTokens() []*TokenInfo {
@@ -5820,7 +6577,7 @@ type RevokeTokenRequest struct {
 
 func (x *RevokeTokenRequest) Reset() {
 	*x = RevokeTokenRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[85]
+	mi := &file_federator_v1_operator_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5832,7 +6589,7 @@ func (x *RevokeTokenRequest) String() string {
 func (*RevokeTokenRequest) ProtoMessage() {}
 
 func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[85]
+	mi := &file_federator_v1_operator_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5845,7 +6602,7 @@ func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{85}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *RevokeTokenRequest) GetId() string {
@@ -5864,7 +6621,7 @@ type RevokeTokenResponse struct {
 
 func (x *RevokeTokenResponse) Reset() {
 	*x = RevokeTokenResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[86]
+	mi := &file_federator_v1_operator_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5876,7 +6633,7 @@ func (x *RevokeTokenResponse) String() string {
 func (*RevokeTokenResponse) ProtoMessage() {}
 
 func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[86]
+	mi := &file_federator_v1_operator_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5889,7 +6646,7 @@ func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenResponse.ProtoReflect.Descriptor instead.
 func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{86}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{98}
 }
 
 // CreateOperatorRequest grants a role to a name, and signs its key.
@@ -5907,7 +6664,7 @@ type CreateOperatorRequest struct {
 
 func (x *CreateOperatorRequest) Reset() {
 	*x = CreateOperatorRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[87]
+	mi := &file_federator_v1_operator_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5919,7 +6676,7 @@ func (x *CreateOperatorRequest) String() string {
 func (*CreateOperatorRequest) ProtoMessage() {}
 
 func (x *CreateOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[87]
+	mi := &file_federator_v1_operator_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5932,7 +6689,7 @@ func (x *CreateOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOperatorRequest.ProtoReflect.Descriptor instead.
 func (*CreateOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{87}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *CreateOperatorRequest) GetName() string {
@@ -5979,7 +6736,7 @@ type CreateOperatorResponse struct {
 
 func (x *CreateOperatorResponse) Reset() {
 	*x = CreateOperatorResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[88]
+	mi := &file_federator_v1_operator_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5991,7 +6748,7 @@ func (x *CreateOperatorResponse) String() string {
 func (*CreateOperatorResponse) ProtoMessage() {}
 
 func (x *CreateOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[88]
+	mi := &file_federator_v1_operator_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6004,7 +6761,7 @@ func (x *CreateOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOperatorResponse.ProtoReflect.Descriptor instead.
 func (*CreateOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{88}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *CreateOperatorResponse) GetChain() [][]byte {
@@ -6061,7 +6818,7 @@ type OperatorInfo struct {
 
 func (x *OperatorInfo) Reset() {
 	*x = OperatorInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[89]
+	mi := &file_federator_v1_operator_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6073,7 +6830,7 @@ func (x *OperatorInfo) String() string {
 func (*OperatorInfo) ProtoMessage() {}
 
 func (x *OperatorInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[89]
+	mi := &file_federator_v1_operator_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6086,7 +6843,7 @@ func (x *OperatorInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorInfo.ProtoReflect.Descriptor instead.
 func (*OperatorInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{89}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *OperatorInfo) GetName() string {
@@ -6119,7 +6876,7 @@ type ListOperatorsRequest struct {
 
 func (x *ListOperatorsRequest) Reset() {
 	*x = ListOperatorsRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[90]
+	mi := &file_federator_v1_operator_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6131,7 +6888,7 @@ func (x *ListOperatorsRequest) String() string {
 func (*ListOperatorsRequest) ProtoMessage() {}
 
 func (x *ListOperatorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[90]
+	mi := &file_federator_v1_operator_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6144,7 +6901,7 @@ func (x *ListOperatorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperatorsRequest.ProtoReflect.Descriptor instead.
 func (*ListOperatorsRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{90}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{102}
 }
 
 // ListOperatorsResponse lists them by name.
@@ -6157,7 +6914,7 @@ type ListOperatorsResponse struct {
 
 func (x *ListOperatorsResponse) Reset() {
 	*x = ListOperatorsResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[91]
+	mi := &file_federator_v1_operator_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6169,7 +6926,7 @@ func (x *ListOperatorsResponse) String() string {
 func (*ListOperatorsResponse) ProtoMessage() {}
 
 func (x *ListOperatorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[91]
+	mi := &file_federator_v1_operator_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6182,7 +6939,7 @@ func (x *ListOperatorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperatorsResponse.ProtoReflect.Descriptor instead.
 func (*ListOperatorsResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{91}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *ListOperatorsResponse) GetOperators() []*OperatorInfo {
@@ -6202,7 +6959,7 @@ type DeleteOperatorRequest struct {
 
 func (x *DeleteOperatorRequest) Reset() {
 	*x = DeleteOperatorRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[92]
+	mi := &file_federator_v1_operator_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6214,7 +6971,7 @@ func (x *DeleteOperatorRequest) String() string {
 func (*DeleteOperatorRequest) ProtoMessage() {}
 
 func (x *DeleteOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[92]
+	mi := &file_federator_v1_operator_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6227,7 +6984,7 @@ func (x *DeleteOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteOperatorRequest.ProtoReflect.Descriptor instead.
 func (*DeleteOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{92}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *DeleteOperatorRequest) GetName() string {
@@ -6246,7 +7003,7 @@ type DeleteOperatorResponse struct {
 
 func (x *DeleteOperatorResponse) Reset() {
 	*x = DeleteOperatorResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[93]
+	mi := &file_federator_v1_operator_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6258,7 +7015,7 @@ func (x *DeleteOperatorResponse) String() string {
 func (*DeleteOperatorResponse) ProtoMessage() {}
 
 func (x *DeleteOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[93]
+	mi := &file_federator_v1_operator_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6271,7 +7028,7 @@ func (x *DeleteOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteOperatorResponse.ProtoReflect.Descriptor instead.
 func (*DeleteOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{93}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{105}
 }
 
 // LeaveRequest names a replica of the called one's region; empty means itself.
@@ -6288,7 +7045,7 @@ type LeaveRequest struct {
 
 func (x *LeaveRequest) Reset() {
 	*x = LeaveRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[94]
+	mi := &file_federator_v1_operator_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6300,7 +7057,7 @@ func (x *LeaveRequest) String() string {
 func (*LeaveRequest) ProtoMessage() {}
 
 func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[94]
+	mi := &file_federator_v1_operator_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6313,7 +7070,7 @@ func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
 func (*LeaveRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{94}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *LeaveRequest) GetName() string {
@@ -6348,7 +7105,7 @@ type LeaveResponse struct {
 
 func (x *LeaveResponse) Reset() {
 	*x = LeaveResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[95]
+	mi := &file_federator_v1_operator_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6360,7 +7117,7 @@ func (x *LeaveResponse) String() string {
 func (*LeaveResponse) ProtoMessage() {}
 
 func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[95]
+	mi := &file_federator_v1_operator_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6373,7 +7130,7 @@ func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveResponse.ProtoReflect.Descriptor instead.
 func (*LeaveResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{95}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *LeaveResponse) GetVoters() []string {
@@ -6402,7 +7159,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[96]
+	mi := &file_federator_v1_operator_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6414,7 +7171,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[96]
+	mi := &file_federator_v1_operator_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6427,7 +7184,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{96}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *BackupRequest) GetRecipients() []string {
@@ -6452,7 +7209,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[97]
+	mi := &file_federator_v1_operator_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6464,7 +7221,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[97]
+	mi := &file_federator_v1_operator_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6477,7 +7234,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{97}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *BackupResponse) GetData() []byte {
@@ -6510,7 +7267,7 @@ type KeyringStatusRequest struct {
 
 func (x *KeyringStatusRequest) Reset() {
 	*x = KeyringStatusRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[98]
+	mi := &file_federator_v1_operator_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6522,7 +7279,7 @@ func (x *KeyringStatusRequest) String() string {
 func (*KeyringStatusRequest) ProtoMessage() {}
 
 func (x *KeyringStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[98]
+	mi := &file_federator_v1_operator_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6535,7 +7292,7 @@ func (x *KeyringStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyringStatusRequest.ProtoReflect.Descriptor instead.
 func (*KeyringStatusRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{98}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{110}
 }
 
 // KeyringStatusResponse never holds a key, only fingerprints.
@@ -6551,7 +7308,7 @@ type KeyringStatusResponse struct {
 
 func (x *KeyringStatusResponse) Reset() {
 	*x = KeyringStatusResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[99]
+	mi := &file_federator_v1_operator_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6563,7 +7320,7 @@ func (x *KeyringStatusResponse) String() string {
 func (*KeyringStatusResponse) ProtoMessage() {}
 
 func (x *KeyringStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[99]
+	mi := &file_federator_v1_operator_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6576,7 +7333,7 @@ func (x *KeyringStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyringStatusResponse.ProtoReflect.Descriptor instead.
 func (*KeyringStatusResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{99}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *KeyringStatusResponse) GetVersion() uint64 {
@@ -6613,7 +7370,7 @@ type KeyInfo struct {
 
 func (x *KeyInfo) Reset() {
 	*x = KeyInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[100]
+	mi := &file_federator_v1_operator_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6625,7 +7382,7 @@ func (x *KeyInfo) String() string {
 func (*KeyInfo) ProtoMessage() {}
 
 func (x *KeyInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[100]
+	mi := &file_federator_v1_operator_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6638,7 +7395,7 @@ func (x *KeyInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyInfo.ProtoReflect.Descriptor instead.
 func (*KeyInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{100}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *KeyInfo) GetFingerprint() string {
@@ -6673,7 +7430,7 @@ type RotateKeyringRequest struct {
 
 func (x *RotateKeyringRequest) Reset() {
 	*x = RotateKeyringRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[101]
+	mi := &file_federator_v1_operator_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6685,7 +7442,7 @@ func (x *RotateKeyringRequest) String() string {
 func (*RotateKeyringRequest) ProtoMessage() {}
 
 func (x *RotateKeyringRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[101]
+	mi := &file_federator_v1_operator_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6698,7 +7455,7 @@ func (x *RotateKeyringRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyringRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyringRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{101}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *RotateKeyringRequest) GetWithout() []string {
@@ -6785,7 +7542,7 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\bclusters\x18\x15 \x01(\rR\bclusters\x12\x1a\n" +
 	"\bservices\x18\x16 \x01(\rR\bservices\x12\x1c\n" +
 	"\tendpoints\x18\x17 \x01(\rR\tendpoints\x12\x12\n" +
-	"\x04note\x18\x18 \x01(\tR\x04note\"\x96\x02\n" +
+	"\x04note\x18\x18 \x01(\tR\x04note\"\xb0\x02\n" +
 	"\rClusterStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12!\n" +
@@ -6795,7 +7552,8 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"staleSince\x12\x1a\n" +
 	"\bservices\x18\x06 \x01(\rR\bservices\x12\x1c\n" +
 	"\tendpoints\x18\a \x01(\rR\tendpoints\x12\x1c\n" +
-	"\tunhealthy\x18\b \x01(\rR\tunhealthy\"\x81\x03\n" +
+	"\tunhealthy\x18\b \x01(\rR\tunhealthy\x12\x18\n" +
+	"\arefused\x18\t \x01(\rR\arefused\"\x81\x03\n" +
 	"\x11CertificateStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x129\n" +
 	"\n" +
@@ -6983,7 +7741,63 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\bwarnings\x18\x03 \x03(\tR\bwarnings\")\n" +
 	"\x13DeletePolicyRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x16\n" +
-	"\x14DeletePolicyResponse\"\xf8\x02\n" +
+	"\x14DeletePolicyResponse\"\x80\x01\n" +
+	"\x0eExportRuleInfo\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04spec\x18\x02 \x01(\fR\x04spec\x12,\n" +
+	"\x04meta\x18\x03 \x01(\v2\x18.federator.v1.ObjectMetaR\x04meta\x12\x18\n" +
+	"\arefuses\x18\x04 \x01(\rR\arefuses\"8\n" +
+	"\x16ListExportRulesRequest\x12\x1e\n" +
+	"\n" +
+	"consistent\x18\x01 \x01(\bR\n" +
+	"consistent\"M\n" +
+	"\x17ListExportRulesResponse\x122\n" +
+	"\x05rules\x18\x01 \x03(\v2\x1c.federator.v1.ExportRuleInfoR\x05rules\"J\n" +
+	"\x14GetExportRuleRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
+	"\n" +
+	"consistent\x18\x02 \x01(\bR\n" +
+	"consistent\"|\n" +
+	"\x17ApplyExportRulesRequest\x122\n" +
+	"\x05rules\x18\x01 \x03(\v2\x1c.federator.v1.ExportRuleInfoR\x05rules\x12\x17\n" +
+	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"\xc8\x01\n" +
+	"\x18ApplyExportRulesResponse\x124\n" +
+	"\x05rules\x18\x01 \x03(\v2\x1e.federator.v1.ExportRuleChangeR\x05rules\x12:\n" +
+	"\n" +
+	"takes_away\x18\x02 \x03(\v2\x1b.federator.v1.RefusedExportR\ttakesAway\x12:\n" +
+	"\n" +
+	"gives_back\x18\x03 \x03(\v2\x1b.federator.v1.RefusedExportR\tgivesBack\"Z\n" +
+	"\x10ExportRuleChange\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12\x1a\n" +
+	"\bwarnings\x18\x03 \x03(\tR\bwarnings\"\x8f\x01\n" +
+	"\rRefusedExport\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x18\n" +
+	"\acluster\x18\x02 \x01(\tR\acluster\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\x12\x14\n" +
+	"\x05rules\x18\x04 \x03(\tR\x05rules\x12\x1c\n" +
+	"\tendpoints\x18\x05 \x01(\rR\tendpoints\"\\\n" +
+	"\x17DeleteExportRuleRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x17\n" +
+	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"\x92\x01\n" +
+	"\x18DeleteExportRuleResponse\x12:\n" +
+	"\n" +
+	"takes_away\x18\x01 \x03(\v2\x1b.federator.v1.RefusedExportR\ttakesAway\x12:\n" +
+	"\n" +
+	"gives_back\x18\x02 \x03(\v2\x1b.federator.v1.RefusedExportR\tgivesBack\"H\n" +
+	"\x12CheckExportRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x18\n" +
+	"\acluster\x18\x02 \x01(\tR\acluster\"\xcb\x01\n" +
+	"\x13CheckExportResponse\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x18\n" +
+	"\acluster\x18\x02 \x01(\tR\acluster\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\x12\x18\n" +
+	"\aallowed\x18\x04 \x01(\bR\aallowed\x12\x16\n" +
+	"\x06naming\x18\x05 \x03(\tR\x06naming\x12\x1a\n" +
+	"\ballowing\x18\x06 \x03(\tR\ballowing\x12\x1a\n" +
+	"\bexported\x18\a \x01(\bR\bexported\"\xf8\x02\n" +
 	"\x0eEvacuationInfo\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x124\n" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x125\n" +
@@ -7210,7 +8024,7 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\aprimary\x18\x02 \x01(\bR\aprimary\x124\n" +
 	"\acreated\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"0\n" +
 	"\x14RotateKeyringRequest\x12\x18\n" +
-	"\awithout\x18\x01 \x03(\tR\awithout2\xcc\x1b\n" +
+	"\awithout\x18\x01 \x03(\tR\awithout2\x99\x1f\n" +
 	"\bOperator\x12F\n" +
 	"\aVersion\x12\x1c.federator.v1.VersionRequest\x1a\x1d.federator.v1.VersionResponse\x12C\n" +
 	"\x06Status\x12\x1b.federator.v1.StatusRequest\x1a\x1c.federator.v1.StatusResponse\x12@\n" +
@@ -7224,6 +8038,11 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\tGetPolicy\x12\x1e.federator.v1.GetPolicyRequest\x1a\x18.federator.v1.PolicyInfo\x12R\n" +
 	"\vApplyPolicy\x12 .federator.v1.ApplyPolicyRequest\x1a!.federator.v1.ApplyPolicyResponse\x12U\n" +
 	"\fDeletePolicy\x12!.federator.v1.DeletePolicyRequest\x1a\".federator.v1.DeletePolicyResponse\x12^\n" +
+	"\x0fListExportRules\x12$.federator.v1.ListExportRulesRequest\x1a%.federator.v1.ListExportRulesResponse\x12Q\n" +
+	"\rGetExportRule\x12\".federator.v1.GetExportRuleRequest\x1a\x1c.federator.v1.ExportRuleInfo\x12a\n" +
+	"\x10ApplyExportRules\x12%.federator.v1.ApplyExportRulesRequest\x1a&.federator.v1.ApplyExportRulesResponse\x12a\n" +
+	"\x10DeleteExportRule\x12%.federator.v1.DeleteExportRuleRequest\x1a&.federator.v1.DeleteExportRuleResponse\x12R\n" +
+	"\vCheckExport\x12 .federator.v1.CheckExportRequest\x1a!.federator.v1.CheckExportResponse\x12^\n" +
 	"\x0fListEvacuations\x12$.federator.v1.ListEvacuationsRequest\x1a%.federator.v1.ListEvacuationsResponse\x12G\n" +
 	"\bEvacuate\x12\x1d.federator.v1.EvacuateRequest\x1a\x1c.federator.v1.EvacuationInfo\x12[\n" +
 	"\x0eStopEvacuation\x12#.federator.v1.StopEvacuationRequest\x1a$.federator.v1.StopEvacuationResponse\x12L\n" +
@@ -7274,302 +8093,332 @@ func file_federator_v1_operator_proto_rawDescGZIP() []byte {
 	return file_federator_v1_operator_proto_rawDescData
 }
 
-var file_federator_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 103)
+var file_federator_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 115)
 var file_federator_v1_operator_proto_goTypes = []any{
-	(*VersionRequest)(nil),          // 0: federator.v1.VersionRequest
-	(*VersionResponse)(nil),         // 1: federator.v1.VersionResponse
-	(*StatusRequest)(nil),           // 2: federator.v1.StatusRequest
-	(*StatusResponse)(nil),          // 3: federator.v1.StatusResponse
-	(*RaftStatus)(nil),              // 4: federator.v1.RaftStatus
-	(*RegionStatus)(nil),            // 5: federator.v1.RegionStatus
-	(*ClusterStatus)(nil),           // 6: federator.v1.ClusterStatus
-	(*CertificateStatus)(nil),       // 7: federator.v1.CertificateStatus
-	(*CheckRequest)(nil),            // 8: federator.v1.CheckRequest
-	(*CheckResponse)(nil),           // 9: federator.v1.CheckResponse
-	(*Problem)(nil),                 // 10: federator.v1.Problem
-	(*MembersRequest)(nil),          // 11: federator.v1.MembersRequest
-	(*MembersResponse)(nil),         // 12: federator.v1.MembersResponse
-	(*Member)(nil),                  // 13: federator.v1.Member
-	(*ServicesRequest)(nil),         // 14: federator.v1.ServicesRequest
-	(*ServicesResponse)(nil),        // 15: federator.v1.ServicesResponse
-	(*ServiceSummary)(nil),          // 16: federator.v1.ServiceSummary
-	(*ServicePort)(nil),             // 17: federator.v1.ServicePort
-	(*BackendSummary)(nil),          // 18: federator.v1.BackendSummary
-	(*EndpointsRequest)(nil),        // 19: federator.v1.EndpointsRequest
-	(*EndpointsResponse)(nil),       // 20: federator.v1.EndpointsResponse
-	(*EndpointInfo)(nil),            // 21: federator.v1.EndpointInfo
-	(*ResolveRequest)(nil),          // 22: federator.v1.ResolveRequest
-	(*ResolveResponse)(nil),         // 23: federator.v1.ResolveResponse
-	(*ResolvedPriority)(nil),        // 24: federator.v1.ResolvedPriority
-	(*ResolvedLocality)(nil),        // 25: federator.v1.ResolvedLocality
-	(*ResolvedEndpoint)(nil),        // 26: federator.v1.ResolvedEndpoint
-	(*Omission)(nil),                // 27: federator.v1.Omission
-	(*ListAuditRequest)(nil),        // 28: federator.v1.ListAuditRequest
-	(*ListAuditResponse)(nil),       // 29: federator.v1.ListAuditResponse
-	(*AuditEntry)(nil),              // 30: federator.v1.AuditEntry
-	(*ObjectMeta)(nil),              // 31: federator.v1.ObjectMeta
-	(*PolicyInfo)(nil),              // 32: federator.v1.PolicyInfo
-	(*ListPoliciesRequest)(nil),     // 33: federator.v1.ListPoliciesRequest
-	(*ListPoliciesResponse)(nil),    // 34: federator.v1.ListPoliciesResponse
-	(*GetPolicyRequest)(nil),        // 35: federator.v1.GetPolicyRequest
-	(*ApplyPolicyRequest)(nil),      // 36: federator.v1.ApplyPolicyRequest
-	(*ApplyPolicyResponse)(nil),     // 37: federator.v1.ApplyPolicyResponse
-	(*DeletePolicyRequest)(nil),     // 38: federator.v1.DeletePolicyRequest
-	(*DeletePolicyResponse)(nil),    // 39: federator.v1.DeletePolicyResponse
-	(*EvacuationInfo)(nil),          // 40: federator.v1.EvacuationInfo
-	(*ListEvacuationsRequest)(nil),  // 41: federator.v1.ListEvacuationsRequest
-	(*ListEvacuationsResponse)(nil), // 42: federator.v1.ListEvacuationsResponse
-	(*EvacuateRequest)(nil),         // 43: federator.v1.EvacuateRequest
-	(*StopEvacuationRequest)(nil),   // 44: federator.v1.StopEvacuationRequest
-	(*StopEvacuationResponse)(nil),  // 45: federator.v1.StopEvacuationResponse
-	(*PlanDrillRequest)(nil),        // 46: federator.v1.PlanDrillRequest
-	(*PlanDrillResponse)(nil),       // 47: federator.v1.PlanDrillResponse
-	(*StartDrillRequest)(nil),       // 48: federator.v1.StartDrillRequest
-	(*StopDrillRequest)(nil),        // 49: federator.v1.StopDrillRequest
-	(*ExtendDrillRequest)(nil),      // 50: federator.v1.ExtendDrillRequest
-	(*ListDrillsRequest)(nil),       // 51: federator.v1.ListDrillsRequest
-	(*ListDrillsResponse)(nil),      // 52: federator.v1.ListDrillsResponse
-	(*GetDrillRequest)(nil),         // 53: federator.v1.GetDrillRequest
-	(*DrillInfo)(nil),               // 54: federator.v1.DrillInfo
-	(*DrillBallot)(nil),             // 55: federator.v1.DrillBallot
-	(*DrillAck)(nil),                // 56: federator.v1.DrillAck
-	(*ReportDrillRequest)(nil),      // 57: federator.v1.ReportDrillRequest
-	(*ReportDrillResponse)(nil),     // 58: federator.v1.ReportDrillResponse
-	(*CreateGateRequest)(nil),       // 59: federator.v1.CreateGateRequest
-	(*OpenGateRequest)(nil),         // 60: federator.v1.OpenGateRequest
-	(*CloseGateRequest)(nil),        // 61: federator.v1.CloseGateRequest
-	(*ListGatesRequest)(nil),        // 62: federator.v1.ListGatesRequest
-	(*ListGatesResponse)(nil),       // 63: federator.v1.ListGatesResponse
-	(*GateInfo)(nil),                // 64: federator.v1.GateInfo
-	(*DeleteGateRequest)(nil),       // 65: federator.v1.DeleteGateRequest
-	(*DeleteGateResponse)(nil),      // 66: federator.v1.DeleteGateResponse
-	(*ApplyScheduleRequest)(nil),    // 67: federator.v1.ApplyScheduleRequest
-	(*ApplyScheduleResponse)(nil),   // 68: federator.v1.ApplyScheduleResponse
-	(*ListSchedulesRequest)(nil),    // 69: federator.v1.ListSchedulesRequest
-	(*ListSchedulesResponse)(nil),   // 70: federator.v1.ListSchedulesResponse
-	(*ScheduleInfo)(nil),            // 71: federator.v1.ScheduleInfo
-	(*DeleteScheduleRequest)(nil),   // 72: federator.v1.DeleteScheduleRequest
-	(*DeleteScheduleResponse)(nil),  // 73: federator.v1.DeleteScheduleResponse
-	(*RunScheduleRequest)(nil),      // 74: federator.v1.RunScheduleRequest
-	(*ApplyServicesRequest)(nil),    // 75: federator.v1.ApplyServicesRequest
-	(*ApplyServicesResponse)(nil),   // 76: federator.v1.ApplyServicesResponse
-	(*ServiceChange)(nil),           // 77: federator.v1.ServiceChange
-	(*DeleteServiceRequest)(nil),    // 78: federator.v1.DeleteServiceRequest
-	(*DeleteServiceResponse)(nil),   // 79: federator.v1.DeleteServiceResponse
-	(*CreateTokenRequest)(nil),      // 80: federator.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),     // 81: federator.v1.CreateTokenResponse
-	(*TokenInfo)(nil),               // 82: federator.v1.TokenInfo
-	(*ListTokensRequest)(nil),       // 83: federator.v1.ListTokensRequest
-	(*ListTokensResponse)(nil),      // 84: federator.v1.ListTokensResponse
-	(*RevokeTokenRequest)(nil),      // 85: federator.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil),     // 86: federator.v1.RevokeTokenResponse
-	(*CreateOperatorRequest)(nil),   // 87: federator.v1.CreateOperatorRequest
-	(*CreateOperatorResponse)(nil),  // 88: federator.v1.CreateOperatorResponse
-	(*OperatorInfo)(nil),            // 89: federator.v1.OperatorInfo
-	(*ListOperatorsRequest)(nil),    // 90: federator.v1.ListOperatorsRequest
-	(*ListOperatorsResponse)(nil),   // 91: federator.v1.ListOperatorsResponse
-	(*DeleteOperatorRequest)(nil),   // 92: federator.v1.DeleteOperatorRequest
-	(*DeleteOperatorResponse)(nil),  // 93: federator.v1.DeleteOperatorResponse
-	(*LeaveRequest)(nil),            // 94: federator.v1.LeaveRequest
-	(*LeaveResponse)(nil),           // 95: federator.v1.LeaveResponse
-	(*BackupRequest)(nil),           // 96: federator.v1.BackupRequest
-	(*BackupResponse)(nil),          // 97: federator.v1.BackupResponse
-	(*KeyringStatusRequest)(nil),    // 98: federator.v1.KeyringStatusRequest
-	(*KeyringStatusResponse)(nil),   // 99: federator.v1.KeyringStatusResponse
-	(*KeyInfo)(nil),                 // 100: federator.v1.KeyInfo
-	(*RotateKeyringRequest)(nil),    // 101: federator.v1.RotateKeyringRequest
-	nil,                             // 102: federator.v1.EndpointInfo.PortsEntry
-	(*Replica)(nil),                 // 103: federator.v1.Replica
-	(*timestamppb.Timestamp)(nil),   // 104: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 105: google.protobuf.Duration
-	(*Region)(nil),                  // 106: federator.v1.Region
-	(*RemoveRegionRequest)(nil),     // 107: federator.v1.RemoveRegionRequest
-	(*RemoveRegionResponse)(nil),    // 108: federator.v1.RemoveRegionResponse
+	(*VersionRequest)(nil),           // 0: federator.v1.VersionRequest
+	(*VersionResponse)(nil),          // 1: federator.v1.VersionResponse
+	(*StatusRequest)(nil),            // 2: federator.v1.StatusRequest
+	(*StatusResponse)(nil),           // 3: federator.v1.StatusResponse
+	(*RaftStatus)(nil),               // 4: federator.v1.RaftStatus
+	(*RegionStatus)(nil),             // 5: federator.v1.RegionStatus
+	(*ClusterStatus)(nil),            // 6: federator.v1.ClusterStatus
+	(*CertificateStatus)(nil),        // 7: federator.v1.CertificateStatus
+	(*CheckRequest)(nil),             // 8: federator.v1.CheckRequest
+	(*CheckResponse)(nil),            // 9: federator.v1.CheckResponse
+	(*Problem)(nil),                  // 10: federator.v1.Problem
+	(*MembersRequest)(nil),           // 11: federator.v1.MembersRequest
+	(*MembersResponse)(nil),          // 12: federator.v1.MembersResponse
+	(*Member)(nil),                   // 13: federator.v1.Member
+	(*ServicesRequest)(nil),          // 14: federator.v1.ServicesRequest
+	(*ServicesResponse)(nil),         // 15: federator.v1.ServicesResponse
+	(*ServiceSummary)(nil),           // 16: federator.v1.ServiceSummary
+	(*ServicePort)(nil),              // 17: federator.v1.ServicePort
+	(*BackendSummary)(nil),           // 18: federator.v1.BackendSummary
+	(*EndpointsRequest)(nil),         // 19: federator.v1.EndpointsRequest
+	(*EndpointsResponse)(nil),        // 20: federator.v1.EndpointsResponse
+	(*EndpointInfo)(nil),             // 21: federator.v1.EndpointInfo
+	(*ResolveRequest)(nil),           // 22: federator.v1.ResolveRequest
+	(*ResolveResponse)(nil),          // 23: federator.v1.ResolveResponse
+	(*ResolvedPriority)(nil),         // 24: federator.v1.ResolvedPriority
+	(*ResolvedLocality)(nil),         // 25: federator.v1.ResolvedLocality
+	(*ResolvedEndpoint)(nil),         // 26: federator.v1.ResolvedEndpoint
+	(*Omission)(nil),                 // 27: federator.v1.Omission
+	(*ListAuditRequest)(nil),         // 28: federator.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),        // 29: federator.v1.ListAuditResponse
+	(*AuditEntry)(nil),               // 30: federator.v1.AuditEntry
+	(*ObjectMeta)(nil),               // 31: federator.v1.ObjectMeta
+	(*PolicyInfo)(nil),               // 32: federator.v1.PolicyInfo
+	(*ListPoliciesRequest)(nil),      // 33: federator.v1.ListPoliciesRequest
+	(*ListPoliciesResponse)(nil),     // 34: federator.v1.ListPoliciesResponse
+	(*GetPolicyRequest)(nil),         // 35: federator.v1.GetPolicyRequest
+	(*ApplyPolicyRequest)(nil),       // 36: federator.v1.ApplyPolicyRequest
+	(*ApplyPolicyResponse)(nil),      // 37: federator.v1.ApplyPolicyResponse
+	(*DeletePolicyRequest)(nil),      // 38: federator.v1.DeletePolicyRequest
+	(*DeletePolicyResponse)(nil),     // 39: federator.v1.DeletePolicyResponse
+	(*ExportRuleInfo)(nil),           // 40: federator.v1.ExportRuleInfo
+	(*ListExportRulesRequest)(nil),   // 41: federator.v1.ListExportRulesRequest
+	(*ListExportRulesResponse)(nil),  // 42: federator.v1.ListExportRulesResponse
+	(*GetExportRuleRequest)(nil),     // 43: federator.v1.GetExportRuleRequest
+	(*ApplyExportRulesRequest)(nil),  // 44: federator.v1.ApplyExportRulesRequest
+	(*ApplyExportRulesResponse)(nil), // 45: federator.v1.ApplyExportRulesResponse
+	(*ExportRuleChange)(nil),         // 46: federator.v1.ExportRuleChange
+	(*RefusedExport)(nil),            // 47: federator.v1.RefusedExport
+	(*DeleteExportRuleRequest)(nil),  // 48: federator.v1.DeleteExportRuleRequest
+	(*DeleteExportRuleResponse)(nil), // 49: federator.v1.DeleteExportRuleResponse
+	(*CheckExportRequest)(nil),       // 50: federator.v1.CheckExportRequest
+	(*CheckExportResponse)(nil),      // 51: federator.v1.CheckExportResponse
+	(*EvacuationInfo)(nil),           // 52: federator.v1.EvacuationInfo
+	(*ListEvacuationsRequest)(nil),   // 53: federator.v1.ListEvacuationsRequest
+	(*ListEvacuationsResponse)(nil),  // 54: federator.v1.ListEvacuationsResponse
+	(*EvacuateRequest)(nil),          // 55: federator.v1.EvacuateRequest
+	(*StopEvacuationRequest)(nil),    // 56: federator.v1.StopEvacuationRequest
+	(*StopEvacuationResponse)(nil),   // 57: federator.v1.StopEvacuationResponse
+	(*PlanDrillRequest)(nil),         // 58: federator.v1.PlanDrillRequest
+	(*PlanDrillResponse)(nil),        // 59: federator.v1.PlanDrillResponse
+	(*StartDrillRequest)(nil),        // 60: federator.v1.StartDrillRequest
+	(*StopDrillRequest)(nil),         // 61: federator.v1.StopDrillRequest
+	(*ExtendDrillRequest)(nil),       // 62: federator.v1.ExtendDrillRequest
+	(*ListDrillsRequest)(nil),        // 63: federator.v1.ListDrillsRequest
+	(*ListDrillsResponse)(nil),       // 64: federator.v1.ListDrillsResponse
+	(*GetDrillRequest)(nil),          // 65: federator.v1.GetDrillRequest
+	(*DrillInfo)(nil),                // 66: federator.v1.DrillInfo
+	(*DrillBallot)(nil),              // 67: federator.v1.DrillBallot
+	(*DrillAck)(nil),                 // 68: federator.v1.DrillAck
+	(*ReportDrillRequest)(nil),       // 69: federator.v1.ReportDrillRequest
+	(*ReportDrillResponse)(nil),      // 70: federator.v1.ReportDrillResponse
+	(*CreateGateRequest)(nil),        // 71: federator.v1.CreateGateRequest
+	(*OpenGateRequest)(nil),          // 72: federator.v1.OpenGateRequest
+	(*CloseGateRequest)(nil),         // 73: federator.v1.CloseGateRequest
+	(*ListGatesRequest)(nil),         // 74: federator.v1.ListGatesRequest
+	(*ListGatesResponse)(nil),        // 75: federator.v1.ListGatesResponse
+	(*GateInfo)(nil),                 // 76: federator.v1.GateInfo
+	(*DeleteGateRequest)(nil),        // 77: federator.v1.DeleteGateRequest
+	(*DeleteGateResponse)(nil),       // 78: federator.v1.DeleteGateResponse
+	(*ApplyScheduleRequest)(nil),     // 79: federator.v1.ApplyScheduleRequest
+	(*ApplyScheduleResponse)(nil),    // 80: federator.v1.ApplyScheduleResponse
+	(*ListSchedulesRequest)(nil),     // 81: federator.v1.ListSchedulesRequest
+	(*ListSchedulesResponse)(nil),    // 82: federator.v1.ListSchedulesResponse
+	(*ScheduleInfo)(nil),             // 83: federator.v1.ScheduleInfo
+	(*DeleteScheduleRequest)(nil),    // 84: federator.v1.DeleteScheduleRequest
+	(*DeleteScheduleResponse)(nil),   // 85: federator.v1.DeleteScheduleResponse
+	(*RunScheduleRequest)(nil),       // 86: federator.v1.RunScheduleRequest
+	(*ApplyServicesRequest)(nil),     // 87: federator.v1.ApplyServicesRequest
+	(*ApplyServicesResponse)(nil),    // 88: federator.v1.ApplyServicesResponse
+	(*ServiceChange)(nil),            // 89: federator.v1.ServiceChange
+	(*DeleteServiceRequest)(nil),     // 90: federator.v1.DeleteServiceRequest
+	(*DeleteServiceResponse)(nil),    // 91: federator.v1.DeleteServiceResponse
+	(*CreateTokenRequest)(nil),       // 92: federator.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),      // 93: federator.v1.CreateTokenResponse
+	(*TokenInfo)(nil),                // 94: federator.v1.TokenInfo
+	(*ListTokensRequest)(nil),        // 95: federator.v1.ListTokensRequest
+	(*ListTokensResponse)(nil),       // 96: federator.v1.ListTokensResponse
+	(*RevokeTokenRequest)(nil),       // 97: federator.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),      // 98: federator.v1.RevokeTokenResponse
+	(*CreateOperatorRequest)(nil),    // 99: federator.v1.CreateOperatorRequest
+	(*CreateOperatorResponse)(nil),   // 100: federator.v1.CreateOperatorResponse
+	(*OperatorInfo)(nil),             // 101: federator.v1.OperatorInfo
+	(*ListOperatorsRequest)(nil),     // 102: federator.v1.ListOperatorsRequest
+	(*ListOperatorsResponse)(nil),    // 103: federator.v1.ListOperatorsResponse
+	(*DeleteOperatorRequest)(nil),    // 104: federator.v1.DeleteOperatorRequest
+	(*DeleteOperatorResponse)(nil),   // 105: federator.v1.DeleteOperatorResponse
+	(*LeaveRequest)(nil),             // 106: federator.v1.LeaveRequest
+	(*LeaveResponse)(nil),            // 107: federator.v1.LeaveResponse
+	(*BackupRequest)(nil),            // 108: federator.v1.BackupRequest
+	(*BackupResponse)(nil),           // 109: federator.v1.BackupResponse
+	(*KeyringStatusRequest)(nil),     // 110: federator.v1.KeyringStatusRequest
+	(*KeyringStatusResponse)(nil),    // 111: federator.v1.KeyringStatusResponse
+	(*KeyInfo)(nil),                  // 112: federator.v1.KeyInfo
+	(*RotateKeyringRequest)(nil),     // 113: federator.v1.RotateKeyringRequest
+	nil,                              // 114: federator.v1.EndpointInfo.PortsEntry
+	(*Replica)(nil),                  // 115: federator.v1.Replica
+	(*timestamppb.Timestamp)(nil),    // 116: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 117: google.protobuf.Duration
+	(*Region)(nil),                   // 118: federator.v1.Region
+	(*RemoveRegionRequest)(nil),      // 119: federator.v1.RemoveRegionRequest
+	(*RemoveRegionResponse)(nil),     // 120: federator.v1.RemoveRegionResponse
 }
 var file_federator_v1_operator_proto_depIdxs = []int32{
-	103, // 0: federator.v1.StatusResponse.self:type_name -> federator.v1.Replica
-	104, // 1: federator.v1.StatusResponse.time:type_name -> google.protobuf.Timestamp
-	105, // 2: federator.v1.StatusResponse.uptime:type_name -> google.protobuf.Duration
+	115, // 0: federator.v1.StatusResponse.self:type_name -> federator.v1.Replica
+	116, // 1: federator.v1.StatusResponse.time:type_name -> google.protobuf.Timestamp
+	117, // 2: federator.v1.StatusResponse.uptime:type_name -> google.protobuf.Duration
 	4,   // 3: federator.v1.StatusResponse.raft:type_name -> federator.v1.RaftStatus
 	5,   // 4: federator.v1.StatusResponse.regions:type_name -> federator.v1.RegionStatus
-	40,  // 5: federator.v1.StatusResponse.evacuations:type_name -> federator.v1.EvacuationInfo
+	52,  // 5: federator.v1.StatusResponse.evacuations:type_name -> federator.v1.EvacuationInfo
 	7,   // 6: federator.v1.StatusResponse.certificate:type_name -> federator.v1.CertificateStatus
 	6,   // 7: federator.v1.StatusResponse.clusters:type_name -> federator.v1.ClusterStatus
 	1,   // 8: federator.v1.StatusResponse.build:type_name -> federator.v1.VersionResponse
-	54,  // 9: federator.v1.StatusResponse.drills:type_name -> federator.v1.DrillInfo
-	105, // 10: federator.v1.RaftStatus.last_contact:type_name -> google.protobuf.Duration
-	104, // 11: federator.v1.RegionStatus.reach_since:type_name -> google.protobuf.Timestamp
-	105, // 12: federator.v1.RegionStatus.data_age:type_name -> google.protobuf.Duration
-	105, // 13: federator.v1.RegionStatus.rtt:type_name -> google.protobuf.Duration
-	105, // 14: federator.v1.RegionStatus.skew:type_name -> google.protobuf.Duration
-	104, // 15: federator.v1.ClusterStatus.stale_since:type_name -> google.protobuf.Timestamp
-	104, // 16: federator.v1.CertificateStatus.not_before:type_name -> google.protobuf.Timestamp
-	104, // 17: federator.v1.CertificateStatus.not_after:type_name -> google.protobuf.Timestamp
-	104, // 18: federator.v1.CertificateStatus.renew_at:type_name -> google.protobuf.Timestamp
-	104, // 19: federator.v1.CertificateStatus.intermediate_not_after:type_name -> google.protobuf.Timestamp
-	104, // 20: federator.v1.CertificateStatus.root_not_after:type_name -> google.protobuf.Timestamp
+	66,  // 9: federator.v1.StatusResponse.drills:type_name -> federator.v1.DrillInfo
+	117, // 10: federator.v1.RaftStatus.last_contact:type_name -> google.protobuf.Duration
+	116, // 11: federator.v1.RegionStatus.reach_since:type_name -> google.protobuf.Timestamp
+	117, // 12: federator.v1.RegionStatus.data_age:type_name -> google.protobuf.Duration
+	117, // 13: federator.v1.RegionStatus.rtt:type_name -> google.protobuf.Duration
+	117, // 14: federator.v1.RegionStatus.skew:type_name -> google.protobuf.Duration
+	116, // 15: federator.v1.ClusterStatus.stale_since:type_name -> google.protobuf.Timestamp
+	116, // 16: federator.v1.CertificateStatus.not_before:type_name -> google.protobuf.Timestamp
+	116, // 17: federator.v1.CertificateStatus.not_after:type_name -> google.protobuf.Timestamp
+	116, // 18: federator.v1.CertificateStatus.renew_at:type_name -> google.protobuf.Timestamp
+	116, // 19: federator.v1.CertificateStatus.intermediate_not_after:type_name -> google.protobuf.Timestamp
+	116, // 20: federator.v1.CertificateStatus.root_not_after:type_name -> google.protobuf.Timestamp
 	10,  // 21: federator.v1.CheckResponse.problems:type_name -> federator.v1.Problem
-	104, // 22: federator.v1.Problem.since:type_name -> google.protobuf.Timestamp
+	116, // 22: federator.v1.Problem.since:type_name -> google.protobuf.Timestamp
 	13,  // 23: federator.v1.MembersResponse.members:type_name -> federator.v1.Member
-	103, // 24: federator.v1.Member.replica:type_name -> federator.v1.Replica
-	105, // 25: federator.v1.Member.rtt:type_name -> google.protobuf.Duration
-	104, // 26: federator.v1.Member.last_seen:type_name -> google.protobuf.Timestamp
+	115, // 24: federator.v1.Member.replica:type_name -> federator.v1.Replica
+	117, // 25: federator.v1.Member.rtt:type_name -> google.protobuf.Duration
+	116, // 26: federator.v1.Member.last_seen:type_name -> google.protobuf.Timestamp
 	16,  // 27: federator.v1.ServicesResponse.services:type_name -> federator.v1.ServiceSummary
 	17,  // 28: federator.v1.ServiceSummary.ports:type_name -> federator.v1.ServicePort
 	18,  // 29: federator.v1.ServiceSummary.backends:type_name -> federator.v1.BackendSummary
 	21,  // 30: federator.v1.EndpointsResponse.endpoints:type_name -> federator.v1.EndpointInfo
-	102, // 31: federator.v1.EndpointInfo.ports:type_name -> federator.v1.EndpointInfo.PortsEntry
-	104, // 32: federator.v1.EndpointInfo.since:type_name -> google.protobuf.Timestamp
+	114, // 31: federator.v1.EndpointInfo.ports:type_name -> federator.v1.EndpointInfo.PortsEntry
+	116, // 32: federator.v1.EndpointInfo.since:type_name -> google.protobuf.Timestamp
 	24,  // 33: federator.v1.ResolveResponse.priorities:type_name -> federator.v1.ResolvedPriority
 	27,  // 34: federator.v1.ResolveResponse.omissions:type_name -> federator.v1.Omission
 	25,  // 35: federator.v1.ResolvedPriority.localities:type_name -> federator.v1.ResolvedLocality
 	26,  // 36: federator.v1.ResolvedLocality.endpoints:type_name -> federator.v1.ResolvedEndpoint
-	105, // 37: federator.v1.ResolvedLocality.rtt:type_name -> google.protobuf.Duration
-	104, // 38: federator.v1.ListAuditRequest.since:type_name -> google.protobuf.Timestamp
+	117, // 37: federator.v1.ResolvedLocality.rtt:type_name -> google.protobuf.Duration
+	116, // 38: federator.v1.ListAuditRequest.since:type_name -> google.protobuf.Timestamp
 	30,  // 39: federator.v1.ListAuditResponse.entries:type_name -> federator.v1.AuditEntry
-	104, // 40: federator.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
-	104, // 41: federator.v1.ObjectMeta.written:type_name -> google.protobuf.Timestamp
+	116, // 40: federator.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
+	116, // 41: federator.v1.ObjectMeta.written:type_name -> google.protobuf.Timestamp
 	31,  // 42: federator.v1.PolicyInfo.meta:type_name -> federator.v1.ObjectMeta
 	32,  // 43: federator.v1.ListPoliciesResponse.policies:type_name -> federator.v1.PolicyInfo
 	32,  // 44: federator.v1.ApplyPolicyResponse.policy:type_name -> federator.v1.PolicyInfo
-	104, // 45: federator.v1.EvacuationInfo.started:type_name -> google.protobuf.Timestamp
-	105, // 46: federator.v1.EvacuationInfo.duration:type_name -> google.protobuf.Duration
-	104, // 47: federator.v1.EvacuationInfo.until:type_name -> google.protobuf.Timestamp
-	105, // 48: federator.v1.EvacuationInfo.remaining:type_name -> google.protobuf.Duration
-	31,  // 49: federator.v1.EvacuationInfo.meta:type_name -> federator.v1.ObjectMeta
-	40,  // 50: federator.v1.ListEvacuationsResponse.evacuations:type_name -> federator.v1.EvacuationInfo
-	105, // 51: federator.v1.EvacuateRequest.duration:type_name -> google.protobuf.Duration
-	105, // 52: federator.v1.ExtendDrillRequest.by:type_name -> google.protobuf.Duration
-	54,  // 53: federator.v1.ListDrillsResponse.drills:type_name -> federator.v1.DrillInfo
-	104, // 54: federator.v1.DrillInfo.created:type_name -> google.protobuf.Timestamp
-	104, // 55: federator.v1.DrillInfo.begun:type_name -> google.protobuf.Timestamp
-	104, // 56: federator.v1.DrillInfo.ended:type_name -> google.protobuf.Timestamp
-	105, // 57: federator.v1.DrillInfo.ramp:type_name -> google.protobuf.Duration
-	105, // 58: federator.v1.DrillInfo.hold:type_name -> google.protobuf.Duration
-	105, // 59: federator.v1.DrillInfo.return:type_name -> google.protobuf.Duration
-	105, // 60: federator.v1.DrillInfo.objective:type_name -> google.protobuf.Duration
-	105, // 61: federator.v1.DrillInfo.elapsed:type_name -> google.protobuf.Duration
-	105, // 62: federator.v1.DrillInfo.remaining:type_name -> google.protobuf.Duration
-	55,  // 63: federator.v1.DrillInfo.ballots:type_name -> federator.v1.DrillBallot
-	105, // 64: federator.v1.DrillBallot.elapsed:type_name -> google.protobuf.Duration
-	105, // 65: federator.v1.DrillBallot.extended:type_name -> google.protobuf.Duration
-	56,  // 66: federator.v1.DrillBallot.acks:type_name -> federator.v1.DrillAck
-	104, // 67: federator.v1.DrillAck.at:type_name -> google.protobuf.Timestamp
-	105, // 68: federator.v1.OpenGateRequest.duration:type_name -> google.protobuf.Duration
-	64,  // 69: federator.v1.ListGatesResponse.gates:type_name -> federator.v1.GateInfo
-	104, // 70: federator.v1.GateInfo.open_until:type_name -> google.protobuf.Timestamp
-	31,  // 71: federator.v1.GateInfo.meta:type_name -> federator.v1.ObjectMeta
-	71,  // 72: federator.v1.ApplyScheduleResponse.schedule:type_name -> federator.v1.ScheduleInfo
-	71,  // 73: federator.v1.ListSchedulesResponse.schedules:type_name -> federator.v1.ScheduleInfo
-	31,  // 74: federator.v1.ScheduleInfo.meta:type_name -> federator.v1.ObjectMeta
-	104, // 75: federator.v1.ScheduleInfo.next:type_name -> google.protobuf.Timestamp
-	77,  // 76: federator.v1.ApplyServicesResponse.changes:type_name -> federator.v1.ServiceChange
-	105, // 77: federator.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
-	82,  // 78: federator.v1.CreateTokenResponse.info:type_name -> federator.v1.TokenInfo
-	104, // 79: federator.v1.TokenInfo.created:type_name -> google.protobuf.Timestamp
-	104, // 80: federator.v1.TokenInfo.expires:type_name -> google.protobuf.Timestamp
-	104, // 81: federator.v1.TokenInfo.used:type_name -> google.protobuf.Timestamp
-	82,  // 82: federator.v1.ListTokensResponse.tokens:type_name -> federator.v1.TokenInfo
-	105, // 83: federator.v1.CreateOperatorRequest.ttl:type_name -> google.protobuf.Duration
-	104, // 84: federator.v1.CreateOperatorResponse.not_after:type_name -> google.protobuf.Timestamp
-	31,  // 85: federator.v1.OperatorInfo.meta:type_name -> federator.v1.ObjectMeta
-	89,  // 86: federator.v1.ListOperatorsResponse.operators:type_name -> federator.v1.OperatorInfo
-	106, // 87: federator.v1.BackupResponse.region:type_name -> federator.v1.Region
-	100, // 88: federator.v1.KeyringStatusResponse.keys:type_name -> federator.v1.KeyInfo
-	104, // 89: federator.v1.KeyInfo.created:type_name -> google.protobuf.Timestamp
-	0,   // 90: federator.v1.Operator.Version:input_type -> federator.v1.VersionRequest
-	2,   // 91: federator.v1.Operator.Status:input_type -> federator.v1.StatusRequest
-	8,   // 92: federator.v1.Operator.Check:input_type -> federator.v1.CheckRequest
-	11,  // 93: federator.v1.Operator.Members:input_type -> federator.v1.MembersRequest
-	14,  // 94: federator.v1.Operator.Services:input_type -> federator.v1.ServicesRequest
-	19,  // 95: federator.v1.Operator.Endpoints:input_type -> federator.v1.EndpointsRequest
-	22,  // 96: federator.v1.Operator.Resolve:input_type -> federator.v1.ResolveRequest
-	28,  // 97: federator.v1.Operator.ListAudit:input_type -> federator.v1.ListAuditRequest
-	33,  // 98: federator.v1.Operator.ListPolicies:input_type -> federator.v1.ListPoliciesRequest
-	35,  // 99: federator.v1.Operator.GetPolicy:input_type -> federator.v1.GetPolicyRequest
-	36,  // 100: federator.v1.Operator.ApplyPolicy:input_type -> federator.v1.ApplyPolicyRequest
-	38,  // 101: federator.v1.Operator.DeletePolicy:input_type -> federator.v1.DeletePolicyRequest
-	41,  // 102: federator.v1.Operator.ListEvacuations:input_type -> federator.v1.ListEvacuationsRequest
-	43,  // 103: federator.v1.Operator.Evacuate:input_type -> federator.v1.EvacuateRequest
-	44,  // 104: federator.v1.Operator.StopEvacuation:input_type -> federator.v1.StopEvacuationRequest
-	46,  // 105: federator.v1.Operator.PlanDrill:input_type -> federator.v1.PlanDrillRequest
-	48,  // 106: federator.v1.Operator.StartDrill:input_type -> federator.v1.StartDrillRequest
-	49,  // 107: federator.v1.Operator.StopDrill:input_type -> federator.v1.StopDrillRequest
-	50,  // 108: federator.v1.Operator.ExtendDrill:input_type -> federator.v1.ExtendDrillRequest
-	51,  // 109: federator.v1.Operator.ListDrills:input_type -> federator.v1.ListDrillsRequest
-	53,  // 110: federator.v1.Operator.GetDrill:input_type -> federator.v1.GetDrillRequest
-	57,  // 111: federator.v1.Operator.ReportDrill:input_type -> federator.v1.ReportDrillRequest
-	59,  // 112: federator.v1.Operator.CreateGate:input_type -> federator.v1.CreateGateRequest
-	60,  // 113: federator.v1.Operator.OpenGate:input_type -> federator.v1.OpenGateRequest
-	61,  // 114: federator.v1.Operator.CloseGate:input_type -> federator.v1.CloseGateRequest
-	62,  // 115: federator.v1.Operator.ListGates:input_type -> federator.v1.ListGatesRequest
-	65,  // 116: federator.v1.Operator.DeleteGate:input_type -> federator.v1.DeleteGateRequest
-	67,  // 117: federator.v1.Operator.ApplySchedule:input_type -> federator.v1.ApplyScheduleRequest
-	69,  // 118: federator.v1.Operator.ListSchedules:input_type -> federator.v1.ListSchedulesRequest
-	72,  // 119: federator.v1.Operator.DeleteSchedule:input_type -> federator.v1.DeleteScheduleRequest
-	74,  // 120: federator.v1.Operator.RunSchedule:input_type -> federator.v1.RunScheduleRequest
-	75,  // 121: federator.v1.Operator.ApplyServices:input_type -> federator.v1.ApplyServicesRequest
-	78,  // 122: federator.v1.Operator.DeleteService:input_type -> federator.v1.DeleteServiceRequest
-	80,  // 123: federator.v1.Operator.CreateToken:input_type -> federator.v1.CreateTokenRequest
-	83,  // 124: federator.v1.Operator.ListTokens:input_type -> federator.v1.ListTokensRequest
-	85,  // 125: federator.v1.Operator.RevokeToken:input_type -> federator.v1.RevokeTokenRequest
-	87,  // 126: federator.v1.Operator.CreateOperator:input_type -> federator.v1.CreateOperatorRequest
-	90,  // 127: federator.v1.Operator.ListOperators:input_type -> federator.v1.ListOperatorsRequest
-	92,  // 128: federator.v1.Operator.DeleteOperator:input_type -> federator.v1.DeleteOperatorRequest
-	94,  // 129: federator.v1.Operator.Leave:input_type -> federator.v1.LeaveRequest
-	107, // 130: federator.v1.Operator.RemoveRegion:input_type -> federator.v1.RemoveRegionRequest
-	96,  // 131: federator.v1.Operator.Backup:input_type -> federator.v1.BackupRequest
-	98,  // 132: federator.v1.Operator.KeyringStatus:input_type -> federator.v1.KeyringStatusRequest
-	101, // 133: federator.v1.Operator.RotateKeyring:input_type -> federator.v1.RotateKeyringRequest
-	1,   // 134: federator.v1.Operator.Version:output_type -> federator.v1.VersionResponse
-	3,   // 135: federator.v1.Operator.Status:output_type -> federator.v1.StatusResponse
-	9,   // 136: federator.v1.Operator.Check:output_type -> federator.v1.CheckResponse
-	12,  // 137: federator.v1.Operator.Members:output_type -> federator.v1.MembersResponse
-	15,  // 138: federator.v1.Operator.Services:output_type -> federator.v1.ServicesResponse
-	20,  // 139: federator.v1.Operator.Endpoints:output_type -> federator.v1.EndpointsResponse
-	23,  // 140: federator.v1.Operator.Resolve:output_type -> federator.v1.ResolveResponse
-	29,  // 141: federator.v1.Operator.ListAudit:output_type -> federator.v1.ListAuditResponse
-	34,  // 142: federator.v1.Operator.ListPolicies:output_type -> federator.v1.ListPoliciesResponse
-	32,  // 143: federator.v1.Operator.GetPolicy:output_type -> federator.v1.PolicyInfo
-	37,  // 144: federator.v1.Operator.ApplyPolicy:output_type -> federator.v1.ApplyPolicyResponse
-	39,  // 145: federator.v1.Operator.DeletePolicy:output_type -> federator.v1.DeletePolicyResponse
-	42,  // 146: federator.v1.Operator.ListEvacuations:output_type -> federator.v1.ListEvacuationsResponse
-	40,  // 147: federator.v1.Operator.Evacuate:output_type -> federator.v1.EvacuationInfo
-	45,  // 148: federator.v1.Operator.StopEvacuation:output_type -> federator.v1.StopEvacuationResponse
-	47,  // 149: federator.v1.Operator.PlanDrill:output_type -> federator.v1.PlanDrillResponse
-	54,  // 150: federator.v1.Operator.StartDrill:output_type -> federator.v1.DrillInfo
-	54,  // 151: federator.v1.Operator.StopDrill:output_type -> federator.v1.DrillInfo
-	54,  // 152: federator.v1.Operator.ExtendDrill:output_type -> federator.v1.DrillInfo
-	52,  // 153: federator.v1.Operator.ListDrills:output_type -> federator.v1.ListDrillsResponse
-	54,  // 154: federator.v1.Operator.GetDrill:output_type -> federator.v1.DrillInfo
-	58,  // 155: federator.v1.Operator.ReportDrill:output_type -> federator.v1.ReportDrillResponse
-	64,  // 156: federator.v1.Operator.CreateGate:output_type -> federator.v1.GateInfo
-	64,  // 157: federator.v1.Operator.OpenGate:output_type -> federator.v1.GateInfo
-	64,  // 158: federator.v1.Operator.CloseGate:output_type -> federator.v1.GateInfo
-	63,  // 159: federator.v1.Operator.ListGates:output_type -> federator.v1.ListGatesResponse
-	66,  // 160: federator.v1.Operator.DeleteGate:output_type -> federator.v1.DeleteGateResponse
-	68,  // 161: federator.v1.Operator.ApplySchedule:output_type -> federator.v1.ApplyScheduleResponse
-	70,  // 162: federator.v1.Operator.ListSchedules:output_type -> federator.v1.ListSchedulesResponse
-	73,  // 163: federator.v1.Operator.DeleteSchedule:output_type -> federator.v1.DeleteScheduleResponse
-	54,  // 164: federator.v1.Operator.RunSchedule:output_type -> federator.v1.DrillInfo
-	76,  // 165: federator.v1.Operator.ApplyServices:output_type -> federator.v1.ApplyServicesResponse
-	79,  // 166: federator.v1.Operator.DeleteService:output_type -> federator.v1.DeleteServiceResponse
-	81,  // 167: federator.v1.Operator.CreateToken:output_type -> federator.v1.CreateTokenResponse
-	84,  // 168: federator.v1.Operator.ListTokens:output_type -> federator.v1.ListTokensResponse
-	86,  // 169: federator.v1.Operator.RevokeToken:output_type -> federator.v1.RevokeTokenResponse
-	88,  // 170: federator.v1.Operator.CreateOperator:output_type -> federator.v1.CreateOperatorResponse
-	91,  // 171: federator.v1.Operator.ListOperators:output_type -> federator.v1.ListOperatorsResponse
-	93,  // 172: federator.v1.Operator.DeleteOperator:output_type -> federator.v1.DeleteOperatorResponse
-	95,  // 173: federator.v1.Operator.Leave:output_type -> federator.v1.LeaveResponse
-	108, // 174: federator.v1.Operator.RemoveRegion:output_type -> federator.v1.RemoveRegionResponse
-	97,  // 175: federator.v1.Operator.Backup:output_type -> federator.v1.BackupResponse
-	99,  // 176: federator.v1.Operator.KeyringStatus:output_type -> federator.v1.KeyringStatusResponse
-	99,  // 177: federator.v1.Operator.RotateKeyring:output_type -> federator.v1.KeyringStatusResponse
-	134, // [134:178] is the sub-list for method output_type
-	90,  // [90:134] is the sub-list for method input_type
-	90,  // [90:90] is the sub-list for extension type_name
-	90,  // [90:90] is the sub-list for extension extendee
-	0,   // [0:90] is the sub-list for field type_name
+	31,  // 45: federator.v1.ExportRuleInfo.meta:type_name -> federator.v1.ObjectMeta
+	40,  // 46: federator.v1.ListExportRulesResponse.rules:type_name -> federator.v1.ExportRuleInfo
+	40,  // 47: federator.v1.ApplyExportRulesRequest.rules:type_name -> federator.v1.ExportRuleInfo
+	46,  // 48: federator.v1.ApplyExportRulesResponse.rules:type_name -> federator.v1.ExportRuleChange
+	47,  // 49: federator.v1.ApplyExportRulesResponse.takes_away:type_name -> federator.v1.RefusedExport
+	47,  // 50: federator.v1.ApplyExportRulesResponse.gives_back:type_name -> federator.v1.RefusedExport
+	47,  // 51: federator.v1.DeleteExportRuleResponse.takes_away:type_name -> federator.v1.RefusedExport
+	47,  // 52: federator.v1.DeleteExportRuleResponse.gives_back:type_name -> federator.v1.RefusedExport
+	116, // 53: federator.v1.EvacuationInfo.started:type_name -> google.protobuf.Timestamp
+	117, // 54: federator.v1.EvacuationInfo.duration:type_name -> google.protobuf.Duration
+	116, // 55: federator.v1.EvacuationInfo.until:type_name -> google.protobuf.Timestamp
+	117, // 56: federator.v1.EvacuationInfo.remaining:type_name -> google.protobuf.Duration
+	31,  // 57: federator.v1.EvacuationInfo.meta:type_name -> federator.v1.ObjectMeta
+	52,  // 58: federator.v1.ListEvacuationsResponse.evacuations:type_name -> federator.v1.EvacuationInfo
+	117, // 59: federator.v1.EvacuateRequest.duration:type_name -> google.protobuf.Duration
+	117, // 60: federator.v1.ExtendDrillRequest.by:type_name -> google.protobuf.Duration
+	66,  // 61: federator.v1.ListDrillsResponse.drills:type_name -> federator.v1.DrillInfo
+	116, // 62: federator.v1.DrillInfo.created:type_name -> google.protobuf.Timestamp
+	116, // 63: federator.v1.DrillInfo.begun:type_name -> google.protobuf.Timestamp
+	116, // 64: federator.v1.DrillInfo.ended:type_name -> google.protobuf.Timestamp
+	117, // 65: federator.v1.DrillInfo.ramp:type_name -> google.protobuf.Duration
+	117, // 66: federator.v1.DrillInfo.hold:type_name -> google.protobuf.Duration
+	117, // 67: federator.v1.DrillInfo.return:type_name -> google.protobuf.Duration
+	117, // 68: federator.v1.DrillInfo.objective:type_name -> google.protobuf.Duration
+	117, // 69: federator.v1.DrillInfo.elapsed:type_name -> google.protobuf.Duration
+	117, // 70: federator.v1.DrillInfo.remaining:type_name -> google.protobuf.Duration
+	67,  // 71: federator.v1.DrillInfo.ballots:type_name -> federator.v1.DrillBallot
+	117, // 72: federator.v1.DrillBallot.elapsed:type_name -> google.protobuf.Duration
+	117, // 73: federator.v1.DrillBallot.extended:type_name -> google.protobuf.Duration
+	68,  // 74: federator.v1.DrillBallot.acks:type_name -> federator.v1.DrillAck
+	116, // 75: federator.v1.DrillAck.at:type_name -> google.protobuf.Timestamp
+	117, // 76: federator.v1.OpenGateRequest.duration:type_name -> google.protobuf.Duration
+	76,  // 77: federator.v1.ListGatesResponse.gates:type_name -> federator.v1.GateInfo
+	116, // 78: federator.v1.GateInfo.open_until:type_name -> google.protobuf.Timestamp
+	31,  // 79: federator.v1.GateInfo.meta:type_name -> federator.v1.ObjectMeta
+	83,  // 80: federator.v1.ApplyScheduleResponse.schedule:type_name -> federator.v1.ScheduleInfo
+	83,  // 81: federator.v1.ListSchedulesResponse.schedules:type_name -> federator.v1.ScheduleInfo
+	31,  // 82: federator.v1.ScheduleInfo.meta:type_name -> federator.v1.ObjectMeta
+	116, // 83: federator.v1.ScheduleInfo.next:type_name -> google.protobuf.Timestamp
+	89,  // 84: federator.v1.ApplyServicesResponse.changes:type_name -> federator.v1.ServiceChange
+	117, // 85: federator.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
+	94,  // 86: federator.v1.CreateTokenResponse.info:type_name -> federator.v1.TokenInfo
+	116, // 87: federator.v1.TokenInfo.created:type_name -> google.protobuf.Timestamp
+	116, // 88: federator.v1.TokenInfo.expires:type_name -> google.protobuf.Timestamp
+	116, // 89: federator.v1.TokenInfo.used:type_name -> google.protobuf.Timestamp
+	94,  // 90: federator.v1.ListTokensResponse.tokens:type_name -> federator.v1.TokenInfo
+	117, // 91: federator.v1.CreateOperatorRequest.ttl:type_name -> google.protobuf.Duration
+	116, // 92: federator.v1.CreateOperatorResponse.not_after:type_name -> google.protobuf.Timestamp
+	31,  // 93: federator.v1.OperatorInfo.meta:type_name -> federator.v1.ObjectMeta
+	101, // 94: federator.v1.ListOperatorsResponse.operators:type_name -> federator.v1.OperatorInfo
+	118, // 95: federator.v1.BackupResponse.region:type_name -> federator.v1.Region
+	112, // 96: federator.v1.KeyringStatusResponse.keys:type_name -> federator.v1.KeyInfo
+	116, // 97: federator.v1.KeyInfo.created:type_name -> google.protobuf.Timestamp
+	0,   // 98: federator.v1.Operator.Version:input_type -> federator.v1.VersionRequest
+	2,   // 99: federator.v1.Operator.Status:input_type -> federator.v1.StatusRequest
+	8,   // 100: federator.v1.Operator.Check:input_type -> federator.v1.CheckRequest
+	11,  // 101: federator.v1.Operator.Members:input_type -> federator.v1.MembersRequest
+	14,  // 102: federator.v1.Operator.Services:input_type -> federator.v1.ServicesRequest
+	19,  // 103: federator.v1.Operator.Endpoints:input_type -> federator.v1.EndpointsRequest
+	22,  // 104: federator.v1.Operator.Resolve:input_type -> federator.v1.ResolveRequest
+	28,  // 105: federator.v1.Operator.ListAudit:input_type -> federator.v1.ListAuditRequest
+	33,  // 106: federator.v1.Operator.ListPolicies:input_type -> federator.v1.ListPoliciesRequest
+	35,  // 107: federator.v1.Operator.GetPolicy:input_type -> federator.v1.GetPolicyRequest
+	36,  // 108: federator.v1.Operator.ApplyPolicy:input_type -> federator.v1.ApplyPolicyRequest
+	38,  // 109: federator.v1.Operator.DeletePolicy:input_type -> federator.v1.DeletePolicyRequest
+	41,  // 110: federator.v1.Operator.ListExportRules:input_type -> federator.v1.ListExportRulesRequest
+	43,  // 111: federator.v1.Operator.GetExportRule:input_type -> federator.v1.GetExportRuleRequest
+	44,  // 112: federator.v1.Operator.ApplyExportRules:input_type -> federator.v1.ApplyExportRulesRequest
+	48,  // 113: federator.v1.Operator.DeleteExportRule:input_type -> federator.v1.DeleteExportRuleRequest
+	50,  // 114: federator.v1.Operator.CheckExport:input_type -> federator.v1.CheckExportRequest
+	53,  // 115: federator.v1.Operator.ListEvacuations:input_type -> federator.v1.ListEvacuationsRequest
+	55,  // 116: federator.v1.Operator.Evacuate:input_type -> federator.v1.EvacuateRequest
+	56,  // 117: federator.v1.Operator.StopEvacuation:input_type -> federator.v1.StopEvacuationRequest
+	58,  // 118: federator.v1.Operator.PlanDrill:input_type -> federator.v1.PlanDrillRequest
+	60,  // 119: federator.v1.Operator.StartDrill:input_type -> federator.v1.StartDrillRequest
+	61,  // 120: federator.v1.Operator.StopDrill:input_type -> federator.v1.StopDrillRequest
+	62,  // 121: federator.v1.Operator.ExtendDrill:input_type -> federator.v1.ExtendDrillRequest
+	63,  // 122: federator.v1.Operator.ListDrills:input_type -> federator.v1.ListDrillsRequest
+	65,  // 123: federator.v1.Operator.GetDrill:input_type -> federator.v1.GetDrillRequest
+	69,  // 124: federator.v1.Operator.ReportDrill:input_type -> federator.v1.ReportDrillRequest
+	71,  // 125: federator.v1.Operator.CreateGate:input_type -> federator.v1.CreateGateRequest
+	72,  // 126: federator.v1.Operator.OpenGate:input_type -> federator.v1.OpenGateRequest
+	73,  // 127: federator.v1.Operator.CloseGate:input_type -> federator.v1.CloseGateRequest
+	74,  // 128: federator.v1.Operator.ListGates:input_type -> federator.v1.ListGatesRequest
+	77,  // 129: federator.v1.Operator.DeleteGate:input_type -> federator.v1.DeleteGateRequest
+	79,  // 130: federator.v1.Operator.ApplySchedule:input_type -> federator.v1.ApplyScheduleRequest
+	81,  // 131: federator.v1.Operator.ListSchedules:input_type -> federator.v1.ListSchedulesRequest
+	84,  // 132: federator.v1.Operator.DeleteSchedule:input_type -> federator.v1.DeleteScheduleRequest
+	86,  // 133: federator.v1.Operator.RunSchedule:input_type -> federator.v1.RunScheduleRequest
+	87,  // 134: federator.v1.Operator.ApplyServices:input_type -> federator.v1.ApplyServicesRequest
+	90,  // 135: federator.v1.Operator.DeleteService:input_type -> federator.v1.DeleteServiceRequest
+	92,  // 136: federator.v1.Operator.CreateToken:input_type -> federator.v1.CreateTokenRequest
+	95,  // 137: federator.v1.Operator.ListTokens:input_type -> federator.v1.ListTokensRequest
+	97,  // 138: federator.v1.Operator.RevokeToken:input_type -> federator.v1.RevokeTokenRequest
+	99,  // 139: federator.v1.Operator.CreateOperator:input_type -> federator.v1.CreateOperatorRequest
+	102, // 140: federator.v1.Operator.ListOperators:input_type -> federator.v1.ListOperatorsRequest
+	104, // 141: federator.v1.Operator.DeleteOperator:input_type -> federator.v1.DeleteOperatorRequest
+	106, // 142: federator.v1.Operator.Leave:input_type -> federator.v1.LeaveRequest
+	119, // 143: federator.v1.Operator.RemoveRegion:input_type -> federator.v1.RemoveRegionRequest
+	108, // 144: federator.v1.Operator.Backup:input_type -> federator.v1.BackupRequest
+	110, // 145: federator.v1.Operator.KeyringStatus:input_type -> federator.v1.KeyringStatusRequest
+	113, // 146: federator.v1.Operator.RotateKeyring:input_type -> federator.v1.RotateKeyringRequest
+	1,   // 147: federator.v1.Operator.Version:output_type -> federator.v1.VersionResponse
+	3,   // 148: federator.v1.Operator.Status:output_type -> federator.v1.StatusResponse
+	9,   // 149: federator.v1.Operator.Check:output_type -> federator.v1.CheckResponse
+	12,  // 150: federator.v1.Operator.Members:output_type -> federator.v1.MembersResponse
+	15,  // 151: federator.v1.Operator.Services:output_type -> federator.v1.ServicesResponse
+	20,  // 152: federator.v1.Operator.Endpoints:output_type -> federator.v1.EndpointsResponse
+	23,  // 153: federator.v1.Operator.Resolve:output_type -> federator.v1.ResolveResponse
+	29,  // 154: federator.v1.Operator.ListAudit:output_type -> federator.v1.ListAuditResponse
+	34,  // 155: federator.v1.Operator.ListPolicies:output_type -> federator.v1.ListPoliciesResponse
+	32,  // 156: federator.v1.Operator.GetPolicy:output_type -> federator.v1.PolicyInfo
+	37,  // 157: federator.v1.Operator.ApplyPolicy:output_type -> federator.v1.ApplyPolicyResponse
+	39,  // 158: federator.v1.Operator.DeletePolicy:output_type -> federator.v1.DeletePolicyResponse
+	42,  // 159: federator.v1.Operator.ListExportRules:output_type -> federator.v1.ListExportRulesResponse
+	40,  // 160: federator.v1.Operator.GetExportRule:output_type -> federator.v1.ExportRuleInfo
+	45,  // 161: federator.v1.Operator.ApplyExportRules:output_type -> federator.v1.ApplyExportRulesResponse
+	49,  // 162: federator.v1.Operator.DeleteExportRule:output_type -> federator.v1.DeleteExportRuleResponse
+	51,  // 163: federator.v1.Operator.CheckExport:output_type -> federator.v1.CheckExportResponse
+	54,  // 164: federator.v1.Operator.ListEvacuations:output_type -> federator.v1.ListEvacuationsResponse
+	52,  // 165: federator.v1.Operator.Evacuate:output_type -> federator.v1.EvacuationInfo
+	57,  // 166: federator.v1.Operator.StopEvacuation:output_type -> federator.v1.StopEvacuationResponse
+	59,  // 167: federator.v1.Operator.PlanDrill:output_type -> federator.v1.PlanDrillResponse
+	66,  // 168: federator.v1.Operator.StartDrill:output_type -> federator.v1.DrillInfo
+	66,  // 169: federator.v1.Operator.StopDrill:output_type -> federator.v1.DrillInfo
+	66,  // 170: federator.v1.Operator.ExtendDrill:output_type -> federator.v1.DrillInfo
+	64,  // 171: federator.v1.Operator.ListDrills:output_type -> federator.v1.ListDrillsResponse
+	66,  // 172: federator.v1.Operator.GetDrill:output_type -> federator.v1.DrillInfo
+	70,  // 173: federator.v1.Operator.ReportDrill:output_type -> federator.v1.ReportDrillResponse
+	76,  // 174: federator.v1.Operator.CreateGate:output_type -> federator.v1.GateInfo
+	76,  // 175: federator.v1.Operator.OpenGate:output_type -> federator.v1.GateInfo
+	76,  // 176: federator.v1.Operator.CloseGate:output_type -> federator.v1.GateInfo
+	75,  // 177: federator.v1.Operator.ListGates:output_type -> federator.v1.ListGatesResponse
+	78,  // 178: federator.v1.Operator.DeleteGate:output_type -> federator.v1.DeleteGateResponse
+	80,  // 179: federator.v1.Operator.ApplySchedule:output_type -> federator.v1.ApplyScheduleResponse
+	82,  // 180: federator.v1.Operator.ListSchedules:output_type -> federator.v1.ListSchedulesResponse
+	85,  // 181: federator.v1.Operator.DeleteSchedule:output_type -> federator.v1.DeleteScheduleResponse
+	66,  // 182: federator.v1.Operator.RunSchedule:output_type -> federator.v1.DrillInfo
+	88,  // 183: federator.v1.Operator.ApplyServices:output_type -> federator.v1.ApplyServicesResponse
+	91,  // 184: federator.v1.Operator.DeleteService:output_type -> federator.v1.DeleteServiceResponse
+	93,  // 185: federator.v1.Operator.CreateToken:output_type -> federator.v1.CreateTokenResponse
+	96,  // 186: federator.v1.Operator.ListTokens:output_type -> federator.v1.ListTokensResponse
+	98,  // 187: federator.v1.Operator.RevokeToken:output_type -> federator.v1.RevokeTokenResponse
+	100, // 188: federator.v1.Operator.CreateOperator:output_type -> federator.v1.CreateOperatorResponse
+	103, // 189: federator.v1.Operator.ListOperators:output_type -> federator.v1.ListOperatorsResponse
+	105, // 190: federator.v1.Operator.DeleteOperator:output_type -> federator.v1.DeleteOperatorResponse
+	107, // 191: federator.v1.Operator.Leave:output_type -> federator.v1.LeaveResponse
+	120, // 192: federator.v1.Operator.RemoveRegion:output_type -> federator.v1.RemoveRegionResponse
+	109, // 193: federator.v1.Operator.Backup:output_type -> federator.v1.BackupResponse
+	111, // 194: federator.v1.Operator.KeyringStatus:output_type -> federator.v1.KeyringStatusResponse
+	111, // 195: federator.v1.Operator.RotateKeyring:output_type -> federator.v1.KeyringStatusResponse
+	147, // [147:196] is the sub-list for method output_type
+	98,  // [98:147] is the sub-list for method input_type
+	98,  // [98:98] is the sub-list for extension type_name
+	98,  // [98:98] is the sub-list for extension extendee
+	0,   // [0:98] is the sub-list for field type_name
 }
 
 func init() { file_federator_v1_operator_proto_init() }
@@ -7585,7 +8434,7 @@ func file_federator_v1_operator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_federator_v1_operator_proto_rawDesc), len(file_federator_v1_operator_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   103,
+			NumMessages:   115,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

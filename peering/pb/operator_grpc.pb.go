@@ -19,50 +19,55 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Operator_Version_FullMethodName         = "/federator.v1.Operator/Version"
-	Operator_Status_FullMethodName          = "/federator.v1.Operator/Status"
-	Operator_Check_FullMethodName           = "/federator.v1.Operator/Check"
-	Operator_Members_FullMethodName         = "/federator.v1.Operator/Members"
-	Operator_Services_FullMethodName        = "/federator.v1.Operator/Services"
-	Operator_Endpoints_FullMethodName       = "/federator.v1.Operator/Endpoints"
-	Operator_Resolve_FullMethodName         = "/federator.v1.Operator/Resolve"
-	Operator_ListAudit_FullMethodName       = "/federator.v1.Operator/ListAudit"
-	Operator_ListPolicies_FullMethodName    = "/federator.v1.Operator/ListPolicies"
-	Operator_GetPolicy_FullMethodName       = "/federator.v1.Operator/GetPolicy"
-	Operator_ApplyPolicy_FullMethodName     = "/federator.v1.Operator/ApplyPolicy"
-	Operator_DeletePolicy_FullMethodName    = "/federator.v1.Operator/DeletePolicy"
-	Operator_ListEvacuations_FullMethodName = "/federator.v1.Operator/ListEvacuations"
-	Operator_Evacuate_FullMethodName        = "/federator.v1.Operator/Evacuate"
-	Operator_StopEvacuation_FullMethodName  = "/federator.v1.Operator/StopEvacuation"
-	Operator_PlanDrill_FullMethodName       = "/federator.v1.Operator/PlanDrill"
-	Operator_StartDrill_FullMethodName      = "/federator.v1.Operator/StartDrill"
-	Operator_StopDrill_FullMethodName       = "/federator.v1.Operator/StopDrill"
-	Operator_ExtendDrill_FullMethodName     = "/federator.v1.Operator/ExtendDrill"
-	Operator_ListDrills_FullMethodName      = "/federator.v1.Operator/ListDrills"
-	Operator_GetDrill_FullMethodName        = "/federator.v1.Operator/GetDrill"
-	Operator_ReportDrill_FullMethodName     = "/federator.v1.Operator/ReportDrill"
-	Operator_CreateGate_FullMethodName      = "/federator.v1.Operator/CreateGate"
-	Operator_OpenGate_FullMethodName        = "/federator.v1.Operator/OpenGate"
-	Operator_CloseGate_FullMethodName       = "/federator.v1.Operator/CloseGate"
-	Operator_ListGates_FullMethodName       = "/federator.v1.Operator/ListGates"
-	Operator_DeleteGate_FullMethodName      = "/federator.v1.Operator/DeleteGate"
-	Operator_ApplySchedule_FullMethodName   = "/federator.v1.Operator/ApplySchedule"
-	Operator_ListSchedules_FullMethodName   = "/federator.v1.Operator/ListSchedules"
-	Operator_DeleteSchedule_FullMethodName  = "/federator.v1.Operator/DeleteSchedule"
-	Operator_RunSchedule_FullMethodName     = "/federator.v1.Operator/RunSchedule"
-	Operator_ApplyServices_FullMethodName   = "/federator.v1.Operator/ApplyServices"
-	Operator_DeleteService_FullMethodName   = "/federator.v1.Operator/DeleteService"
-	Operator_CreateToken_FullMethodName     = "/federator.v1.Operator/CreateToken"
-	Operator_ListTokens_FullMethodName      = "/federator.v1.Operator/ListTokens"
-	Operator_RevokeToken_FullMethodName     = "/federator.v1.Operator/RevokeToken"
-	Operator_CreateOperator_FullMethodName  = "/federator.v1.Operator/CreateOperator"
-	Operator_ListOperators_FullMethodName   = "/federator.v1.Operator/ListOperators"
-	Operator_DeleteOperator_FullMethodName  = "/federator.v1.Operator/DeleteOperator"
-	Operator_Leave_FullMethodName           = "/federator.v1.Operator/Leave"
-	Operator_RemoveRegion_FullMethodName    = "/federator.v1.Operator/RemoveRegion"
-	Operator_Backup_FullMethodName          = "/federator.v1.Operator/Backup"
-	Operator_KeyringStatus_FullMethodName   = "/federator.v1.Operator/KeyringStatus"
-	Operator_RotateKeyring_FullMethodName   = "/federator.v1.Operator/RotateKeyring"
+	Operator_Version_FullMethodName          = "/federator.v1.Operator/Version"
+	Operator_Status_FullMethodName           = "/federator.v1.Operator/Status"
+	Operator_Check_FullMethodName            = "/federator.v1.Operator/Check"
+	Operator_Members_FullMethodName          = "/federator.v1.Operator/Members"
+	Operator_Services_FullMethodName         = "/federator.v1.Operator/Services"
+	Operator_Endpoints_FullMethodName        = "/federator.v1.Operator/Endpoints"
+	Operator_Resolve_FullMethodName          = "/federator.v1.Operator/Resolve"
+	Operator_ListAudit_FullMethodName        = "/federator.v1.Operator/ListAudit"
+	Operator_ListPolicies_FullMethodName     = "/federator.v1.Operator/ListPolicies"
+	Operator_GetPolicy_FullMethodName        = "/federator.v1.Operator/GetPolicy"
+	Operator_ApplyPolicy_FullMethodName      = "/federator.v1.Operator/ApplyPolicy"
+	Operator_DeletePolicy_FullMethodName     = "/federator.v1.Operator/DeletePolicy"
+	Operator_ListExportRules_FullMethodName  = "/federator.v1.Operator/ListExportRules"
+	Operator_GetExportRule_FullMethodName    = "/federator.v1.Operator/GetExportRule"
+	Operator_ApplyExportRules_FullMethodName = "/federator.v1.Operator/ApplyExportRules"
+	Operator_DeleteExportRule_FullMethodName = "/federator.v1.Operator/DeleteExportRule"
+	Operator_CheckExport_FullMethodName      = "/federator.v1.Operator/CheckExport"
+	Operator_ListEvacuations_FullMethodName  = "/federator.v1.Operator/ListEvacuations"
+	Operator_Evacuate_FullMethodName         = "/federator.v1.Operator/Evacuate"
+	Operator_StopEvacuation_FullMethodName   = "/federator.v1.Operator/StopEvacuation"
+	Operator_PlanDrill_FullMethodName        = "/federator.v1.Operator/PlanDrill"
+	Operator_StartDrill_FullMethodName       = "/federator.v1.Operator/StartDrill"
+	Operator_StopDrill_FullMethodName        = "/federator.v1.Operator/StopDrill"
+	Operator_ExtendDrill_FullMethodName      = "/federator.v1.Operator/ExtendDrill"
+	Operator_ListDrills_FullMethodName       = "/federator.v1.Operator/ListDrills"
+	Operator_GetDrill_FullMethodName         = "/federator.v1.Operator/GetDrill"
+	Operator_ReportDrill_FullMethodName      = "/federator.v1.Operator/ReportDrill"
+	Operator_CreateGate_FullMethodName       = "/federator.v1.Operator/CreateGate"
+	Operator_OpenGate_FullMethodName         = "/federator.v1.Operator/OpenGate"
+	Operator_CloseGate_FullMethodName        = "/federator.v1.Operator/CloseGate"
+	Operator_ListGates_FullMethodName        = "/federator.v1.Operator/ListGates"
+	Operator_DeleteGate_FullMethodName       = "/federator.v1.Operator/DeleteGate"
+	Operator_ApplySchedule_FullMethodName    = "/federator.v1.Operator/ApplySchedule"
+	Operator_ListSchedules_FullMethodName    = "/federator.v1.Operator/ListSchedules"
+	Operator_DeleteSchedule_FullMethodName   = "/federator.v1.Operator/DeleteSchedule"
+	Operator_RunSchedule_FullMethodName      = "/federator.v1.Operator/RunSchedule"
+	Operator_ApplyServices_FullMethodName    = "/federator.v1.Operator/ApplyServices"
+	Operator_DeleteService_FullMethodName    = "/federator.v1.Operator/DeleteService"
+	Operator_CreateToken_FullMethodName      = "/federator.v1.Operator/CreateToken"
+	Operator_ListTokens_FullMethodName       = "/federator.v1.Operator/ListTokens"
+	Operator_RevokeToken_FullMethodName      = "/federator.v1.Operator/RevokeToken"
+	Operator_CreateOperator_FullMethodName   = "/federator.v1.Operator/CreateOperator"
+	Operator_ListOperators_FullMethodName    = "/federator.v1.Operator/ListOperators"
+	Operator_DeleteOperator_FullMethodName   = "/federator.v1.Operator/DeleteOperator"
+	Operator_Leave_FullMethodName            = "/federator.v1.Operator/Leave"
+	Operator_RemoveRegion_FullMethodName     = "/federator.v1.Operator/RemoveRegion"
+	Operator_Backup_FullMethodName           = "/federator.v1.Operator/Backup"
+	Operator_KeyringStatus_FullMethodName    = "/federator.v1.Operator/KeyringStatus"
+	Operator_RotateKeyring_FullMethodName    = "/federator.v1.Operator/RotateKeyring"
 )
 
 // OperatorClient is the client API for Operator service.
@@ -88,6 +93,14 @@ type OperatorClient interface {
 	GetPolicy(ctx context.Context, in *GetPolicyRequest, opts ...grpc.CallOption) (*PolicyInfo, error)
 	ApplyPolicy(ctx context.Context, in *ApplyPolicyRequest, opts ...grpc.CallOption) (*ApplyPolicyResponse, error)
 	DeletePolicy(ctx context.Context, in *DeletePolicyRequest, opts ...grpc.CallOption) (*DeletePolicyResponse, error)
+	ListExportRules(ctx context.Context, in *ListExportRulesRequest, opts ...grpc.CallOption) (*ListExportRulesResponse, error)
+	GetExportRule(ctx context.Context, in *GetExportRuleRequest, opts ...grpc.CallOption) (*ExportRuleInfo, error)
+	// The rules of one file: all of them are judged together, and then written one by
+	// one so that nothing is taken away in between that is exported in the end.
+	ApplyExportRules(ctx context.Context, in *ApplyExportRulesRequest, opts ...grpc.CallOption) (*ApplyExportRulesResponse, error)
+	DeleteExportRule(ctx context.Context, in *DeleteExportRuleRequest, opts ...grpc.CallOption) (*DeleteExportRuleResponse, error)
+	// What the rules say of one service of one cluster.
+	CheckExport(ctx context.Context, in *CheckExportRequest, opts ...grpc.CallOption) (*CheckExportResponse, error)
 	ListEvacuations(ctx context.Context, in *ListEvacuationsRequest, opts ...grpc.CallOption) (*ListEvacuationsResponse, error)
 	Evacuate(ctx context.Context, in *EvacuateRequest, opts ...grpc.CallOption) (*EvacuationInfo, error)
 	StopEvacuation(ctx context.Context, in *StopEvacuationRequest, opts ...grpc.CallOption) (*StopEvacuationResponse, error)
@@ -254,6 +267,56 @@ func (c *operatorClient) DeletePolicy(ctx context.Context, in *DeletePolicyReque
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeletePolicyResponse)
 	err := c.cc.Invoke(ctx, Operator_DeletePolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operatorClient) ListExportRules(ctx context.Context, in *ListExportRulesRequest, opts ...grpc.CallOption) (*ListExportRulesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListExportRulesResponse)
+	err := c.cc.Invoke(ctx, Operator_ListExportRules_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operatorClient) GetExportRule(ctx context.Context, in *GetExportRuleRequest, opts ...grpc.CallOption) (*ExportRuleInfo, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExportRuleInfo)
+	err := c.cc.Invoke(ctx, Operator_GetExportRule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operatorClient) ApplyExportRules(ctx context.Context, in *ApplyExportRulesRequest, opts ...grpc.CallOption) (*ApplyExportRulesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ApplyExportRulesResponse)
+	err := c.cc.Invoke(ctx, Operator_ApplyExportRules_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operatorClient) DeleteExportRule(ctx context.Context, in *DeleteExportRuleRequest, opts ...grpc.CallOption) (*DeleteExportRuleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteExportRuleResponse)
+	err := c.cc.Invoke(ctx, Operator_DeleteExportRule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operatorClient) CheckExport(ctx context.Context, in *CheckExportRequest, opts ...grpc.CallOption) (*CheckExportResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckExportResponse)
+	err := c.cc.Invoke(ctx, Operator_CheckExport_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -612,6 +675,14 @@ type OperatorServer interface {
 	GetPolicy(context.Context, *GetPolicyRequest) (*PolicyInfo, error)
 	ApplyPolicy(context.Context, *ApplyPolicyRequest) (*ApplyPolicyResponse, error)
 	DeletePolicy(context.Context, *DeletePolicyRequest) (*DeletePolicyResponse, error)
+	ListExportRules(context.Context, *ListExportRulesRequest) (*ListExportRulesResponse, error)
+	GetExportRule(context.Context, *GetExportRuleRequest) (*ExportRuleInfo, error)
+	// The rules of one file: all of them are judged together, and then written one by
+	// one so that nothing is taken away in between that is exported in the end.
+	ApplyExportRules(context.Context, *ApplyExportRulesRequest) (*ApplyExportRulesResponse, error)
+	DeleteExportRule(context.Context, *DeleteExportRuleRequest) (*DeleteExportRuleResponse, error)
+	// What the rules say of one service of one cluster.
+	CheckExport(context.Context, *CheckExportRequest) (*CheckExportResponse, error)
 	ListEvacuations(context.Context, *ListEvacuationsRequest) (*ListEvacuationsResponse, error)
 	Evacuate(context.Context, *EvacuateRequest) (*EvacuationInfo, error)
 	StopEvacuation(context.Context, *StopEvacuationRequest) (*StopEvacuationResponse, error)
@@ -699,6 +770,21 @@ func (UnimplementedOperatorServer) ApplyPolicy(context.Context, *ApplyPolicyRequ
 }
 func (UnimplementedOperatorServer) DeletePolicy(context.Context, *DeletePolicyRequest) (*DeletePolicyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeletePolicy not implemented")
+}
+func (UnimplementedOperatorServer) ListExportRules(context.Context, *ListExportRulesRequest) (*ListExportRulesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListExportRules not implemented")
+}
+func (UnimplementedOperatorServer) GetExportRule(context.Context, *GetExportRuleRequest) (*ExportRuleInfo, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetExportRule not implemented")
+}
+func (UnimplementedOperatorServer) ApplyExportRules(context.Context, *ApplyExportRulesRequest) (*ApplyExportRulesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApplyExportRules not implemented")
+}
+func (UnimplementedOperatorServer) DeleteExportRule(context.Context, *DeleteExportRuleRequest) (*DeleteExportRuleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteExportRule not implemented")
+}
+func (UnimplementedOperatorServer) CheckExport(context.Context, *CheckExportRequest) (*CheckExportResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckExport not implemented")
 }
 func (UnimplementedOperatorServer) ListEvacuations(context.Context, *ListEvacuationsRequest) (*ListEvacuationsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListEvacuations not implemented")
@@ -1029,6 +1115,96 @@ func _Operator_DeletePolicy_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(OperatorServer).DeletePolicy(ctx, req.(*DeletePolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Operator_ListExportRules_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListExportRulesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperatorServer).ListExportRules(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Operator_ListExportRules_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperatorServer).ListExportRules(ctx, req.(*ListExportRulesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Operator_GetExportRule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetExportRuleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperatorServer).GetExportRule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Operator_GetExportRule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperatorServer).GetExportRule(ctx, req.(*GetExportRuleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Operator_ApplyExportRules_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApplyExportRulesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperatorServer).ApplyExportRules(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Operator_ApplyExportRules_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperatorServer).ApplyExportRules(ctx, req.(*ApplyExportRulesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Operator_DeleteExportRule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteExportRuleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperatorServer).DeleteExportRule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Operator_DeleteExportRule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperatorServer).DeleteExportRule(ctx, req.(*DeleteExportRuleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Operator_CheckExport_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckExportRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperatorServer).CheckExport(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Operator_CheckExport_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperatorServer).CheckExport(ctx, req.(*CheckExportRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1656,6 +1832,26 @@ var Operator_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeletePolicy",
 			Handler:    _Operator_DeletePolicy_Handler,
+		},
+		{
+			MethodName: "ListExportRules",
+			Handler:    _Operator_ListExportRules_Handler,
+		},
+		{
+			MethodName: "GetExportRule",
+			Handler:    _Operator_GetExportRule_Handler,
+		},
+		{
+			MethodName: "ApplyExportRules",
+			Handler:    _Operator_ApplyExportRules_Handler,
+		},
+		{
+			MethodName: "DeleteExportRule",
+			Handler:    _Operator_DeleteExportRule_Handler,
+		},
+		{
+			MethodName: "CheckExport",
+			Handler:    _Operator_CheckExport_Handler,
 		},
 		{
 			MethodName: "ListEvacuations",

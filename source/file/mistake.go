@@ -4,20 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/federator/federator/strictyaml"
 )
 
-// Mistake is one thing wrong with a services file.
-type Mistake struct {
-	// Line and Column count from 1; both are 0 where the fault has no place.
-	Line, Column int
-	Reason       string
-}
-
 // Mistakes is everything wrong with a services file, in order of lines.
-type Mistakes []Mistake
+type Mistakes []strictyaml.Mistake
 
 // shown is how many mistakes an error prints.
 const shown = 50
@@ -34,16 +28,6 @@ func (m Mistakes) Error() string {
 		fmt.Fprintf(&b, "\n  line %d: %s", one.Line, one.Reason)
 	}
 	return b.String()
-}
-
-func (m Mistakes) sorted() Mistakes {
-	slices.SortStableFunc(m, func(a, b Mistake) int {
-		if a.Line != b.Line {
-			return a.Line - b.Line
-		}
-		return a.Column - b.Column
-	})
-	return m
 }
 
 var syntaxLine = regexp.MustCompile(`^yaml: line (\d+): `)

@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/strictyaml"
 )
 
 // The bounds of a services file.
@@ -22,7 +23,6 @@ const (
 	MaxClients   = 4_096
 
 	maxMistakes = 1_000
-	maxText     = 1_024
 )
 
 // SourceName is what [catalog.EndpointSet.Source] says of sets from a file.
@@ -56,10 +56,10 @@ func Parse(data []byte, cluster string) (Services, error) {
 	if len(doc.Content) == 0 {
 		return Services{}, nil
 	}
-	var r reader
+	r := reader{Reader: strictyaml.NewReader(maxMistakes)}
 	s := r.services(doc.Content[0], cluster)
-	if len(r.mistakes) > 0 {
-		return Services{}, r.mistakes.sorted()
+	if !r.OK() {
+		return Services{}, Mistakes(r.Mistakes())
 	}
 	slices.SortFunc(s.Sets, func(a, b catalog.EndpointSet) int { return a.Service.Compare(b.Service) })
 	return s, nil
@@ -67,41 +67,41 @@ func Parse(data []byte, cluster string) (Services, error) {
 
 func (r *reader) services(n *yaml.Node, cluster string) Services {
 	var s Services
-	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
+	if strictyaml.IsNull(n) {
 		return s
 	}
 	lines := map[catalog.ServiceName]int{}
 	prefixes := map[netip.Prefix]bool{}
-	r.object(n, "file", []field{
-		{"clients", false, func(n *yaml.Node) {
-			r.list(n, "clients", MaxClients, func(n *yaml.Node) {
-				p := r.client(n)
+	r.Fields(n, "", []strictyaml.Field{
+		strictyaml.Optional("clients", func(n *yaml.Node, at string) {
+			r.List(n, at, MaxClients, func(n *yaml.Node, at string) {
+				p := r.client(n, at)
 				if prefixes[p.Prefix] && p.Prefix.IsValid() {
-					r.fail(n, "client prefix %s is given twice", p.Prefix)
+					r.Fail(n, "client prefix %s is given twice", p.Prefix)
 				}
 				prefixes[p.Prefix] = true
 				s.Prefixes = append(s.Prefixes, p)
 			})
-		}},
-		{"services", false, func(n *yaml.Node) {
-			r.list(n, "services", MaxServices, func(n *yaml.Node) {
-				set := r.service(n)
+		}),
+		strictyaml.Optional("services", func(n *yaml.Node, at string) {
+			r.List(n, at, MaxServices, func(n *yaml.Node, at string) {
+				set := r.service(n, at)
 				if line, twice := lines[set.Service]; twice && set.Service != (catalog.ServiceName{}) {
-					r.fail(n, "service %s is given twice, first on line %d", set.Service, line)
+					r.Fail(n, "service %s is given twice, first on line %d", set.Service, line)
 				}
 				lines[set.Service] = n.Line
 				set.Cluster = cluster
 				s.Sets = append(s.Sets, set)
 			})
-		}},
+		}),
 	})
 	return s
 }
 
-func (r *reader) client(n *yaml.Node) (p catalog.ClientPrefix) {
-	r.object(n, "client", []field{
-		{"prefix", true, func(n *yaml.Node) { p.Prefix = parsed(r, n, "client prefix", parsePrefix) }},
-		{"zone", false, func(n *yaml.Node) { p.Zone = r.label(n, "zone") }},
+func (r *reader) client(n *yaml.Node, at string) (p catalog.ClientPrefix) {
+	r.Fields(n, at, []strictyaml.Field{
+		strictyaml.Required("prefix", func(n *yaml.Node, at string) { p.Prefix = strictyaml.Parsed(r.Reader, n, at, parsePrefix) }),
+		strictyaml.Optional("zone", func(n *yaml.Node, at string) { p.Zone = r.label(n, at, "zone") }),
 	})
 	return p
 }
@@ -109,33 +109,31 @@ func (r *reader) client(n *yaml.Node) (p catalog.ClientPrefix) {
 func parsePrefix(s string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
-		return p, fmt.Errorf("client prefix %q: expected a network such as 10.1.0.0/16 or 2001:db8::/32", clip(s))
+		return p, fmt.Errorf("client prefix %q: expected a network such as 10.1.0.0/16 or 2001:db8::/32", strictyaml.Clip(s))
 	}
 	if p != p.Masked() {
-		return p, fmt.Errorf("client prefix %q has bits set after its length; did you mean %s?", clip(s), p.Masked())
+		return p, fmt.Errorf("client prefix %q has bits set after its length; did you mean %s?", strictyaml.Clip(s), p.Masked())
 	}
 	if p.Addr().Is4In6() {
-		return p, fmt.Errorf("client prefix %q: write it as IPv4", clip(s))
+		return p, fmt.Errorf("client prefix %q: write it as IPv4", strictyaml.Clip(s))
 	}
 	return p, nil
 }
 
-func (r *reader) service(n *yaml.Node) catalog.EndpointSet {
+func (r *reader) service(n *yaml.Node, at string) catalog.EndpointSet {
 	set := catalog.EndpointSet{Source: SourceName}
 	portsSeen := false
-	r.object(n, "service", []field{
-		{"name", true, func(n *yaml.Node) { set.Service = parsed(r, n, "service name", catalog.ParseServiceName) }},
-		{"headless", false, func(n *yaml.Node) { set.Headless = r.boolean(n, "headless") }},
-		{"ports", false, func(n *yaml.Node) { portsSeen = true; set.Ports = r.ports(n) }},
-		{"check", false, func(n *yaml.Node) { set.Check = r.check(n, set.Ports) }},
-		{"endpoints", false, func(n *yaml.Node) { set.Endpoints = r.endpointList(n, &set) }},
+	r.Fields(n, at, []strictyaml.Field{
+		strictyaml.Required("name", func(n *yaml.Node, at string) {
+			set.Service = strictyaml.Parsed(r.Reader, n, at, catalog.ParseServiceName)
+		}),
+		strictyaml.Optional("headless", func(n *yaml.Node, at string) { set.Headless = r.Bool(n, at) }),
+		strictyaml.Optional("ports", func(n *yaml.Node, at string) { portsSeen = true; set.Ports = r.ports(n, at) }),
+		strictyaml.Optional("check", func(n *yaml.Node, at string) { set.Check = r.check(n, at, set.Ports) }),
+		strictyaml.Optional("endpoints", func(n *yaml.Node, at string) { set.Endpoints = r.endpointList(n, at, &set) }),
 	})
 	if n.Kind == yaml.MappingNode && !portsSeen && !set.Headless {
-		r.fail(n, "service %s: \"ports\" is missing; only a headless service can do without", set.Service)
+		r.Fail(n, "service %s: \"ports\" is missing; only a headless service can do without", set.Service)
 	}
 	return set
-}
-
-func (r *reader) label(n *yaml.Node, what string) string {
-	return parsed(r, n, what, func(s string) (string, error) { return s, catalog.ValidateLabel(what, s) })
 }

@@ -9,34 +9,35 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/strictyaml"
 )
 
-func (r *reader) ports(n *yaml.Node) []catalog.Port {
+func (r *reader) ports(n *yaml.Node, at string) []catalog.Port {
 	var ports []catalog.Port
-	r.list(n, "ports", MaxPorts, func(n *yaml.Node) {
-		p := r.port(n)
+	r.List(n, at, MaxPorts, func(n *yaml.Node, at string) {
+		p := r.port(n, at)
 		for _, other := range ports {
 			if other.Name == p.Name && p.Name != "" {
-				r.fail(n, "port %q is given twice", p.Name)
+				r.Fail(n, "port %q is given twice", p.Name)
 			} else if other.Number == p.Number && other.Protocol == p.Protocol {
-				r.fail(n, "ports %q and %q are both %s %d", other.Name, p.Name, p.Protocol, p.Number)
+				r.Fail(n, "ports %q and %q are both %s %d", other.Name, p.Name, p.Protocol, p.Number)
 			}
 		}
 		ports = append(ports, p)
 	})
 	if i := slices.IndexFunc(ports, func(p catalog.Port) bool { return p.Name == "" }); i >= 0 && len(ports) > 1 {
-		r.fail(n.Content[i], "port without a name; several ports need one each")
+		r.Fail(n.Content[i], "port without a name; several ports need one each")
 	}
 	return ports
 }
 
-func (r *reader) port(n *yaml.Node) catalog.Port {
+func (r *reader) port(n *yaml.Node, at string) catalog.Port {
 	p := catalog.Port{Protocol: catalog.TCP}
-	r.object(n, "port", []field{
-		{"name", false, func(n *yaml.Node) { p.Name = parsed(r, n, "port name", parsePortName) }},
-		{"port", true, func(n *yaml.Node) { p.Number = uint16(r.integer(n, "port", 1, 65535)) }},
-		{"protocol", false, func(n *yaml.Node) { p.Protocol = parsed(r, n, "protocol", parseProtocol) }},
-		{"appProtocol", false, func(n *yaml.Node) { p.AppProtocol = r.text(n, "appProtocol") }},
+	r.Fields(n, at, []strictyaml.Field{
+		strictyaml.Optional("name", func(n *yaml.Node, at string) { p.Name = strictyaml.Parsed(r.Reader, n, at, parsePortName) }),
+		strictyaml.Required("port", func(n *yaml.Node, at string) { p.Number = uint16(r.integer(n, at, 1, 65535)) }),
+		strictyaml.Optional("protocol", func(n *yaml.Node, at string) { p.Protocol = strictyaml.Parsed(r.Reader, n, at, parseProtocol) }),
+		strictyaml.Optional("appProtocol", func(n *yaml.Node, at string) { p.AppProtocol = r.scalar(n, at) }),
 	})
 	return p
 }
@@ -45,7 +46,7 @@ func (r *reader) port(n *yaml.Node) catalog.Port {
 // because the name becomes a label of an SRV record.
 func parsePortName(s string) (string, error) {
 	if len(s) > 15 || catalog.ValidateLabel("", s) != nil || !strings.ContainsAny(s, "abcdefghijklmnopqrstuvwxyz") {
-		return "", fmt.Errorf("port name %q: expected at most 15 of a-z, 0-9 and '-', with a letter, for example http", clip(s))
+		return "", fmt.Errorf("port name %q: expected at most 15 of a-z, 0-9 and '-', with a letter, for example http", strictyaml.Clip(s))
 	}
 	return s, nil
 }
@@ -55,19 +56,19 @@ func parseProtocol(s string) (catalog.Protocol, error) {
 	case catalog.TCP, catalog.UDP, catalog.SCTP:
 		return p, nil
 	}
-	return "", fmt.Errorf("protocol %q: expected TCP, UDP or SCTP", clip(s))
+	return "", fmt.Errorf("protocol %q: expected TCP, UDP or SCTP", strictyaml.Clip(s))
 }
 
-func (r *reader) endpointList(n *yaml.Node, set *catalog.EndpointSet) []catalog.Endpoint {
+func (r *reader) endpointList(n *yaml.Node, at string, set *catalog.EndpointSet) []catalog.Endpoint {
 	var endpoints []catalog.Endpoint
 	lines := map[string]int{}
-	r.list(n, "endpoints", MaxEndpoints, func(n *yaml.Node) {
+	r.List(n, at, MaxEndpoints, func(n *yaml.Node, at string) {
 		if r.endpoints++; r.endpoints == MaxEndpoints+1 {
-			r.fail(n, "more than %d endpoints in one file", MaxEndpoints)
+			r.Fail(n, "more than %d endpoints in one file", MaxEndpoints)
 		}
-		e := r.endpoint(n, set)
+		e := r.endpoint(n, at, set)
 		if line, twice := lines[e.ID]; twice && e.ID != "" {
-			r.fail(n, "endpoint %q is given twice, first on line %d; give each an id of its own", e.ID, line)
+			r.Fail(n, "endpoint %q is given twice, first on line %d; give each an id of its own", e.ID, line)
 		}
 		lines[e.ID] = n.Line
 		endpoints = append(endpoints, e)
@@ -75,18 +76,18 @@ func (r *reader) endpointList(n *yaml.Node, set *catalog.EndpointSet) []catalog.
 	return endpoints
 }
 
-func (r *reader) endpoint(n *yaml.Node, set *catalog.EndpointSet) catalog.Endpoint {
+func (r *reader) endpoint(n *yaml.Node, at string, set *catalog.EndpointSet) catalog.Endpoint {
 	e := catalog.Endpoint{Weight: 1, Health: catalog.Healthy}
 	if set.Check != nil {
 		e.Health = catalog.Unknown
 	}
-	r.object(n, "endpoint", []field{
-		{"address", true, func(n *yaml.Node) { e.Address = parsed(r, n, "address", parseAddress) }},
-		{"zone", false, func(n *yaml.Node) { e.Zone = r.label(n, "zone") }},
-		{"weight", false, func(n *yaml.Node) { e.Weight = uint32(r.integer(n, "weight", 1, 65535)) }},
-		{"hostname", false, func(n *yaml.Node) { e.Hostname = r.label(n, "hostname") }},
-		{"ports", false, func(n *yaml.Node) { e.Ports = r.portNumbers(n, set.Ports) }},
-		{"id", false, func(n *yaml.Node) { e.ID = parsed(r, n, "id", parseID) }},
+	r.Fields(n, at, []strictyaml.Field{
+		strictyaml.Required("address", func(n *yaml.Node, at string) { e.Address = strictyaml.Parsed(r.Reader, n, at, parseAddress) }),
+		strictyaml.Optional("zone", func(n *yaml.Node, at string) { e.Zone = r.label(n, at, "zone") }),
+		strictyaml.Optional("weight", func(n *yaml.Node, at string) { e.Weight = uint32(r.integer(n, at, 1, 65535)) }),
+		strictyaml.Optional("hostname", func(n *yaml.Node, at string) { e.Hostname = r.label(n, at, "hostname") }),
+		strictyaml.Optional("ports", func(n *yaml.Node, at string) { e.Ports = r.portNumbers(n, at, set.Ports) }),
+		strictyaml.Optional("id", func(n *yaml.Node, at string) { e.ID = strictyaml.Parsed(r.Reader, n, at, parseID) }),
 	})
 	if e.ID == "" && e.Address.IsValid() {
 		e.ID = e.Address.String()
@@ -98,9 +99,9 @@ func parseAddress(s string) (netip.Addr, error) {
 	a, err := netip.ParseAddr(s)
 	switch {
 	case err != nil:
-		return netip.Addr{}, fmt.Errorf("address %q: expected an IPv4 or IPv6 address", clip(s))
+		return netip.Addr{}, fmt.Errorf("address %q: expected an IPv4 or IPv6 address", strictyaml.Clip(s))
 	case a.Zone() != "" || a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return netip.Addr{}, fmt.Errorf("address %q: expected a unicast address that other hosts can reach", clip(s))
+		return netip.Addr{}, fmt.Errorf("address %q: expected a unicast address that other hosts can reach", strictyaml.Clip(s))
 	}
 	return a.Unmap(), nil
 }
@@ -108,27 +109,27 @@ func parseAddress(s string) (netip.Addr, error) {
 func parseID(s string) (string, error) {
 	bad := func(c rune) bool { return c <= ' ' || c > '~' }
 	if s == "" || len(s) > 253 || strings.ContainsFunc(s, bad) {
-		return "", fmt.Errorf("id %q: expected 1 to 253 printable ASCII characters without blanks", clip(s))
+		return "", fmt.Errorf("id %q: expected 1 to 253 printable ASCII characters without blanks", strictyaml.Clip(s))
 	}
 	return s, nil
 }
 
 // portNumbers reads an endpoint's own numbers for named ports of the service.
-func (r *reader) portNumbers(n *yaml.Node, ports []catalog.Port) map[string]uint16 {
+func (r *reader) portNumbers(n *yaml.Node, at string, ports []catalog.Port) map[string]uint16 {
 	numbers := map[string]uint16{}
-	var fields []field
+	var fields []strictyaml.Field
 	for _, p := range ports {
 		if p.Name != "" {
-			fields = append(fields, field{p.Name, false, func(n *yaml.Node) {
-				numbers[p.Name] = uint16(r.integer(n, "port", 1, 65535))
-			}})
+			fields = append(fields, strictyaml.Optional(p.Name, func(n *yaml.Node, at string) {
+				numbers[p.Name] = uint16(r.integer(n, at, 1, 65535))
+			}))
 		}
 	}
 	if len(fields) == 0 {
-		r.fail(n, "endpoint ports: the service has no named port to override")
+		r.Fail(n, "%s: the service has no named port to override", at)
 		return nil
 	}
-	r.object(n, "endpoint ports", fields)
+	r.Fields(n, at, fields)
 	return numbers
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/strictyaml"
 )
 
 const everything = `# practice
@@ -41,7 +42,7 @@ spec: {at: ["03:00"], kind: isolate, scope: {region: us-west}, shape: {hold: 1m}
 func TestASchedulesFileIsRead(t *testing.T) {
 	low, high := -1.0, 0.5
 	want := []Named{
-		{Name: "tuesdays", Line: 2, Schedule: catalog.Schedule{
+		{Name: "tuesdays", Line: 2, Spec: catalog.Schedule{
 			Region: "eu-central", Days: []string{"tue", "thu"}, At: []string{"10:00", "15:30"}, Suspend: true,
 			Blocked: []catalog.Window{{From: "2026-12-20T00:00:00Z", To: "2027-01-04T00:00:00Z"}, {From: "22:00", To: "06:00", Days: []string{"fri"}}},
 			Kind:    catalog.DrillEvacuate, Scope: catalog.Scope{Region: "us-west", Zone: "a", Service: catalog.ServiceName{Namespace: "shop", Name: "checkout"}},
@@ -50,7 +51,7 @@ func TestASchedulesFileIsRead(t *testing.T) {
 			Alarms: []catalog.Alarm{{Name: "door", URL: "https://shop.example/healthz"},
 				{Name: "errors", Query: "rate(errors[1m])", Prometheus: "http://prometheus:9090", Min: &low, Max: &high}},
 		}},
-		{Name: "plain", Line: 22, Schedule: catalog.Schedule{
+		{Name: "plain", Line: 22, Spec: catalog.Schedule{
 			At: []string{"03:00"}, Kind: catalog.DrillIsolate, Scope: catalog.Scope{Region: "us-west"}, Shape: catalog.Shape{Hold: catalog.Duration(time.Minute)},
 		}},
 	}
@@ -61,7 +62,7 @@ func TestASchedulesFileIsRead(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	full := reflect.ValueOf(got[0].Schedule)
+	full := reflect.ValueOf(got[0].Spec)
 	for i := range full.NumField() {
 		if full.Field(i).IsZero() {
 			t.Errorf("the test does not write field %s", full.Type().Field(i).Name)
@@ -95,16 +96,16 @@ spec:
 			`line 5: spec.at: expected a list, found "10:00"`,
 			`line 6: spec.suspend: expected true or false, found "maybe"`,
 			`line 8: spec.scope.service: expected NAMESPACE/NAME of a service, found "checkout"`,
-			`line 9: spec.scope.region: expected one value, found a list`,
+			`line 9: spec.scope.region: expected text, found a list`,
 			`line 10: spec.shape.hold: expected a duration such as 10s or 1m30s, found "10"`,
 			`line 10: spec.shape.hold: expected each key once, found it again`,
 			`line 11: spec.alarms[0].max: expected a number, found "much"`,
 		}},
 		{"an alias", "kind: DrillSchedule\nname: a\nspec:\n  days: &x [mon]\n  at: *x\n", []string{"line 5: spec.at: expected a list, found an alias (write the value out)"}},
 		{"wrong values", "---\nkind: DrillSchedule\nname: a\nspec: {at: [25:00], kind: evacuate, scope: {region: us-west}, shape: {hold: 1m}}\n", []string{
-			`line 2: schedule a: at: time of day "25:00": expected HH:MM in UTC, for example 14:30`}},
+			`line 2: schedule "a": at: time of day "25:00": expected HH:MM in UTC, for example 14:30`}},
 		{"a name twice", strings.Repeat("---\nkind: DrillSchedule\nname: a\nspec: {at: [\"03:00\"], kind: evacuate, scope: {region: us-west}, shape: {hold: 1m}}\n", 2), []string{
-			`line 6: name: expected each schedule once, found "a" again (first at line 2)`}},
+			`line 7: name: expected each schedule once, found "a" again (first at line 2)`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := Parse([]byte(tt.file))
@@ -120,16 +121,16 @@ spec:
 
 func TestASchedulesFileIsBounded(t *testing.T) {
 	var many, wrong strings.Builder
-	for i := range MaxDocuments + 1 {
+	for i := range strictyaml.MaxDocuments + 1 {
 		fmt.Fprintf(&many, "---\nkind: DrillSchedule\nname: s%d\nspec: {at: [\"03:00\"], kind: evacuate, scope: {region: a}, shape: {hold: 1m}}\n", i)
 	}
-	for i := range MaxErrors + 5 {
+	for i := range strictyaml.MaxErrors + 5 {
 		fmt.Fprintf(&wrong, "x%d: 1\n", i)
 	}
 	for name, tt := range map[string]struct{ file, want string }{
-		"size":      {strings.Repeat("#", MaxBytes+1), "expected at most 1048576 bytes"},
+		"size":      {strings.Repeat("#", strictyaml.MaxBytes+1), "expected at most 1048576 bytes"},
 		"documents": {many.String(), "expected at most 1000 documents"},
-		"mistakes":  {wrong.String(), "and 5 more mistakes"},
+		"mistakes":  {wrong.String(), "and 8 more mistakes"},
 	} {
 		if _, err := Parse([]byte(tt.file)); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: got %v, want %s", name, err, tt.want)
