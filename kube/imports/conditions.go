@@ -1,6 +1,7 @@
 package imports
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,7 +26,8 @@ const (
 // cluster.
 type Verdict struct {
 	// Valid: its Service exists and can be exported. If not, Reason and Message say
-	// why, in the words of the API ("NoService", "InvalidServiceType").
+	// why, in the words of the API ("NoService", "InvalidServiceType"); if it is,
+	// Message may say what of it is left out.
 	Valid   bool
 	Reason  string
 	Message string
@@ -73,7 +75,7 @@ func (in *Input) exportConditions() []metav1.Condition {
 			condition(string(mcsv1beta1.ServiceExportConditionReady), false, string(mcsv1beta1.ServiceExportReasonFailed), "not exported: "+v.Message),
 		}
 	}
-	out := []metav1.Condition{condition(string(mcsv1beta1.ServiceExportConditionValid), true, string(mcsv1beta1.ServiceExportReasonValid), "the Service can be exported")}
+	out := []metav1.Condition{condition(string(mcsv1beta1.ServiceExportConditionValid), true, string(mcsv1beta1.ServiceExportReasonValid), cmp.Or(v.Message, "the Service can be exported"))}
 	ready := string(mcsv1beta1.ServiceExportConditionReady)
 	switch {
 	case v.Refused != "":

@@ -19,9 +19,12 @@ type Knowledge struct {
 	// of every cluster.
 	Regions map[string]catalog.Version
 	Health  map[string]catalog.HealthVersion
-	// Removed tells which regions were removed from the federation for good.
-	Removed map[string]bool
+	// Removed reports whether a region was removed from the federation for good; nil:
+	// none was.
+	Removed func(region string) bool
 }
+
+func (k *Knowledge) removed(region string) bool { return k.Removed != nil && k.Removed(region) }
 
 // Point is what of one cluster an object was planned from: the version of its
 // region's records and of its health.
@@ -94,7 +97,7 @@ func (k *Knowledge) origin(backends []catalog.Backend, have Origin) Origin {
 	o := Origin{Federation: k.Federation, Points: make(map[string]Point, len(backends))}
 	if have.Federation == k.Federation {
 		for cluster, p := range have.Points {
-			if k.Removed[p.Region] {
+			if k.removed(p.Region) {
 				continue
 			}
 			was := k.point(p.Region, cluster)
@@ -125,7 +128,7 @@ func (k *Knowledge) behind(have Origin) string {
 
 // lacks reports whether the point is ahead of what is known.
 func (k *Knowledge) lacks(cluster string, p Point) bool {
-	if k.Removed[p.Region] {
+	if k.removed(p.Region) {
 		return false
 	}
 	now := k.point(p.Region, cluster)

@@ -331,6 +331,12 @@ func (p *planner) reportExport() {
 	if x == nil || p.Verdict == nil || x.DeletionTimestamp != nil {
 		return
 	}
+	// A ServiceExport is not ours to stamp; what its import was planned from tells.
+	if i := p.Facts.Import; i != nil && ours(i, p.Name.Name) {
+		if p.Behind = p.Knowledge.behind(originOf(i.Annotations)); p.Behind != "" {
+			return
+		}
+	}
 	want := p.exportConditions()
 	changed := settle(x.Status.Conditions, want, x.Generation, p.Now)
 	conflict := string(mcsv1beta1.ServiceExportConditionConflict)
