@@ -136,7 +136,7 @@ func (p *planner) fenced(source string, annotations map[string]string) bool {
 		p.Behind = cmp.Or(p.Behind, cluster)
 		return true
 	}
-	o := originOf(p.Facts.Import.Annotations)
+	o := p.was
 	if o.Federation != p.Knowledge.Federation {
 		return false
 	}

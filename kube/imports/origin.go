@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/federator/federator/federation/catalog"
@@ -77,13 +78,31 @@ func ParseOrigin(s string) (Origin, error) {
 		var p Point
 		p.Region, rest, _ = strings.Cut(rest, "@")
 		rest, p.Gone = strings.CutSuffix(rest, "!")
-		n, err := fmt.Sscanf(rest, "%d.%d/%d.%d.%d", &p.Catalog.Epoch, &p.Catalog.Seq, &p.Health.Epoch, &p.Health.Term, &p.Health.Seq)
-		if !ok || n != 5 || err != nil {
+		if !ok || !scan(rest, "./..", &p.Catalog.Epoch, &p.Catalog.Seq, &p.Health.Epoch, &p.Health.Term, &p.Health.Seq) {
 			return Origin{}, fmt.Errorf("origin %q: expected CLUSTER=REGION@EPOCH.SEQ/EPOCH.TERM.SEQ, found %q", s, f)
 		}
 		o.Points[cluster] = p
 	}
 	return o, nil
+}
+
+// scan reads numbers with the letters of between in between.
+func scan(s, between string, to ...*uint64) bool {
+	for i := range to {
+		number := s
+		if i < len(between) {
+			var ok bool
+			if number, s, ok = strings.Cut(s, between[i:i+1]); !ok {
+				return false
+			}
+		}
+		n, err := strconv.ParseUint(number, 10, 64)
+		if err != nil {
+			return false
+		}
+		*to[i] = n
+	}
+	return true
 }
 
 // point is what is known of a cluster of a region now.
@@ -112,18 +131,19 @@ func (k *Knowledge) origin(backends []catalog.Backend, have Origin) Origin {
 	return o
 }
 
-// behind returns a cluster of which the object was planned from more than is known
+// behind returns the first cluster of which the object was planned from more than is known
 // now, "" if there is none.
 func (k *Knowledge) behind(have Origin) string {
 	if have.Federation != k.Federation {
 		return ""
 	}
-	for _, cluster := range slices.Sorted(maps.Keys(have.Points)) {
-		if k.lacks(cluster, have.Points[cluster]) {
-			return cluster
+	first := ""
+	for cluster, p := range have.Points {
+		if k.lacks(cluster, p) && (first == "" || cluster < first) {
+			first = cluster
 		}
 	}
-	return ""
+	return first
 }
 
 // lacks reports whether the point is ahead of what is known.

@@ -34,6 +34,8 @@ type Input struct {
 	Verdict *Verdict
 	Facts   Facts
 	Now     metav1.Time
+
+	was Origin // of Facts.Import, if that is ours
 }
 
 // Facts are the objects of one service that exist. They are not changed.
@@ -128,6 +130,9 @@ type planner struct {
 // Make returns what is to be done about a service. It is pure: equal inputs give
 // equal plans, and once the writes of a plan are facts there is nothing to do.
 func Make(in Input) Plan {
+	if i := in.Facts.Import; i != nil && ours(i, in.Name.Name) {
+		in.was = originOf(i.Annotations)
+	}
 	p := &planner{Input: &in, Plan: Plan{Urgency: Rest}}
 	p.reportExport()
 	switch {
@@ -146,13 +151,7 @@ func (p *planner) write(v Verb, object metav1.Object, notes ...Note) {
 
 // origin is that of the ServiceImport and the derived Service, sourceOrigin that of
 // the slices of one cluster.
-func (in *Input) origin() Origin {
-	var have Origin
-	if in.Facts.Import != nil {
-		have = originOf(in.Facts.Import.Annotations)
-	}
-	return in.Knowledge.origin(in.Service.Backends, have)
-}
+func (in *Input) origin() Origin { return in.Knowledge.origin(in.Service.Backends, in.was) }
 
 func (in *Input) sourceOrigin(cluster string) Origin {
 	for i := range in.Service.Backends {
@@ -175,7 +174,7 @@ func (p *planner) withdraw() {
 	if i.DeletionTimestamp != nil {
 		return
 	}
-	if p.Behind = p.Knowledge.behind(originOf(i.Annotations)); p.Behind == "" {
+	if p.Behind = p.Knowledge.behind(p.was); p.Behind == "" {
 		p.write(Delete, i)
 	}
 }
@@ -222,7 +221,7 @@ func (p *planner) establish() {
 		return
 	}
 	p.Imported = true
-	p.Behind = p.Knowledge.behind(originOf(i.Annotations))
+	p.Behind = p.Knowledge.behind(p.was)
 	state := p.derive()
 	if state == stateReady || state == stateFamilies {
 		state = p.list(state)
@@ -296,7 +295,7 @@ func (p *planner) describe(state importState) {
 		p.address(next, shares)
 	}
 	origin := p.origin()
-	if !sameImport(i, next) || !sameMembers(originOf(i.Annotations), origin) {
+	if !sameImport(i, next) || !sameMembers(p.was, origin) {
 		next.Annotations = stamp(next.Annotations, origin)
 		p.write(Update, next)
 		p.Again = true
@@ -332,10 +331,8 @@ func (p *planner) reportExport() {
 		return
 	}
 	// A ServiceExport is not ours to stamp; what its import was planned from tells.
-	if i := p.Facts.Import; i != nil && ours(i, p.Name.Name) {
-		if p.Behind = p.Knowledge.behind(originOf(i.Annotations)); p.Behind != "" {
-			return
-		}
+	if p.Behind = p.Knowledge.behind(p.was); p.Behind != "" {
+		return
 	}
 	want := p.exportConditions()
 	changed := settle(x.Status.Conditions, want, x.Generation, p.Now)

@@ -1,6 +1,7 @@
 package imports
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -234,12 +235,9 @@ func (v *view) refused(name catalog.ServiceName, w *Write) {
 	case *corev1.Service:
 		t.ips = len(o.Spec.ClusterIPs) > 0
 	case *discoveryv1.EndpointSlice:
-		if t.slices == nil || len(t.slices) > maxEndpoints {
-			t.slices = map[string]bool{}
-		}
 		next := map[string]bool{o.Name: true}
-		for k := range t.slices {
-			next[k] = true
+		if len(t.slices) < maxEndpoints {
+			maps.Copy(next, t.slices)
 		}
 		t.slices = next
 	}
