@@ -1,0 +1,119 @@
+package imports
+
+import (
+	"context"
+	"sync"
+
+	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/record"
+	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
+
+	"github.com/federator/federator/federation/catalog"
+)
+
+// eventBurst is how many Events may come at once.
+const eventBurst = 100
+
+// Notice is something to tell the users of the cluster, as an Event: a drill that
+// began or ended, a link between regions that was lost or is back.
+type Notice struct {
+	// Service is whom it concerns: the Event is on its ServiceImport. The zero name is
+	// all, and the Event is on the Lease of the writer.
+	Service catalog.ServiceName
+	Warning bool
+	// Reason is one word in CamelCase, Message a sentence.
+	Reason, Message string
+}
+
+// events records Events, not more than a few a second: what is beyond is dropped.
+type events struct {
+	namespace, replica string
+	limit              *rate.Limiter
+
+	mu       sync.Mutex
+	recorder record.EventRecorder
+}
+
+func newEvents(namespace, replica string) *events {
+	return &events{namespace: namespace, replica: replica, limit: rate.NewLimiter(eventsPerSecond, eventBurst)}
+}
+
+// start begins recording, until the returned function is called.
+func (e *events) start(ctx context.Context, core kubernetes.Interface) (stop func()) {
+	b := record.NewBroadcaster(record.WithContext(ctx))
+	sink := b.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: core.CoreV1().Events("")})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.recorder = b.NewRecorder(runtime.NewScheme(), corev1.EventSource{Component: FieldManager, Host: e.replica})
+	return func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.recorder = nil
+		sink.Stop()
+		b.Shutdown()
+	}
+}
+
+func (e *events) record(on *corev1.ObjectReference, warning bool, reason, message string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.recorder == nil || !e.limit.Allow() {
+		return
+	}
+	kind := corev1.EventTypeNormal
+	if warning {
+		kind = corev1.EventTypeWarning
+	}
+	e.recorder.Event(on, kind, reason, message)
+}
+
+// note tells about one import or export.
+func (e *events) note(name catalog.ServiceName, n Note) {
+	kind := kindImport
+	if n.OnExport {
+		kind = kindExport
+	}
+	e.record(reference(kind, name), n.Warning, n.Reason, n.Message)
+}
+
+// foreign tells that an object is in the way of an import.
+func (e *events) foreign(name catalog.ServiceName, object string) {
+	e.record(reference(kindImport, name), true, "ForeignObject", object+" has the name of one of ours and is not: it is left alone")
+}
+
+func reference(kind string, name catalog.ServiceName) *corev1.ObjectReference {
+	return &corev1.ObjectReference{
+		APIVersion: mcsv1beta1.GroupVersion.String(), Kind: kind, Namespace: name.Namespace, Name: name.Name,
+	}
+}
+
+// notice tells the users of the cluster something.
+func (e *events) notice(n Notice) {
+	on := &corev1.ObjectReference{APIVersion: "coordination.k8s.io/v1", Kind: "Lease", Namespace: e.namespace, Name: LeaseName}
+	if n.Service != (catalog.ServiceName{}) {
+		on = reference(kindImport, n.Service)
+	}
+	e.record(on, n.Warning, n.Reason, n.Message)
+}
+
+// tell turns notices into Events while this replica is the writer; the others only
+// take them, so that nobody waits.
+func (w *Writer) tell(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case n, ok := <-w.cfg.Notices:
+			switch {
+			case !ok:
+				return
+			case w.Leading():
+				w.events.notice(n)
+			}
+		}
+	}
+}

@@ -1,0 +1,91 @@
+package imports
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+)
+
+// LeaseName is the Lease whose holder writes the imports of its cluster.
+const LeaseName = "federator-imports"
+
+// The times of the Lease, as Kubernetes' own controllers have them: a holder that
+// has not renewed it for renewDeadline stops, well before another may take it.
+const (
+	leaseDuration = 15 * time.Second
+	renewDeadline = 10 * time.Second
+	retryPeriod   = 2 * time.Second
+)
+
+// Run takes part in the election of the cluster's writer, and writes while it is
+// this replica, until the context ends. The cluster's informers must be running.
+func (w *Writer) Run(ctx context.Context) error {
+	if !cache.WaitForCacheSync(ctx.Done(), w.synced...) {
+		return ctx.Err()
+	}
+	stop := w.events.start(ctx, w.cfg.Kube.Core)
+	defer stop()
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		w.tell(ctx)
+	}()
+	defer func() { <-told }()
+	for ctx.Err() == nil {
+		if err := w.campaign(ctx); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// campaign waits for the Lease, writes while it is held, and returns once it is not.
+// At the end of the context writing stops first, and then the Lease is given up.
+func (w *Writer) campaign(ctx context.Context) error {
+	elected := make(chan context.Context, 1)
+	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Lock: &resourcelock.LeaseLock{
+			LeaseMeta:  metav1.ObjectMeta{Namespace: w.cfg.Namespace, Name: LeaseName},
+			Client:     leases{w.cfg.Kube.Core.CoordinationV1(), &w.contact},
+			LockConfig: resourcelock.ResourceLockConfig{Identity: w.cfg.Replica},
+		},
+		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true,
+		Callbacks: leaderelection.LeaderCallbacks{
+			OnStartedLeading: func(ctx context.Context) { elected <- ctx },
+			OnStoppedLeading: func() {},
+		},
+		Name: LeaseName,
+	})
+	if err != nil {
+		return fmt.Errorf("kubernetes imports: election of the writer: %w", err)
+	}
+	election, resign := context.WithCancel(context.WithoutCancel(ctx))
+	defer resign()
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		elector.Run(election)
+	}()
+	select {
+	case <-ctx.Done():
+	case <-over:
+	case held := <-elected:
+		w.whileHeld(ctx, held)
+	}
+	resign()
+	<-over
+	return nil
+}
+
+// whileHeld leads until either context ends.
+func (w *Writer) whileHeld(ctx, held context.Context) {
+	both, cancel := context.WithCancel(held)
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	w.lead(both)
+}

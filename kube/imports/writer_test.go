@@ -1,0 +1,356 @@
+package imports
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
+
+	"github.com/federator/federator/federation/catalog"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// These tests run against client-go's fake clientsets (server_test.go says what was
+// added to them) on a clock that jumps, so that leases and pauses take no time.
+
+// pass lets time pass, and everything that is due happen.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func TestAnExportedServiceIsImportedAndFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, w := newServer(t), newWorld()
+		w.export(t, backend("west-1@us-west/a hh"), backend("east-1@us-east/a hhh"))
+		r := s.start(t, "replica-0", w.Catalog)
+		defer r.stop()
+		pass(5 * time.Second)
+		i := s.serviceImport(t)
+		if i == nil || !slices.Equal(i.Spec.IPs, []string{"172.20.0.1"}) || find(t, i.Status.Conditions, "Ready").Status != metav1.ConditionTrue {
+			t.Fatalf("expected a ready import at 172.20.0.1, found %+v", i)
+		}
+		if got := s.ready(t); !slices.Equal(got, []string{"west-1", "west-1"}) {
+			t.Errorf("expected two endpoints of west-1, found %v", got)
+		}
+		s.forget()
+		w.export(t, backend("west-1@us-west/a uu"), backend("east-1@us-east/a hhh"))
+		pass(20 * time.Millisecond)
+		if got := s.ready(t); !slices.Equal(got, []string{"east-1", "east-1", "east-1"}) {
+			t.Errorf("20 ms after the region failed: expected three endpoints of east-1, found %v, %v", got, s.written())
+		}
+		if got := s.reasons(t); !slices.Contains(got, "ServiceImport Imported") {
+			t.Errorf("expected an Event Imported, found %v", got)
+		}
+	})
+}
+
+func TestTheIPIsToldOnlyOnceTheEndpointsAreInPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, w := newServer(t), newWorld()
+		s.set(func(s *server) {
+			s.refusing = func(verb, resource, name string) error {
+				if resource == "endpointslices" {
+					return apierrors.NewForbidden(corev1.Resource(resource), name, errors.New("no rule"))
+				}
+				return nil
+			}
+		})
+		w.export(t, backend("west-1@us-west/a hh"))
+		r := s.start(t, "replica-0", w.Catalog)
+		defer r.stop()
+		pass(5 * time.Second)
+		if got := r.vips.Lookup(checkout); len(got) != 0 {
+			t.Errorf("without endpoints: expected no IP, found %v", got)
+		}
+		s.set(func(s *server) { s.refusing = nil })
+		pass(time.Minute)
+		if got := r.vips.Lookup(checkout); len(got) != 1 || got[0] != addr("172.20.0.1") {
+			t.Errorf("with endpoints: expected 172.20.0.1, found %v", got)
+		}
+	})
+}
+
+func TestANewWriterWritesNothingWhenNothingChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, w := newServer(t), newWorld()
+		s.create(t, &mcsv1beta1.ServiceExport{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "checkout"}})
+		w.export(t, backend("west-1@us-west/a hhu"), backend("east-1@us-east/a hhh"))
+		one := s.start(t, "replica-0", w.Catalog)
+		pass(5 * time.Second)
+		one.stop()
+		if got := s.written(); len(got) < 5 {
+			t.Fatalf("expected the first writer to have written, found %v", got)
+		}
+		s.forget()
+		two := s.start(t, "replica-1", w.Catalog)
+		defer two.stop()
+		pass(time.Minute)
+		if !two.Leading() {
+			t.Fatal("expected the second replica to be the writer")
+		}
+		if got := s.written(); len(got) != 0 {
+			t.Errorf("expected no writes, found %v", got)
+		}
+	})
+}
+
+func TestOneReplicaWritesAndTheNextTakesOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, w := newServer(t), newWorld()
+		one := s.start(t, "replica-0", w.Catalog)
+		pass(5 * time.Second)
+		two := s.start(t, "replica-1", w.Catalog)
+		defer two.stop()
+		pass(5 * time.Second)
+		if !one.Leading() || two.Leading() {
+			t.Fatalf("expected the first to lead and the second not, found %v and %v", one.Leading(), two.Leading())
+		}
+		w.export(t, backend("west-1@us-west/a hh"))
+		pass(time.Second)
+		if got := two.vips.Lookup(checkout); len(got) != 1 || got[0] != addr("172.20.0.1") {
+			t.Errorf("expected the second to know the clusterset IP too, found %v", got)
+		}
+		one.stop()
+		pass(5 * time.Second)
+		if !two.Leading() {
+			t.Error("expected the second to lead once the first has given up the Lease")
+		}
+	})
+}
+
+func TestNothingIsWrittenWithoutTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, w := newServer(t), newWorld()
+		w.export(t, backend("west-1@us-west/a hh"))
+		r := s.start(t, "replica-0", w.Catalog)
+		defer r.stop()
+		pass(5 * time.Second)
+		s.set(func(s *server) {
+			s.refusing = func(_, resource, _ string) error {
+				if resource == "leases" {
+					return apierrors.NewConflict(corev1.Resource(resource), LeaseName, errors.New("taken"))
+				}
+				return nil
+			}
+		})
+		pass(20 * time.Second) // over the renewal deadline
+		s.forget()
+		w.export(t, backend("west-1@us-west/a h"))
+		pass(time.Minute)
+		if got := s.written(); r.Leading() || len(got) != 0 {
+			t.Errorf("expected no writer and no writes, found %v and %v", r.Leading(), got)
+		}
+	})
+}
+
+func TestAfterTheAPIServerWasAwayEverythingIsCompared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, w := newServer(t), newWorld()
+		w.export(t, backend("west-1@us-west/a hh"))
+		r := s.start(t, "replica-0", w.Catalog)
+		defer r.stop()
+		pass(5 * time.Second)
+		s.set(func(s *server) { s.away = true })
+		pass(30 * time.Second)
+		if since := r.StaleSince(); since.IsZero() || time.Since(since) < 25*time.Second {
+			t.Errorf("expected to be stale since 30 s ago, found %v", since)
+		}
+		w.export(t, backend("west-1@us-west/a hhhh"))
+		pass(30 * time.Second)
+		if got := r.vips.Lookup(checkout); len(got) != 1 {
+			t.Errorf("expected the clusterset IP to stay known, found %v", got)
+		}
+		s.set(func(s *server) { s.away = false })
+		pass(time.Minute)
+		if got := s.ready(t); len(got) != 4 || !r.StaleSince().IsZero() {
+			t.Errorf("expected four endpoints and nothing stale, found %v and %v", got, r.StaleSince())
+		}
+	})
+}
+
+func TestWhatIsLeftOfAnImportIsCollected(t *testing.T) {
+	for _, gc := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			s, w := newServer(t), newWorld()
+			s.noGC = !gc
+			w.export(t, backend("west-1@us-west/a hh"), backend("east-1@us-east/a h"))
+			r := s.start(t, "replica-0", w.Catalog)
+			defer r.stop()
+			pass(5 * time.Second)
+			s.forget()
+			w.export(t)
+			pass(gonePause / 2)
+			if got := s.written(); s.serviceImport(t) != nil || len(got) != 1 {
+				t.Errorf("expected the import deleted and nothing else, found %v", got)
+			}
+			pass(gonePause)
+			services, err := s.core.CoreV1().Services("shop").List(context.Background(), metav1.ListOptions{})
+			if err != nil || len(services.Items) != 0 || len(s.slices(t)) != 0 {
+				t.Errorf("garbage collection %v: expected nothing left, found %d Services and %d slices", gc, len(services.Items), len(s.slices(t)))
+			}
+		})
+	}
+}
+
+func TestForeignObjectsAreNeverWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, w := newServer(t), newWorld()
+		s.create(t, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: DerivedName(checkout)}})
+		w.export(t, backend("west-1@us-west/a hh"))
+		r := s.start(t, "replica-0", w.Catalog)
+		defer r.stop()
+		pass(time.Minute)
+		for _, write := range s.written() {
+			if strings.Contains(write, "services "+DerivedName(checkout)) || strings.Contains(write, "endpointslices") {
+				t.Errorf("expected nothing about the foreign Service, found %q", write)
+			}
+		}
+		if got := s.reasons(t); !slices.Contains(got, "ServiceImport ForeignObject") {
+			t.Errorf("expected an Event, found %v", got)
+		}
+		if got := gauges(t, r)["federator_kube_import_foreign_objects"]; got != 1 {
+			t.Errorf("expected one foreign object in the metrics, found %v", got)
+		}
+	})
+}
+
+func TestExportsGetConditionsAndKeepThoseOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, w := newServer(t), newWorld()
+		s.create(t, &mcsv1beta1.ServiceExport{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "checkout"},
+			Status:     mcsv1beta1.ServiceExportStatus{Conditions: []metav1.Condition{{Type: "Theirs", Status: "True", Reason: "Any"}}},
+		})
+		var refused string
+		r := s.start(t, "replica-0", w.Catalog, func(c *Config) {
+			c.Verdict = func(catalog.ServiceName) *Verdict { return &Verdict{Valid: true, Refused: refused} }
+		})
+		defer r.stop()
+		status := func() []metav1.Condition {
+			x, err := s.mcs.MulticlusterV1beta1().ServiceExports("shop").Get(context.Background(), "checkout", metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return x.Status.Conditions
+		}
+		pass(5 * time.Second)
+		if c := find(t, status(), "Ready"); c.Reason != "Pending" {
+			t.Errorf("expected Pending, found %+v", c)
+		}
+		w.export(t, backend("west-1@us-west/a hh"))
+		pass(5 * time.Second)
+		if c := find(t, status(), "Ready"); c.Reason != "Exported" || find(t, status(), "Theirs").Status != "True" {
+			t.Errorf("expected Exported beside what others wrote, found %+v", status())
+		}
+		refused = "rule shops allows east-1 only"
+		r.Look(checkout)
+		pass(5 * time.Second)
+		if c := find(t, status(), "Ready"); c.Reason != ReasonExportRefused {
+			t.Errorf("expected %s, found %+v", ReasonExportRefused, c)
+		}
+		want := []string{"ServiceExport ExportRefused", "ServiceExport Exported", "ServiceImport Imported"}
+		if got := s.reasons(t); !slices.Equal(got, want) {
+			t.Errorf("expected Events %v, found %v", want, got)
+		}
+	})
+}
+
+func TestNoticesBecomeEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, w := newServer(t), newWorld()
+		r := s.start(t, "replica-0", w.Catalog)
+		defer r.stop()
+		pass(5 * time.Second)
+		r.notices <- Notice{Reason: "DrillStarted", Message: "us-east is drilled"}
+		r.notices <- Notice{Service: checkout, Warning: true, Reason: "LinkLost", Message: "us-east is silent"}
+		pass(5 * time.Second)
+		if got, want := s.reasons(t), []string{"Lease DrillStarted", "ServiceImport LinkLost"}; !slices.Equal(got, want) {
+			t.Errorf("expected %v, found %v", want, got)
+		}
+	})
+}
+
+func TestWritesAreBoundedAndTheMostUrgentComeFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, w := newServer(t), newWorld()
+		const services = 300
+		all := func(states func(int) string) (out []catalog.Backend) {
+			for n := range services {
+				for _, at := range []string{"west-1@us-west/a ", "east-1@us-east/a "} {
+					b := backend(at + "hh")
+					if strings.HasPrefix(at, "west") {
+						b = backend(at + states(n))
+					}
+					b.Set.Service.Name = fmt.Sprintf("svc-%03d", n)
+					out = append(out, b)
+				}
+			}
+			return out
+		}
+		w.export(t, all(func(int) string { return "hh" })...)
+		r := s.start(t, "replica-0", w.Catalog)
+		defer r.stop()
+		pass(30 * time.Second)
+		s.forget()
+		// Most get an endpoint more; the last ten die here and have to go elsewhere.
+		dead := func(n int) bool { return n >= services-10 }
+		w.export(t, all(func(n int) string {
+			if dead(n) {
+				return "uu"
+			}
+			return "hhh"
+		})...)
+		pass(100 * time.Millisecond)
+		first := s.written()
+		urgent := map[string]bool{}
+		for _, write := range first {
+			if strings.Contains(write, "endpointslices") {
+				urgent[write] = true
+			}
+		}
+		for n := range services {
+			name := DerivedName(catalog.ServiceName{Namespace: "shop", Name: fmt.Sprintf("svc-%03d", n)})
+			if !dead(n) {
+				continue
+			}
+			if !slices.ContainsFunc(slices.Collect(maps.Keys(urgent)), func(w string) bool { return strings.Contains(w, name) }) {
+				t.Errorf("100 ms later: expected svc-%03d, all of whose endpoints had died, to be written, found %d others", n, len(first))
+			}
+		}
+		if most := writesPerSecond/10 + 2*writers; len(first) > most {
+			t.Errorf("expected at most %d writes in 100 ms, found %d", most, len(first))
+		}
+		pass(900 * time.Millisecond)
+		if got := len(s.written()); got > writesPerSecond+2*writers {
+			t.Errorf("expected at most %d writes in a second, found %d", writesPerSecond+2*writers, got)
+		}
+	})
+}
+
+func gauges(t testing.TB, r *replica) map[string]float64 {
+	t.Helper()
+	families, err := r.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			out[f.GetName()] += m.GetGauge().GetValue()
+		}
+	}
+	return out
+}
