@@ -58,7 +58,7 @@ func created(set catalog.EndpointSet, old *catalog.EndpointSet, now time.Time) t
 // equal compares two sets by value. Times compare as instants, because a time
 // that has been through Raft has lost its location; empty and nil are the same.
 func equal(a, b *catalog.EndpointSet) bool {
-	return a.SetKey == b.SetKey && a.Source == b.Source && a.Headless == b.Headless &&
+	return a.SetKey == b.SetKey && a.Source == b.Source && a.Headless == b.Headless && a.AffinitySeconds == b.AffinitySeconds &&
 		a.CreatedAt.Equal(b.CreatedAt) && slices.Equal(a.Ports, b.Ports) &&
 		reflect.DeepEqual(a.Check, b.Check) && slices.EqualFunc(a.Endpoints, b.Endpoints, equalEndpoint)
 }

@@ -73,6 +73,7 @@ func TestDiffSeesAChangeOfAnyField(t *testing.T) {
 		"source":        func(s *catalog.EndpointSet) { s.Source = "api" },
 		"headless":      func(s *catalog.EndpointSet) { s.Headless = true },
 		"port":          func(s *catalog.EndpointSet) { s.Ports[0].Number = 81 },
+		"affinity":      func(s *catalog.EndpointSet) { s.AffinitySeconds = 60 },
 		"check":         func(s *catalog.EndpointSet) { s.Check.Interval = time.Minute },
 		"no check":      func(s *catalog.EndpointSet) { s.Check = nil },
 		"id":            func(s *catalog.EndpointSet) { s.Endpoints[0].ID = "x" },

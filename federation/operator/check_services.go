@@ -39,7 +39,7 @@ func (v *view) checkServices() []problem {
 	for _, s := range v.services {
 		for _, conflict := range s.Conflicts {
 			out = append(out, problem{severity: warning, code: "service-conflict", subject: "service " + s.Name.String(),
-				expected: "the same properties in every cluster", found: conflict, action: "export it alike everywhere; until then the oldest export wins (KEP-1645)"})
+				expected: "the same properties in every cluster", found: conflict.Message, action: "export it alike everywhere; until then the oldest export wins (KEP-1645)"})
 		}
 		out = append(out, v.checkEndpoints(s)...)
 	}
