@@ -100,6 +100,24 @@ func TestDiffSeesAChangeOfAnyField(t *testing.T) {
 	}
 }
 
+func TestAChangeOfHealthAloneIsToldFromEverythingElse(t *testing.T) {
+	base, flipped, moved := set("a", "10.0.0.1", "10.0.0.2"), set("a", "10.0.0.1", "10.0.0.2"), set("a", "10.0.0.1", "10.0.0.3")
+	flipped.Endpoints[1].Health, moved.Endpoints[0].Health = catalog.Draining, catalog.Draining
+	for name, c := range map[string]struct {
+		next catalog.EndpointSet
+		want Difference
+	}{
+		"nothing":          {set("a", "10.0.0.1", "10.0.0.2"), Same},
+		"health":           {flipped, HealthOnly},
+		"health and place": {moved, Membership},
+		"one more":         {set("a", "10.0.0.1", "10.0.0.2", "10.0.0.3"), Membership},
+	} {
+		if got := Compare(&base, &c.next); got != c.want {
+			t.Errorf("%s: got %d, want %d", name, got, c.want)
+		}
+	}
+}
+
 func TestApplyingADiffYieldsTheDesiredSets(t *testing.T) {
 	genSets := rapid.Custom(func(t *rapid.T) []catalog.EndpointSet {
 		names := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "c", "d"}), 0, 4, rapid.ID).Draw(t, "names")
