@@ -260,7 +260,9 @@ func TestASourceHasNoWordWhereThereIsACheckOrAnotherOwner(t *testing.T) {
 
 func TestTwoSourcesOfAClusterDoNotDisturbEachOther(t *testing.T) {
 	d, l, _ := sourceDesk(t, "file", "kube")
-	prefix := func(s string) []catalog.ClientPrefix { return []catalog.ClientPrefix{{Prefix: netip.MustParsePrefix(s)}} }
+	prefix := func(s string) []catalog.ClientPrefix {
+		return []catalog.ClientPrefix{{Prefix: netip.MustParsePrefix(s)}}
+	}
 	d.take(d.feeds[0], source.Update{Sets: []catalog.EndpointSet{setOf("file", "a", catalog.Healthy)}, Prefixes: prefix("10.1.0.0/16")})
 	d.reconcile(t.Context())
 	if len(l.prefixes) != 0 {

@@ -59,23 +59,9 @@ func (c *Cluster) openInformers(core, custom *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	c.CoreInformers = informers.NewSharedInformerFactoryWithOptions(listing{coreClient}, 0, informers.WithTransform(strip))
-	c.MCSInformers = mcsinformers.NewSharedInformerFactoryWithOptions(listingMCS{mcsClient}, 0, mcsinformers.WithTransform(strip))
+	c.CoreInformers, c.MCSInformers = Informers(coreClient, mcsClient)
 	return nil
 }
-
-// listing and listingMCS have informers list before they watch, instead of having
-// the list streamed by a watch: that a list was read in full can be seen.
-type (
-	listing    struct{ kubernetes.Interface }
-	listingMCS struct{ mcs.Interface }
-)
-
-// IsWatchListSemanticsUnSupported is how client-go asks.
-func (listing) IsWatchListSemanticsUnSupported() bool { return true }
-
-// IsWatchListSemanticsUnSupported is how client-go asks.
-func (listingMCS) IsWatchListSemanticsUnSupported() bool { return true }
 
 // Run keeps the informers that were asked for going until done is closed.
 func (c *Cluster) Run(done <-chan struct{}) {
