@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/federator/federator/federation/catalog"
-	"github.com/federator/federator/kube"
 )
 
 // Config is how one replica runs. What it is (trust domain, region, cluster,
@@ -28,7 +27,7 @@ type Config struct {
 	Services string `json:"services,omitempty"`
 	// Kubernetes is the cluster that the replica belongs to, if it is one of
 	// Kubernetes. A services file beside it is allowed.
-	Kubernetes Kubernetes `json:"kubernetes,omitempty"`
+	Kubernetes Kubernetes `json:"kubernetes,omitzero"`
 	Listen     Listen     `json:"listen,omitempty"`
 	DNS        DNS        `json:"dns,omitempty"`
 	Raft       Raft       `json:"raft,omitempty"`
@@ -42,9 +41,11 @@ type Config struct {
 type Kubernetes struct {
 	// Enabled: services come in from the cluster, and go out to it. Default false.
 	Enabled bool `json:"enabled,omitempty"`
-	// Access is kubeconfig and context; without a kubeconfig the pod's service
-	// account is used.
-	kube.Access `json:",inline"`
+	// Kubeconfig is a kubeconfig file. Empty means the service account of the pod
+	// that the replica runs in.
+	Kubeconfig string `json:"kubeconfig,omitempty"`
+	// Context is a context of that file; empty means its current one.
+	Context string `json:"context,omitempty"`
 }
 
 // Listen holds the addresses a replica listens on, each host:port.
@@ -177,7 +178,7 @@ func (c Config) Validate() error {
 	if n := c.Raft.SnapshotThreshold; n < 16 || n > 1_000_000 {
 		bad("raft.snapshotThreshold: expected 16 to 1000000, found %d", n)
 	}
-	if k := c.Kubernetes; !k.Enabled && k.Access != (kube.Access{}) {
+	if k := c.Kubernetes; !k.Enabled && k.Kubeconfig+k.Context != "" {
 		bad("kubernetes.enabled: expected true beside kubernetes.kubeconfig or kubernetes.context, found false")
 	} else if k.Context != "" && k.Kubeconfig == "" {
 		bad("kubernetes.context: expected kubernetes.kubeconfig beside it: a pod's service account has no contexts")

@@ -11,7 +11,8 @@ import (
 // openKubernetes prepares the connection to the API server of the own cluster, and
 // the source of what is exported there. The server need not be there.
 func (r *Replica) openKubernetes() (*kubeexports.Source, error) {
-	config, err := kube.Connect(r.cfg.Kubernetes.Access, r.card.Replica.Build)
+	k := r.cfg.Kubernetes
+	config, err := kube.Connect(kube.Access{Kubeconfig: k.Kubeconfig, Context: k.Context}, r.card.Replica.Build)
 	if err != nil {
 		return nil, err
 	}
