@@ -170,11 +170,15 @@ func (d *desk) backend(name catalog.ServiceName) *catalog.Backend {
 // without a leader. reconcile acts on the rest.
 func (d *desk) take(f *feed, u source.Update) {
 	d.mu.Lock()
-	changes := d.turned(f, f.note(&u))
+	turned, more := f.note(&u)
+	changes := d.turned(f, turned)
 	said := d.number(changes)
 	d.mu.Unlock()
 	if said {
 		d.spread(changes)
+	}
+	if !more {
+		return
 	}
 	select {
 	case d.wake <- struct{}{}:

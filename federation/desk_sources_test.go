@@ -316,16 +316,19 @@ func TestAnUpdateLooksOnlyAtWhatTheSourceTouched(t *testing.T) {
 	for i, c := range []struct {
 		u    source.Update
 		want []string
+		more bool
 	}{
-		{saying(a, b), []string{"a", "b"}},
-		{saying(a, setOf("kube", "b", catalog.Unhealthy)), []string{"b"}},
-		{saying(a), nil},
-		{saying(a, b), []string{"b"}},
-		{source.Update{Err: errors.New("away")}, nil},
-		{saying(a, b), []string{"a", "b"}},
+		{saying(a, b), []string{"a", "b"}, true},
+		{saying(a, setOf("kube", "b", catalog.Unhealthy)), []string{"b"}, false},
+		{saying(a, setOf("kube", "b", catalog.Unhealthy)), nil, false},
+		{saying(a), nil, true},
+		{saying(b), []string{"b"}, true},
+		{source.Update{Err: errors.New("away")}, nil, true},
+		{saying(a, b), []string{"a", "b"}, true},
+		{source.Update{Sets: []catalog.EndpointSet{a, b}, Prefixes: make([]catalog.ClientPrefix, 1)}, nil, true},
 	} {
-		if got := names(f.note(&c.u)); !slices.Equal(got, c.want) {
-			t.Errorf("update %d touches %q, expected %q", i, got, c.want)
+		if got, more := f.note(&c.u); !slices.Equal(names(got), c.want) || more != c.more {
+			t.Errorf("update %d touches %q and more is %v, expected %q and %v", i, names(got), more, c.want, c.more)
 		}
 	}
 }

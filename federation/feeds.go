@@ -27,39 +27,42 @@ type feed struct {
 	good   *source.Update // the last that was none
 }
 
-// note takes in a word and returns the sets whose endpoints it may have changed.
-// Sources keep the slices of those that they did not.
-func (f *feed) note(u *source.Update) []catalog.EndpointSet {
+// note takes in a word and returns the sets in which it may tell of a flip. more
+// is true if it says anything else that is new.
+func (f *feed) note(u *source.Update) (turned []catalog.EndpointSet, more bool) {
 	before := f.good
-	recovered := f.latest != nil && f.latest.Err != nil
+	recovered := f.latest == nil || f.latest.Err != nil
 	f.latest = u
 	if u.Err != nil {
-		return nil
+		return nil, true
 	}
 	f.good = u
-	if before == nil || recovered {
-		return u.Sets
+	if recovered {
+		return u.Sets, true
 	}
-	return touched(before.Sets, u.Sets)
+	turned, more = touched(before.Sets, u.Sets)
+	return turned, more || !slices.Equal(before.Prefixes, u.Prefixes)
 }
 
-// touched returns the sets of next that do not share their endpoints with the set
-// of the same service in old. Both are ordered by service.
-func touched(old, next []catalog.EndpointSet) []catalog.EndpointSet {
-	var out []catalog.EndpointSet
-	for _, set := range next {
-		for len(old) > 0 && old[0].Service.Compare(set.Service) < 0 {
+// touched returns the sets of next that differ from the set of the same service in
+// old. more is true if one does in more than health, or is gone. Both are ordered by
+// service, and sources keep the slices of endpoints that did not change.
+func touched(old, next []catalog.EndpointSet) (out []catalog.EndpointSet, more bool) {
+	for i := range next {
+		for len(old) > 0 && old[0].Service.Compare(next[i].Service) < 0 {
+			old, more = old[1:], true
+		}
+		difference := source.Membership
+		if len(old) > 0 && old[0].Service == next[i].Service {
+			difference = source.Compare(&old[0], &next[i])
 			old = old[1:]
 		}
-		if len(old) == 0 || old[0].Service != set.Service || !sameSlice(old[0].Endpoints, set.Endpoints) {
-			out = append(out, set)
+		if difference != source.Same {
+			out = append(out, next[i])
 		}
+		more = more || difference == source.Membership
 	}
-	return out
-}
-
-func sameSlice(a, b []catalog.Endpoint) bool {
-	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+	return out, more || len(old) > 0
 }
 
 // turns returns what the source says of the health of published endpoints and the

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 )
@@ -45,6 +46,9 @@ func newLink(core kubernetes.Interface) *link {
 		version: func(ctx context.Context) (uint64, error) {
 			// A limited list is read from the store, and costs next to nothing.
 			list, err := core.DiscoveryV1().EndpointSlices("").List(ctx, metav1.ListOptions{Limit: 1})
+			if refused(err) {
+				return 0, nil // by a server that is there; the informers say what is missing
+			}
 			if err != nil {
 				return 0, unanswered(err)
 			}
@@ -52,6 +56,12 @@ func newLink(core kubernetes.Interface) *link {
 			return version, nil
 		},
 	}
+}
+
+// refused reports whether the server answered, and did not want to.
+func refused(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status) && status.Status().Code >= 400 && status.Status().Code < 500
 }
 
 func (l *link) state() (time.Time, error) {
@@ -143,7 +153,9 @@ func (l *link) judge() {
 // have no clock and no connection.
 type outage struct {
 	missing error     // of the last check
+	failed  int       // checks in a row that failed
 	since   time.Time // when the server was first missed; zero if it is not
+	sure    bool      // it was away, and not only slow to answer once
 	said    bool      // somebody was told
 	anew    bool      // everything is being read anew
 	highest uint64    // version of the store
@@ -155,8 +167,13 @@ var errAnew = errors.New("kubernetes: the API server is back, and everything is 
 // back to an older version was restored, or is another one.
 func (o *outage) checked(at time.Time, version uint64, err error) {
 	o.missing = err
-	if err != nil || version != 0 && version < o.highest {
+	back := version != 0 && version < o.highest
+	if o.failed++; err == nil {
+		o.failed = 0
+	}
+	if err != nil || back {
 		o.begin(at)
+		o.sure = o.sure || back || o.failed > 1
 	}
 	if version != 0 {
 		o.highest = version
@@ -171,12 +188,17 @@ func (o *outage) begin(at time.Time) {
 }
 
 // over reports whether the server is back and everything is to be read anew. It is
-// true once an outage.
+// true once an outage, and not for one check that took too long.
 func (o *outage) over(f *fault) bool {
 	if f != nil && f.away {
 		o.begin(f.since)
+		o.sure = true
 	}
 	if o.since.IsZero() || o.anew || o.missing != nil || f != nil && f.away {
+		return false
+	}
+	if !o.sure {
+		o.since = time.Time{}
 		return false
 	}
 	o.anew = true
@@ -186,7 +208,7 @@ func (o *outage) over(f *fault) bool {
 // verdict says what is to be said now.
 func (o *outage) verdict(now time.Time, f *fault, relisted bool) (since time.Time, err error) {
 	if o.anew && relisted {
-		o.since, o.anew, o.said = time.Time{}, false, false
+		o.since, o.anew, o.said, o.sure = time.Time{}, false, false, false
 	}
 	switch {
 	case f != nil && !f.away && o.since.IsZero():

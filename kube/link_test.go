@@ -207,6 +207,7 @@ func TestTheVerdictOnAServer(t *testing.T) {
 		"a second outage while all is read anew": {
 			{at: 0, check: away}, {at: 4, check: away, says: "1000 away"}, {at: 5, version: 1, relist: true, says: "1000 anew"},
 			{at: 6, check: away, says: "1000 away"}, {at: 7, version: 1, relist: true, says: "1000 anew"}, {at: 8, version: 1, relisted: true}},
+		"one check that took too long": {{at: 0, version: 5, relisted: true}, {at: 2, check: away, relisted: true}, {at: 4, version: 6, relisted: true}},
 		"a store that went back": {
 			{at: 0, version: 9, relisted: true}, {at: 2, version: 3, relist: true}, {at: 6, version: 4, says: "1002 anew"}, {at: 7, version: 4, relisted: true},
 			{at: 8, version: 5, relisted: true}},

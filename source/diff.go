@@ -72,6 +72,9 @@ func Compare(a, b *catalog.EndpointSet) Difference {
 		return Membership
 	}
 	d := Same
+	if len(a.Endpoints) == 0 || &a.Endpoints[0] == &b.Endpoints[0] {
+		return d
+	}
 	for i := range a.Endpoints {
 		switch {
 		case !equalEndpoint(&a.Endpoints[i], &b.Endpoints[i]):

@@ -7,9 +7,11 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/kube"
 	"github.com/federator/federator/source"
 )
@@ -63,6 +65,14 @@ type objects struct {
 	slices                   cache.Indexer
 }
 
+func (o objects) allNodes() []*corev1.Node {
+	var nodes []*corev1.Node
+	for _, object := range o.nodes.List() {
+		nodes = append(nodes, object.(*corev1.Node))
+	}
+	return nodes
+}
+
 // New asks the cluster's informers for what the source needs. Call it before the
 // cluster runs.
 func New(o Options) (*Source, error) {
@@ -109,6 +119,19 @@ func indexSlice(object any) ([]string, error) {
 // Exports says what became of every ServiceExport, ordered by service. It is
 // complete once the source has handed over its first state.
 func (s *Source) Exports() []Verdict { return s.verdicts.list() }
+
+// Verdict says what became of the ServiceExport of a service; false if there is
+// none.
+func (s *Source) Verdict(name catalog.ServiceName) (Verdict, bool) { return s.verdicts.get(name) }
+
+// Zones counts the nodes of every zone, those without one under "".
+func (s *Source) Zones() map[string]int {
+	counts := map[string]int{}
+	for _, zone := range placesOf(s.objects.allNodes()).zones {
+		counts[zone]++
+	}
+	return counts
+}
 
 // Changed is closed at the next change of [Source.Exports]. Take it first.
 func (s *Source) Changed() <-chan struct{} { return s.verdicts.next() }

@@ -105,6 +105,9 @@ func TestAServiceIsExportedFlippedAndWithdrawn(t *testing.T) {
 	if v := p.Exports(); len(v) != 1 || v[0].Valid || v[0].Reason != "NoService" {
 		t.Fatalf("verdicts %+v", v)
 	}
+	if v, ok := p.Verdict(catalog.ServiceName{Namespace: "shop", Name: "web"}); !ok || v.Reason != "NoService" {
+		t.Fatalf("verdict %+v", v)
+	}
 	_, err = services.Create(ctx, aService("web"), metav1.CreateOptions{})
 	must(t, err)
 	_, err = slices.Create(ctx, aSlice("web-1", "web", aPod("p1", "10.0.0.1")), metav1.CreateOptions{})

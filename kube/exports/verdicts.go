@@ -43,6 +43,13 @@ func (v *verdicts) signal() {
 	v.changed = make(chan struct{})
 }
 
+func (v *verdicts) get(name catalog.ServiceName) (Verdict, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	one, ok := v.all[name]
+	return one, ok
+}
+
 func (v *verdicts) list() []Verdict {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -85,12 +85,8 @@ func (w *worker) work() {
 // relocate reads the nodes anew. Should a zone have changed, every service may have
 // an endpoint there.
 func (w *worker) relocate(services map[catalog.ServiceName]struct{}) {
-	var nodes []*corev1.Node
-	for _, object := range w.objects.nodes.List() {
-		nodes = append(nodes, object.(*corev1.Node))
-	}
 	old := w.places
-	w.places = placesOf(nodes)
+	w.places = placesOf(w.objects.allNodes())
 	if !slices.Equal(old.prefixes, w.places.prefixes) {
 		w.wait()
 	}

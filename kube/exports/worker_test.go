@@ -177,6 +177,16 @@ func TestAnAPIServerThatIsAwayEmptiesNothing(t *testing.T) {
 	}
 }
 
+func TestZonesAreCountedByTheirNodes(t *testing.T) {
+	s := bare()
+	for name, zone := range map[string]string{"n1": "a", "n2": "a", "n3": "b", "n4": ""} {
+		_ = s.objects.nodes.Add(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{corev1.LabelTopologyZone: zone}}})
+	}
+	if diff := cmp.Diff(map[string]int{"a": 2, "b": 1, "": 1}, s.Zones()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestAnExportThatIsBeingDeletedIsNone(t *testing.T) {
 	s := bare()
 	_ = s.objects.exports.Add(anExport("a"))
