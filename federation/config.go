@@ -25,13 +25,27 @@ type Config struct {
 	Zone string `json:"zone,omitempty"`
 	// Services is a static services file, watched; empty for none.
 	Services string `json:"services,omitempty"`
-	Listen   Listen `json:"listen,omitempty"`
-	DNS      DNS    `json:"dns,omitempty"`
-	Raft     Raft   `json:"raft,omitempty"`
+	// Kubernetes is the cluster that the replica belongs to, if it is one of
+	// Kubernetes. A services file beside it is allowed.
+	Kubernetes Kubernetes `json:"kubernetes,omitzero"`
+	Listen     Listen     `json:"listen,omitempty"`
+	DNS        DNS        `json:"dns,omitempty"`
+	Raft       Raft       `json:"raft,omitempty"`
 	// LeafLifetime is how long a replica's certificate lives; it renews at half of
 	// it. 1 minute to 720h, default 24h.
 	LeafLifetime catalog.Duration `json:"leafLifetime,omitempty"`
 	Log          Log              `json:"log,omitempty"`
+}
+
+// Kubernetes says how the replica works with the Kubernetes cluster it belongs to.
+type Kubernetes struct {
+	// Enabled: services come in from the cluster, and go out to it. Default false.
+	Enabled bool `json:"enabled,omitempty"`
+	// Kubeconfig is a kubeconfig file. Empty means the service account of the pod
+	// that the replica runs in.
+	Kubeconfig string `json:"kubeconfig,omitempty"`
+	// Context is a context of that file; empty means its current one.
+	Context string `json:"context,omitempty"`
 }
 
 // Listen holds the addresses a replica listens on, each host:port.
@@ -163,6 +177,11 @@ func (c Config) Validate() error {
 		within("raft.deadServerAfter", c.Raft.DeadServerAfter, time.Second, 24*time.Hour))
 	if n := c.Raft.SnapshotThreshold; n < 16 || n > 1_000_000 {
 		bad("raft.snapshotThreshold: expected 16 to 1000000, found %d", n)
+	}
+	if k := c.Kubernetes; !k.Enabled && k.Kubeconfig+k.Context != "" {
+		bad("kubernetes.enabled: expected true beside kubernetes.kubeconfig or kubernetes.context, found false")
+	} else if k.Context != "" && k.Kubeconfig == "" {
+		bad("kubernetes.context: expected kubernetes.kubeconfig beside it: a pod's service account has no contexts")
 	}
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error":

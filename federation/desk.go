@@ -1,9 +1,7 @@
 package federation
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -62,7 +60,6 @@ type desk struct {
 	owns    bool
 	epoch   uint64
 	seq     uint64
-	latest  *source.Update
 	probing map[catalog.SetKey]*catalog.EndpointSet // what the prober was last given
 	voice   voice
 }
@@ -73,12 +70,14 @@ type deskConfig struct {
 	catalog *catalog.Catalog
 	ledger  ledger
 	herald  herald
-	source  source.Source // nil without one
-	origin  string        // what the source is called in the sets
+	feeds   []*feed // the sources of the cluster, none twice
 	// alive tells living siblings, haveLeader whether Raft can move the lease.
 	alive      func(name string) bool
 	haveLeader func() bool
-	log        *slog.Logger
+	// affine reports whether the region's Raft can hold session affinities: all its
+	// replicas know them. Until then they are left out.
+	affine func() bool
+	log    *slog.Logger
 }
 
 func newDesk(c deskConfig, once func(context.Context, probe.Target) error, metrics prometheus.Registerer) *desk {
@@ -94,10 +93,10 @@ func newDesk(c deskConfig, once func(context.Context, probe.Target) error, metri
 func (d *desk) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	if d.source != nil {
+	for _, f := range d.feeds {
 		wg.Go(func() {
-			if err := d.source.Run(ctx, d.take); err != nil {
-				d.log.Error("the services file can never be read", "cluster", d.self.Cluster, "error", err)
+			if err := f.source.Run(ctx, func(u source.Update) { d.take(f, u) }); err != nil {
+				d.log.Error("a source can never be read", "cluster", d.self.Cluster, "source", f.origin, "error", err)
 			}
 		})
 	}
@@ -116,6 +115,7 @@ func (d *desk) run(ctx context.Context) error {
 		case <-watch.Changed():
 			if d.concerned(watch.Take()) {
 				d.retarget()
+				d.assert() // of what was just published, and has turned since it was written
 				d.reconcile(ctx)
 			}
 		case <-d.wake:
@@ -123,13 +123,13 @@ func (d *desk) run(ctx context.Context) error {
 		case <-tick.C:
 			if d.claim() {
 				d.retarget()
-				d.reconcile(ctx)
 				d.assert()
+				d.reconcile(ctx)
 			}
 		case <-fold.C:
-			d.reconcile(ctx)
 			d.assert()
 			d.fold(ctx)
+			d.reconcile(ctx)
 		}
 	}
 }
@@ -150,22 +150,57 @@ func (d *desk) set(name catalog.ServiceName) *catalog.EndpointSet {
 	return d.catalog.Set(d.self.Region, catalog.SetKey{Cluster: d.self.Cluster, Service: name})
 }
 
-// take keeps the newest word of the source; reconcile acts on it.
-func (d *desk) take(u source.Update) {
+// backend is set with the effective health; nil also if an export rule refuses it.
+func (d *desk) backend(name catalog.ServiceName) *catalog.Backend {
+	if s := d.catalog.Service(name); s != nil {
+		for i := range s.Backends {
+			if b := &s.Backends[i]; b.Region == d.self.Region && b.Set.Cluster == d.self.Cluster {
+				return b
+			}
+		}
+	}
+	return nil
+}
+
+// take keeps the newest word of a source, and spreads at once what it says anew of
+// the health of published endpoints: that must not wait for Raft, which may be
+// without a leader. reconcile acts on the rest.
+func (d *desk) take(f *feed, u source.Update) {
 	d.mu.Lock()
-	d.latest = &u
+	turned, more := f.note(&u)
+	changes := d.turned(f, turned)
+	said := d.number(changes)
 	d.mu.Unlock()
+	if said {
+		d.spread(changes)
+	}
+	if !more {
+		return
+	}
 	select {
 	case d.wake <- struct{}{}:
 	default:
 	}
 }
 
-// isEmpty reports whether the source was read and has no services.
+// turned returns the flips in what a source says of these sets. The caller holds
+// the lock, also until they are numbered: else a newer word could come between,
+// and be undone.
+func (d *desk) turned(f *feed, sets []catalog.EndpointSet) []catalog.HealthChange {
+	var changes []catalog.HealthChange
+	for i := range sets {
+		if b := d.backend(sets[i].Service); b != nil && b.Set.Source == f.origin {
+			changes = append(changes, turns(&sets[i], b)...)
+		}
+	}
+	return changes
+}
+
+// isEmpty reports whether all sources were read and have no services.
 func (d *desk) isEmpty() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.latest != nil && len(d.latest.Sets) == 0
+	return !slices.ContainsFunc(d.feeds, func(f *feed) bool { return f.latest == nil || len(f.latest.Sets) > 0 })
 }
 
 // claim finds out who owns the cluster now, and reports whether that changed.
@@ -255,66 +290,74 @@ func (d *desk) retarget() {
 	d.prober.Replace(targets, func(k probe.Key) catalog.Health { return known[k] })
 }
 
-// reconcile brings what the source says into Raft.
+// reconcile brings what the sources say into Raft.
 func (d *desk) reconcile(ctx context.Context) {
 	d.mu.Lock()
-	latest, office, owner := d.latest, d.owned, d.owns
+	office, owner := d.owned, d.owns
+	words := make([]word, 0, len(d.feeds))
+	for _, f := range d.feeds {
+		if f.latest != nil {
+			words = append(words, word{origin: f.origin, latest: f.latest, good: f.good})
+		}
+	}
 	d.mu.Unlock()
-	if !owner || latest == nil {
+	if !owner || len(words) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	cluster, _ := d.lease()
 	own := d.own()
-	desired, refusal := d.mine(own, latest.Sets)
-	prefixes, sourceError, since := latest.Prefixes, refusal, time.Time{}
-	if latest.Err != nil {
-		prefixes, sourceError, since = cluster.Prefixes, latest.Err.Error(), latest.StaleSince
+	desired := make([][]catalog.EndpointSet, len(words))
+	for i, w := range words {
+		desired[i], words[i].refusal = mine(w.origin, own, w.latest.Sets)
 	}
-	if cluster.SourceError != sourceError || !slices.Equal(cluster.Prefixes, prefixes) {
-		if err := d.ledger.DescribeCluster(ctx, d.self.Cluster, office.term, prefixes, sourceError, since); err != nil {
-			d.log.Warn("could not record the state of the source; trying again", "cluster", d.self.Cluster, "error", err)
-			return
-		}
-	}
-	if latest.Err != nil {
+	if len(words) == len(d.feeds) && !d.describe(ctx, office.term, words) {
 		return
 	}
+	for i, w := range words {
+		if w.latest.Err == nil {
+			d.publish(ctx, office.term, w.origin, own, desired[i])
+		}
+	}
+}
+
+// describe records the state of the sources once all have spoken, and reports
+// whether it is recorded.
+func (d *desk) describe(ctx context.Context, term uint64, words []word) bool {
+	cluster, _ := d.lease()
+	now := describe(cluster, words)
+	if cluster.SourceError == now.fault && slices.Equal(cluster.Prefixes, now.prefixes) {
+		return true
+	}
+	if err := d.ledger.DescribeCluster(ctx, d.self.Cluster, term, now.prefixes, now.fault, now.since); err != nil {
+		d.log.Warn("could not record the state of the source; trying again", "cluster", d.self.Cluster, "error", err)
+		return false
+	}
+	return true
+}
+
+// publish writes what of one source differs from what is published.
+func (d *desk) publish(ctx context.Context, term uint64, origin string, own []catalog.Backend, desired []catalog.EndpointSet) {
 	var published []catalog.EndpointSet
+	byKey := map[catalog.SetKey]*catalog.EndpointSet{}
 	for _, b := range own {
-		if b.Set.Source == d.origin {
+		if b.Set.Source == origin {
 			published = append(published, *b.Set)
+			byKey[b.Set.SetKey] = b.Set
+		}
+	}
+	affine := d.affine()
+	for i := range desired {
+		desired[i] = asPublished(desired[i], byKey[desired[i].SetKey])
+		if !affine {
+			desired[i].AffinitySeconds = 0
 		}
 	}
 	changes := source.Diff(published, desired, time.Now().UTC())
 	if changes.Empty() {
 		return
 	}
-	if err := d.ledger.PutSets(ctx, d.self.Cluster, d.origin, office.term, changes); err != nil {
-		d.log.Warn("could not publish the services; trying again", "cluster", d.self.Cluster, "error", err)
+	if err := d.ledger.PutSets(ctx, d.self.Cluster, origin, term, changes); err != nil {
+		d.log.Warn("could not publish the services; trying again", "cluster", d.self.Cluster, "source", origin, "error", err)
 	}
-}
-
-// mine leaves out the services that another source of the cluster owns, and says
-// which: one name in dispute must not keep the rest of the file from being
-// published.
-func (d *desk) mine(own []catalog.Backend, desired []catalog.EndpointSet) (sets []catalog.EndpointSet, refusal string) {
-	others := map[catalog.SetKey]string{}
-	for _, b := range own {
-		if b.Set.Source != d.origin {
-			others[b.Set.SetKey] = b.Set.Source
-		}
-	}
-	for _, set := range desired {
-		switch owner, taken := others[set.SetKey]; {
-		case taken:
-			refusal = cmp.Or(refusal, fmt.Sprintf("service %s of the %s is owned by source %q in cluster %s; delete it there, or leave it out here", set.Service, d.origin, owner, set.Cluster))
-		case len(set.Endpoints) > maxSetEndpoints:
-			refusal = cmp.Or(refusal, fmt.Sprintf("service %s has %d endpoints in cluster %s; expected at most %d", set.Service, len(set.Endpoints), set.Cluster, maxSetEndpoints))
-		default:
-			sets = append(sets, set)
-		}
-	}
-	return sets, refusal
 }

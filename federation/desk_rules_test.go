@@ -74,7 +74,7 @@ func reviewDesk(tb testing.TB, services, endpoints int, l *reviewLedger) (*desk,
 	if err := c.Reset(snap, time.Now()); err != nil {
 		tb.Fatal(err)
 	}
-	d := newDesk(deskConfig{self: catalog.Replica{Name: "a", Region: "r", Cluster: "c"}, catalog: c, ledger: l, herald: reviewHerald{}, origin: "file",
+	d := newDesk(deskConfig{self: catalog.Replica{Name: "a", Region: "r", Cluster: "c"}, catalog: c, ledger: l, herald: reviewHerald{}, feeds: []*feed{{origin: "file"}}, affine: func() bool { return true },
 		alive: func(string) bool { return true }, haveLeader: func() bool { return true }, log: slog.New(slog.DiscardHandler)},
 		func(context.Context, probe.Target) error { return nil }, nil)
 	d.owned, d.owns, d.epoch = ownership{"a", 256}, true, 1
@@ -156,7 +156,7 @@ func BenchmarkReviewDeskPerChange(b *testing.B) {
 	for _, s := range c.Services() {
 		sets = append(sets, *s.Backends[0].Set)
 	}
-	d.latest = &source.Update{Sets: sets}
+	d.take(d.feeds[0], source.Update{Sets: sets})
 	b.Run("retarget", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

@@ -173,9 +173,8 @@ func (r *Replica) proposeDrill(ctx context.Context, cmd state.Command) error {
 }
 
 // understandsDrills reports whether every replica of this region does.
-func (r *Replica) understandsDrills() (ok bool) {
-	r.node.Read(func(s *state.State) { ok = s.CommonProtocol() >= state.DrillProtocol })
-	return ok
+func (r *Replica) understandsDrills() bool {
+	return r.understands(state.DrillProtocol)
 }
 
 // drillWorld gathers what decisions about drills depend on.

@@ -110,14 +110,18 @@ func (d *desk) catchUp(ctx context.Context) {
 	}
 }
 
-// assert says again what the prober knows and the catalog does not: a new owner
-// speaks in a new term for what it found out before.
+// assert says again what the sources and the prober know and the catalog does not:
+// a new owner speaks in a new term for what it found out before.
 func (d *desk) assert() {
 	if _, owner := d.office(); !owner {
 		return
 	}
+	d.assertSources()
 	var changes []catalog.HealthChange
 	for _, b := range d.own() {
+		if b.Set.Check == nil {
+			continue
+		}
 		for i := range b.Set.Endpoints {
 			id := b.Set.Endpoints[i].ID
 			h, probed := d.prober.Health(probe.Key{Set: b.Set.SetKey, Endpoint: id})
@@ -127,6 +131,22 @@ func (d *desk) assert() {
 		}
 	}
 	d.emit(changes)
+}
+
+// assertSources does so for the sources that can be read now.
+func (d *desk) assertSources() {
+	d.mu.Lock()
+	var changes []catalog.HealthChange
+	for _, f := range d.feeds {
+		if d.owns && f.latest != nil {
+			changes = append(changes, d.turned(f, f.latest.Sets)...) // none with an error
+		}
+	}
+	said := d.number(changes)
+	d.mu.Unlock()
+	if said {
+		d.spread(changes)
+	}
 }
 
 // fold makes what is pending durable; while that fails it is gossiped anew.

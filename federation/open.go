@@ -13,6 +13,7 @@ import (
 	"github.com/federator/federator/federation/gossip"
 	"github.com/federator/federator/federation/state"
 	"github.com/federator/federator/identity"
+	kubeexports "github.com/federator/federator/kube/exports"
 	"github.com/federator/federator/peering/enroll"
 	"github.com/federator/federator/peering/pb"
 	"github.com/federator/federator/peering/port"
@@ -21,9 +22,6 @@ import (
 	"github.com/federator/federator/source/file"
 	"github.com/federator/federator/source/probe"
 )
-
-// fileOrigin is what the sets of the static services file are marked with.
-const fileOrigin = "file"
 
 // openPort starts to listen for other replicas.
 func (r *Replica) openPort() (err error) {
@@ -102,13 +100,21 @@ func (r *Replica) openHealth() error {
 	checker := probe.NewChecker()
 	r.observer = newObserver(r.catalog, pulseOf{r}, r.unlessCutOff(checker.Once), r.log)
 	c := deskConfig{
-		self: r.card.Replica, catalog: r.catalog, ledger: raftLedger{r}, herald: r.gossip, origin: fileOrigin,
+		self: r.card.Replica, catalog: r.catalog, ledger: raftLedger{r}, herald: r.gossip,
 		alive:      r.gossip.Alive,
 		haveLeader: func() bool { _, ok := r.node.Leader(); return ok },
+		affine:     func() bool { return r.understands(state.AffinityProtocol) },
 		log:        r.log,
 	}
 	if r.cfg.Services != "" {
-		c.source = file.New(r.cfg.Services, r.card.Replica.Cluster, r.log)
+		c.feeds = append(c.feeds, &feed{origin: file.SourceName, source: file.New(r.cfg.Services, r.card.Replica.Cluster, r.log)})
+	}
+	if r.cfg.Kubernetes.Enabled {
+		exports, err := r.openKubernetes()
+		if err != nil {
+			return err
+		}
+		c.feeds = append(c.feeds, &feed{origin: kubeexports.Origin, source: exports})
 	}
 	r.desk = newDesk(c, checker.Once, r.metrics)
 	return nil

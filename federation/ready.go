@@ -87,7 +87,7 @@ func (r *Replica) ownCurrent() bool {
 // sourceKnown reports whether the services of the own cluster are there, on a
 // replica that is to have some.
 func (r *Replica) sourceKnown() bool {
-	return r.cfg.Services == "" || r.desk.isEmpty() || len(r.desk.own()) > 0
+	return r.desk.isEmpty() || len(r.desk.own()) > 0
 }
 
 // waitingFor says what keeps the replica from being ready; nothing of it is in

@@ -60,13 +60,19 @@ func freeAddress(t *testing.T) string {
 // start runs the replica of a data directory until the test ends or stops it.
 func start(t *testing.T, p Place, services string) *agent {
 	t.Helper()
+	return startWith(t, p, Config{Services: services})
+}
+
+func startWith(t *testing.T, p Place, cfg Config) *agent {
+	t.Helper()
 	level := slog.LevelError
 	if testing.Verbose() {
 		level = slog.LevelInfo
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	socket := filepath.Join(t.TempDir(), "s")
-	cfg := Config{DataDir: p.DataDir, Services: services, Listen: Listen{HTTP: "off", Socket: socket}}.WithDefaults()
+	cfg.DataDir, cfg.Listen = p.DataDir, Listen{HTTP: "off", Socket: socket}
+	cfg = cfg.WithDefaults()
 	r := &Replica{cfg: cfg, dir: dataDir(cfg.DataDir), started: time.Now(), changed: make(chan struct{}, 1), leaving: make(chan struct{}), founded: make(chan struct{}), reached: map[string]string{}}
 	if err := r.open(log); err != nil {
 		_ = r.close()

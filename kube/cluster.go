@@ -2,8 +2,8 @@ package kube
 
 import (
 	"fmt"
+	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -21,6 +21,8 @@ type Cluster struct {
 	// which are most of what an object weighs and which nobody here reads.
 	CoreInformers informers.SharedInformerFactory
 	MCSInformers  mcsinformers.SharedInformerFactory
+
+	link *link
 }
 
 // New makes the clients and informers of a cluster. It does not contact the API
@@ -38,26 +40,45 @@ func New(config *rest.Config) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kubernetes: client of %s: %w", config.Host, err)
 	}
-	return &Cluster{
-		Core: coreClient, MCS: mcsClient,
-		CoreInformers: informers.NewSharedInformerFactoryWithOptions(coreClient, 0, informers.WithTransform(strip)),
-		MCSInformers:  mcsinformers.NewSharedInformerFactoryWithOptions(mcsClient, 0, mcsinformers.WithTransform(strip)),
-	}, nil
+	c := &Cluster{Core: coreClient, MCS: mcsClient, link: newLink(coreClient)}
+	if err := c.openInformers(core, config); err != nil {
+		return nil, fmt.Errorf("kubernetes: informers of %s: %w", config.Host, err)
+	}
+	return c, nil
+}
+
+// openInformers makes the informers. They have clients of their own: a watch goes
+// on for minutes, which a bound on the time of a request would cut short, and the
+// link has to see what they ask.
+func (c *Cluster) openInformers(core, custom *rest.Config) error {
+	coreClient, err := kubernetes.NewForConfig(c.link.patience.through(core))
+	if err != nil {
+		return err
+	}
+	mcsClient, err := mcs.NewForConfig(c.link.patience.through(custom))
+	if err != nil {
+		return err
+	}
+	c.CoreInformers, c.MCSInformers = Informers(coreClient, mcsClient)
+	return nil
 }
 
 // Run keeps the informers that were asked for going until done is closed.
 func (c *Cluster) Run(done <-chan struct{}) {
 	c.CoreInformers.Start(done)
 	c.MCSInformers.Start(done)
+	if c.link != nil {
+		c.link.run(done)
+	}
 	<-done
 	c.CoreInformers.Shutdown()
 	c.MCSInformers.Shutdown()
 }
 
-// strip drops from an object what nobody reads.
-func strip(object any) (any, error) {
-	if m, err := meta.Accessor(object); err == nil {
-		m.SetManagedFields(nil)
-	}
-	return object, nil
-}
+// State says since when, and why, what the informers hold may be old. The error is
+// nil while the API server answers and every informer has listed what there is
+// since it last did not.
+func (c *Cluster) State() (since time.Time, err error) { return c.link.state() }
+
+// Changed is closed at the next change of [Cluster.State]. Take it first.
+func (c *Cluster) Changed() <-chan struct{} { return c.link.next() }

@@ -2,6 +2,7 @@ package source
 
 import (
 	"cmp"
+	"maps"
 	"reflect"
 	"slices"
 	"time"
@@ -55,22 +56,50 @@ func created(set catalog.EndpointSet, old *catalog.EndpointSet, now time.Time) t
 	return now
 }
 
-// equal compares two sets by value. Times compare as instants, because a time
-// that has been through Raft has lost its location; empty and nil are the same.
-func equal(a, b *catalog.EndpointSet) bool {
-	return a.SetKey == b.SetKey && a.Source == b.Source && a.Headless == b.Headless &&
-		a.CreatedAt.Equal(b.CreatedAt) && slices.Equal(a.Ports, b.Ports) &&
-		reflect.DeepEqual(a.Check, b.Check) && slices.EqualFunc(a.Endpoints, b.Endpoints, equalEndpoint)
+// Difference is in what two states of one set differ.
+type Difference int
+
+// The differences.
+const (
+	Same       Difference = iota
+	HealthOnly            // only the health of endpoints
+	Membership            // anything else, and perhaps health as well
+)
+
+// Compare says in what two sets differ.
+func Compare(a, b *catalog.EndpointSet) Difference {
+	if !equalBut(a, b) || len(a.Endpoints) != len(b.Endpoints) {
+		return Membership
+	}
+	d := Same
+	if len(a.Endpoints) == 0 || &a.Endpoints[0] == &b.Endpoints[0] {
+		return d
+	}
+	for i := range a.Endpoints {
+		switch {
+		case !equalEndpoint(&a.Endpoints[i], &b.Endpoints[i]):
+			return Membership
+		case a.Endpoints[i].Health != b.Endpoints[i].Health:
+			d = HealthOnly
+		}
+	}
+	return d
 }
 
-func equalEndpoint(a, b catalog.Endpoint) bool {
-	samePorts := len(a.Ports) == len(b.Ports)
-	for name, number := range a.Ports {
-		other, ok := b.Ports[name]
-		samePorts = samePorts && ok && other == number
-	}
-	return samePorts && a.ID == b.ID && a.Address == b.Address && a.Zone == b.Zone &&
-		a.Hostname == b.Hostname && a.Weight == b.Weight && a.Health == b.Health
+func equal(a, b *catalog.EndpointSet) bool { return Compare(a, b) == Same }
+
+// equalBut compares two sets by value, but for their endpoints. Times compare as
+// instants, because a time that has been through Raft has lost its location; empty
+// and nil are the same.
+func equalBut(a, b *catalog.EndpointSet) bool {
+	return a.SetKey == b.SetKey && a.Source == b.Source && a.Headless == b.Headless && a.AffinitySeconds == b.AffinitySeconds &&
+		a.CreatedAt.Equal(b.CreatedAt) && slices.Equal(a.Ports, b.Ports) && reflect.DeepEqual(a.Check, b.Check)
+}
+
+// equalEndpoint compares two endpoints, but for their health.
+func equalEndpoint(a, b *catalog.Endpoint) bool {
+	return a.ID == b.ID && a.Address == b.Address && a.Zone == b.Zone && a.Hostname == b.Hostname &&
+		a.Weight == b.Weight && maps.Equal(a.Ports, b.Ports)
 }
 
 func compareKeys(a, b catalog.SetKey) int {

@@ -73,6 +73,7 @@ func TestDiffSeesAChangeOfAnyField(t *testing.T) {
 		"source":        func(s *catalog.EndpointSet) { s.Source = "api" },
 		"headless":      func(s *catalog.EndpointSet) { s.Headless = true },
 		"port":          func(s *catalog.EndpointSet) { s.Ports[0].Number = 81 },
+		"affinity":      func(s *catalog.EndpointSet) { s.AffinitySeconds = 60 },
 		"check":         func(s *catalog.EndpointSet) { s.Check.Interval = time.Minute },
 		"no check":      func(s *catalog.EndpointSet) { s.Check = nil },
 		"id":            func(s *catalog.EndpointSet) { s.Endpoints[0].ID = "x" },
@@ -96,6 +97,24 @@ func TestDiffSeesAChangeOfAnyField(t *testing.T) {
 				t.Errorf("got %+v, want one upsert", d)
 			}
 		})
+	}
+}
+
+func TestAChangeOfHealthAloneIsToldFromEverythingElse(t *testing.T) {
+	base, flipped, moved := set("a", "10.0.0.1", "10.0.0.2"), set("a", "10.0.0.1", "10.0.0.2"), set("a", "10.0.0.1", "10.0.0.3")
+	flipped.Endpoints[1].Health, moved.Endpoints[0].Health = catalog.Draining, catalog.Draining
+	for name, c := range map[string]struct {
+		next catalog.EndpointSet
+		want Difference
+	}{
+		"nothing":          {set("a", "10.0.0.1", "10.0.0.2"), Same},
+		"health":           {flipped, HealthOnly},
+		"health and place": {moved, Membership},
+		"one more":         {set("a", "10.0.0.1", "10.0.0.2", "10.0.0.3"), Membership},
+	} {
+		if got := Compare(&base, &c.next); got != c.want {
+			t.Errorf("%s: got %d, want %d", name, got, c.want)
+		}
 	}
 }
 

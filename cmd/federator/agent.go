@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/yaml"
 
 	"github.com/federator/federator/federation"
@@ -29,7 +30,9 @@ cleanly on SIGTERM and Ctrl-C.`,
 			if show {
 				return a.printConfig(config)
 			}
-			err = federation.Run(cmd.Context(), config, a.logger(config.Log))
+			log := a.logger(config.Log)
+			klog.SetSlogLogger(log) // what client-go has to say
+			err = federation.Run(cmd.Context(), config, log)
 			if errors.Is(err, federation.ErrLeft) { // as it was told to
 				return nil
 			}

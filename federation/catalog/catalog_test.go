@@ -139,6 +139,7 @@ func TestTheOldestExportWinsAConflict(t *testing.T) {
 	old, young := set("w1", "a"), set("w2", "b")
 	young.CreatedAt = t0.Add(time.Hour)
 	young.Headless = true
+	old.AffinitySeconds = 60
 	young.Ports = []Port{{Name: "http", Protocol: TCP, Number: 8080}, {Name: "metrics", Protocol: TCP, Number: 9090}}
 	c := New("east", "east")
 	_ = west(c, 1, Record{Set: young}, Record{Set: old})
@@ -147,8 +148,15 @@ func TestTheOldestExportWinsAConflict(t *testing.T) {
 	if diff := cmp.Diff(want, s.Ports); diff != "" {
 		t.Fatal(diff)
 	}
-	if s.Headless || len(s.Conflicts) != 2 {
-		t.Fatalf("expected a ClusterSetIP service with two conflicts, found headless=%v and %q", s.Headless, s.Conflicts)
+	var reasons []ConflictReason
+	for _, c := range s.Conflicts {
+		if c.Cluster != young.Cluster || c.Message == "" {
+			t.Errorf("expected a conflict of cluster %s, found %+v", young.Cluster, c)
+		}
+		reasons = append(reasons, c.Reason)
+	}
+	if diff := cmp.Diff([]ConflictReason{TypeConflict, SessionAffinityConflict, PortConflict}, reasons); s.Headless || s.AffinitySeconds != 60 || diff != "" {
+		t.Fatalf("expected a ClusterSetIP service with affinity of 60 s, found headless=%v and %d; conflicts: %s", s.Headless, s.AffinitySeconds, diff)
 	}
 }
 

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"time"
 )
@@ -96,6 +97,17 @@ func (e *Endpoint) PortNumber(p Port) uint16 {
 	return p.Number
 }
 
+// SharePorts makes equal overrides of neighbouring endpoints one map, before the
+// endpoints are published: all pods of a service mostly listen on the same ports,
+// and a map each would be most of what they weigh.
+func SharePorts(endpoints []Endpoint) {
+	for i := 1; i < len(endpoints); i++ {
+		if before := endpoints[i-1].Ports; len(before) > 0 && maps.Equal(before, endpoints[i].Ports) {
+			endpoints[i].Ports = before
+		}
+	}
+}
+
 // SetKey identifies an endpoint set: exactly one region, the cluster's own,
 // writes it.
 type SetKey struct {
@@ -116,9 +128,16 @@ type EndpointSet struct {
 	Ports    []Port `json:"ports"`
 	Check    *Check `json:"check,omitempty"`
 	// CreatedAt decides conflicts between clusters: the oldest wins (KEP-1645).
-	CreatedAt time.Time  `json:"createdAt"`
-	Endpoints []Endpoint `json:"endpoints"`
+	CreatedAt time.Time `json:"createdAt"`
+	// AffinitySeconds is for how long a client of the service's virtual address
+	// keeps its endpoint, 1 to [MaxAffinitySeconds]; 0 is no session affinity.
+	AffinitySeconds uint32     `json:"affinitySeconds,omitempty"`
+	Endpoints       []Endpoint `json:"endpoints"`
 }
+
+// MaxAffinitySeconds bounds [EndpointSet.AffinitySeconds]: a day, as Kubernetes
+// bounds it.
+const MaxAffinitySeconds = 86400
 
 // HealthTable is the durable health of the endpoints of one set. Endpoints
 // that are not listed are as their source says.

@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -179,57 +178,11 @@ func (c *Catalog) backend(region string, k SetKey) Backend {
 	return Backend{Region: region, Set: set, Health: c.effectiveHealth(region, set), Stale: c.isStale(region, k.Cluster)}
 }
 
-// mergeProperties applies KEP-1645's conflict rule: the oldest export decides
-// properties that cannot be united; ports are united by name, then by protocol
-// and number.
-func mergeProperties(s *Service) {
-	byAge := make([]*EndpointSet, len(s.Backends))
-	for i := range s.Backends {
-		byAge[i] = s.Backends[i].Set
-	}
-	slices.SortStableFunc(byAge, func(a, b *EndpointSet) int { return a.CreatedAt.Compare(b.CreatedAt) })
-	s.Headless = byAge[0].Headless
-	for _, set := range byAge {
-		if set.Headless != s.Headless {
-			s.Conflicts = append(s.Conflicts, fmt.Sprintf("cluster %s says headless=%v; the oldest export, of cluster %s, says %v and wins",
-				set.Cluster, set.Headless, byAge[0].Cluster, s.Headless))
-		}
-		for _, p := range set.Ports {
-			s.mergePort(p, set.Cluster)
-		}
-	}
-	slices.SortFunc(s.Ports, func(a, b Port) int {
-		if n := strings.Compare(a.Name, b.Name); n != 0 {
-			return n
-		}
-		if n := strings.Compare(string(a.Protocol), string(b.Protocol)); n != 0 {
-			return n
-		}
-		return int(a.Number) - int(b.Number)
-	})
-}
-
-func (s *Service) mergePort(p Port, cluster string) {
-	for _, have := range s.Ports {
-		same := have.Protocol == p.Protocol && have.Number == p.Number
-		switch {
-		case have.Name == p.Name && same:
-			return
-		case have.Name == p.Name:
-			s.Conflicts = append(s.Conflicts, fmt.Sprintf("cluster %s exports port %q as %d/%s; an older export says %d/%s and wins",
-				cluster, p.Name, p.Number, p.Protocol, have.Number, have.Protocol))
-			return
-		case same:
-			s.Conflicts = append(s.Conflicts, fmt.Sprintf("cluster %s names port %d/%s %q; an older export names it %q and wins",
-				cluster, p.Number, p.Protocol, p.Name, have.Name))
-			return
-		}
-	}
-	s.Ports = append(s.Ports, p)
-}
-
 // effectiveHealth lays the folded health, then newer gossip, then own probes
-// over what the source says. A source's word that an endpoint drains stands.
+// over what the source says. A source's word that an endpoint drains stands
+// against every probe: those of the owner, which a set with a check has, and the
+// own ones. Where there is no check, whatever is laid over is the source's word,
+// too, and newer.
 func (c *Catalog) effectiveHealth(region string, set *EndpointSet) []Health {
 	var table map[string]Health
 	if r := c.regions[region].records[key(RecordHealth, set.SetKey.String())]; r != nil {
@@ -241,7 +194,7 @@ func (c *Catalog) effectiveHealth(region string, set *EndpointSet) []Health {
 	for i := range set.Endpoints {
 		e := &set.Endpoints[i]
 		h := e.Health
-		if h == Draining {
+		if h == Draining && set.Check != nil {
 			out[i] = h
 			continue
 		}
@@ -251,7 +204,7 @@ func (c *Catalog) effectiveHealth(region string, set *EndpointSet) []Health {
 		if v, ok := over.lookup(set.Service, e.ID); ok {
 			h = v
 		}
-		if v, ok := probed[e.ID]; ok {
+		if v, ok := probed[e.ID]; ok && h != Draining {
 			h = v
 		}
 		out[i] = h

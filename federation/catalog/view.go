@@ -47,8 +47,10 @@ type Service struct {
 	Ports []Port
 	// Backends has one entry per exporting cluster, ordered by region and cluster.
 	Backends []Backend
+	// AffinitySeconds is that of the oldest export; 0 is no session affinity.
+	AffinitySeconds uint32
 	// Conflicts describes each property on which clusters disagreed.
-	Conflicts []string
+	Conflicts []Conflict
 }
 
 // Backend is one cluster's part of a service.

@@ -23,7 +23,7 @@ func (v *view) checkSources() []problem {
 		subject := "cluster " + c.Name + " of " + c.region
 		if c.SourceError != "" {
 			out = append(out, problem{severe, "source", subject, "a source that can be read", c.SourceError + "; the last good state stays published, marked stale",
-				"mend the services file; it is read again by itself", c.StaleSince})
+				"mend the services file, or the way to the Kubernetes API server; it is read again by itself", c.StaleSince})
 		}
 		if c.HealthOwner == "" && c.endpoints > 0 {
 			out = append(out, problem{severity: warning, code: "unowned-health", subject: subject, expected: "a replica that checks its endpoints",
@@ -39,7 +39,7 @@ func (v *view) checkServices() []problem {
 	for _, s := range v.services {
 		for _, conflict := range s.Conflicts {
 			out = append(out, problem{severity: warning, code: "service-conflict", subject: "service " + s.Name.String(),
-				expected: "the same properties in every cluster", found: conflict, action: "export it alike everywhere; until then the oldest export wins (KEP-1645)"})
+				expected: "the same properties in every cluster", found: conflict.Message, action: "export it alike everywhere; until then the oldest export wins (KEP-1645)"})
 		}
 		out = append(out, v.checkEndpoints(s)...)
 	}

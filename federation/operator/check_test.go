@@ -255,7 +255,7 @@ func serviceTroubles() []trouble {
 		return func(v *view) { v.services = []*catalog.Service{s} }
 	}
 	conflict := serviceOf("checkout", catalog.Healthy)
-	conflict.Conflicts = []string{"ports differ"}
+	conflict.Conflicts = []catalog.Conflict{{Reason: catalog.PortConflict, Cluster: "us-west-0", Message: "ports differ"}}
 	return []trouble{
 		{"a source cannot be read", func(v *view) { v.clusters[0].SourceError = "line 3: bad" }, "error source cluster asia-east-0 of asia-east", "line 3: bad"},
 		{"nobody looks after health", func(v *view) { v.clusters[0].HealthOwner, v.clusters[0].endpoints = "", 4 }, "warning unowned-health cluster asia-east-0 of asia-east", "join one"},

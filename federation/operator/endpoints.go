@@ -100,7 +100,7 @@ func (s *Server) witnesses(t *testimony, b catalog.Backend) witnesses {
 // changed something, because the catalog does not tell them apart otherwise.
 func (w *witnesses) decided(e *catalog.Endpoint, effective catalog.Health) string {
 	by, health := "source", e.Health
-	if e.Health == catalog.Draining {
+	if e.Health == catalog.Draining && effective == catalog.Draining {
 		return by
 	}
 	if h, ok := w.table[e.ID]; ok {

@@ -27,8 +27,11 @@ func (s *Server) Services(_ context.Context, r *pb.ServicesRequest) (*pb.Service
 }
 
 func summary(s *catalog.Service, cond *catalog.Conditions, zone string) *pb.ServiceSummary {
-	out := &pb.ServiceSummary{Name: s.Name.String(), Headless: s.Headless, Conflicts: s.Conflicts, DnsNames: dnsNames(s, zone)}
+	out := &pb.ServiceSummary{Name: s.Name.String(), Headless: s.Headless, DnsNames: dnsNames(s, zone)}
 	_, out.Policy = cond.Policy(s.Name)
+	for _, c := range s.Conflicts {
+		out.Conflicts = append(out.Conflicts, c.Message)
+	}
 	for _, p := range s.Ports {
 		out.Ports = append(out.Ports, &pb.ServicePort{Name: p.Name, Protocol: string(p.Protocol), Number: uint32(p.Number), AppProtocol: p.AppProtocol})
 	}

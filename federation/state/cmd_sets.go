@@ -26,6 +26,16 @@ func (*PutSets) kind() Type { return TypePutSets }
 
 func (*PutSets) audit() (string, string) { return "", "" }
 
+// needs is the protocol of the newest field that is used.
+func (p *PutSets) needs() int {
+	for i := range p.Upserts {
+		if p.Upserts[i].AffinitySeconds != 0 {
+			return AffinityProtocol
+		}
+	}
+	return MinProtocol
+}
+
 func (p *PutSets) validate() error {
 	if len(p.Upserts)+len(p.Deletes) > maxSets {
 		return ErrInvalid.withf("cluster %s: %d sets in one command exceed the bound of %d; send them in several", p.Cluster, len(p.Upserts)+len(p.Deletes), maxSets)
@@ -81,6 +91,7 @@ func (c *change) putSet(set *catalog.EndpointSet) error {
 		return err
 	}
 	old := c.Set(set.SetKey)
+	catalog.SharePorts(set.Endpoints)
 	c.put(catalog.Record{Set: set})
 	if table := c.Health(set.SetKey); table != nil && old != nil {
 		c.putHealth(set.SetKey, keepHealth(table.Health, old, set))
@@ -224,6 +235,9 @@ func checkSet(set *catalog.EndpointSet) error {
 	}
 	if len(set.Endpoints) > maxEndpoints || len(set.Ports) > maxPorts {
 		return ErrInvalid.withf("set %s: %d endpoints and %d ports exceed the bounds of %d and %d", set.SetKey, len(set.Endpoints), len(set.Ports), maxEndpoints, maxPorts)
+	}
+	if set.AffinitySeconds > catalog.MaxAffinitySeconds {
+		return ErrInvalid.withf("set %s: session affinity of %d seconds, expected at most %d", set.SetKey, set.AffinitySeconds, catalog.MaxAffinitySeconds)
 	}
 	ids := make(map[string]bool, len(set.Endpoints))
 	for i := range set.Endpoints {

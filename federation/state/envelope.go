@@ -16,7 +16,7 @@ import (
 // Protocol is the newest version of the state machine that this build
 // understands, MinProtocol the oldest.
 const (
-	Protocol    = 2
+	Protocol    = 3
 	MinProtocol = 1
 )
 
@@ -71,7 +71,7 @@ func NewEnvelope(meta Meta, cmd Command) (Envelope, error) {
 	if err != nil {
 		return Envelope{}, fmt.Errorf("encode %s: %w", cmd.kind(), err)
 	}
-	env := Envelope{Type: cmd.kind(), Version: versionOf(cmd.kind()), Meta: meta, Body: body}
+	env := Envelope{Type: cmd.kind(), Version: versionOf(cmd), Meta: meta, Body: body}
 	return env, env.check()
 }
 
@@ -131,6 +131,9 @@ func (e *Envelope) Command() (Command, error) {
 	cmd, err := e.decode(Protocol)
 	if err != nil {
 		return nil, err
+	}
+	if need := versionOf(cmd); need > e.Version {
+		return nil, ErrInvalid.withf("command %q says protocol %d, and has a field that came with protocol %d", e.Type, e.Version, need)
 	}
 	return cmd, cmd.validate()
 }

@@ -64,10 +64,17 @@ func allCommands() []Command {
 // DrillProtocol is the protocol that came with drills.
 const DrillProtocol = 2
 
+// AffinityProtocol is the protocol that came with the session affinity of
+// endpoint sets.
+const AffinityProtocol = 3
+
 // versionOf returns the protocol that a command needs. Most came with the first;
-// a new command, or a new field of an old one, raises it.
-func versionOf(t Type) int {
-	switch t {
+// a new command raises it, and so does a new field of an old one where it is set.
+func versionOf(cmd Command) int {
+	if f, ok := cmd.(interface{ needs() int }); ok {
+		return f.needs()
+	}
+	switch cmd.kind() {
 	case TypeStartDrill, TypeAdvanceDrill, TypeCastBallot, TypeMarkBallot, TypePutSamples:
 		return DrillProtocol
 	}

@@ -700,14 +700,17 @@ type EndpointSet struct {
 	Cluster string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	Service *ServiceName           `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
 	// "file", "api" or "kube".
-	Source        string                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
-	Headless      bool                   `protobuf:"varint,4,opt,name=headless,proto3" json:"headless,omitempty"`
-	Ports         []*Port                `protobuf:"bytes,5,rep,name=ports,proto3" json:"ports,omitempty"`
-	Check         *Check                 `protobuf:"bytes,6,opt,name=check,proto3" json:"check,omitempty"`
-	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	Endpoints     []*Endpoint            `protobuf:"bytes,8,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Source    string                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
+	Headless  bool                   `protobuf:"varint,4,opt,name=headless,proto3" json:"headless,omitempty"`
+	Ports     []*Port                `protobuf:"bytes,5,rep,name=ports,proto3" json:"ports,omitempty"`
+	Check     *Check                 `protobuf:"bytes,6,opt,name=check,proto3" json:"check,omitempty"`
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	Endpoints []*Endpoint            `protobuf:"bytes,8,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	// Session affinity by client address, 0 (none) to 86400. Unknown to builds
+	// before protocol 3 of the region's Raft.
+	AffinitySeconds uint32 `protobuf:"varint,9,opt,name=affinity_seconds,json=affinitySeconds,proto3" json:"affinity_seconds,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *EndpointSet) Reset() {
@@ -794,6 +797,13 @@ func (x *EndpointSet) GetEndpoints() []*Endpoint {
 		return x.Endpoints
 	}
 	return nil
+}
+
+func (x *EndpointSet) GetAffinitySeconds() uint32 {
+	if x != nil {
+		return x.AffinitySeconds
+	}
+	return 0
 }
 
 // HealthTable is the durable health of the endpoints of one set, by endpoint id.
@@ -1821,7 +1831,7 @@ const file_federator_v1_catalog_proto_rawDesc = "" +
 	"\n" +
 	"PortsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"\xd6\x02\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"\x81\x03\n" +
 	"\vEndpointSet\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x123\n" +
 	"\aservice\x18\x02 \x01(\v2\x19.federator.v1.ServiceNameR\aservice\x12\x16\n" +
@@ -1831,7 +1841,8 @@ const file_federator_v1_catalog_proto_rawDesc = "" +
 	"\x05check\x18\x06 \x01(\v2\x13.federator.v1.CheckR\x05check\x129\n" +
 	"\n" +
 	"created_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x124\n" +
-	"\tendpoints\x18\b \x03(\v2\x16.federator.v1.EndpointR\tendpoints\"\xec\x01\n" +
+	"\tendpoints\x18\b \x03(\v2\x16.federator.v1.EndpointR\tendpoints\x12)\n" +
+	"\x10affinity_seconds\x18\t \x01(\rR\x0faffinitySeconds\"\xec\x01\n" +
 	"\vHealthTable\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x123\n" +
 	"\aservice\x18\x02 \x01(\v2\x19.federator.v1.ServiceNameR\aservice\x12=\n" +

@@ -77,7 +77,8 @@ func genEndpoint(i int) *rapid.Generator[catalog.Endpoint] {
 func genSet() *rapid.Generator[*catalog.EndpointSet] {
 	return rapid.Custom(func(t *rapid.T) *catalog.EndpointSet {
 		s := &catalog.EndpointSet{SetKey: genKey().Draw(t, "key"), Source: "kube",
-			Headless: rapid.Bool().Draw(t, "headless"), CreatedAt: genTime().Draw(t, "created")}
+			Headless: rapid.Bool().Draw(t, "headless"), CreatedAt: genTime().Draw(t, "created"),
+			AffinitySeconds: rapid.Uint32Range(0, catalog.MaxAffinitySeconds).Draw(t, "affinity")}
 		for i := range rapid.IntRange(0, 3).Draw(t, "ports") {
 			s.Ports = append(s.Ports, catalog.Port{Name: fmt.Sprint("p", i), Number: uint16(i + 1), AppProtocol: genText().Draw(t, "app"),
 				Protocol: rapid.SampledFrom([]catalog.Protocol{catalog.TCP, catalog.UDP, catalog.SCTP}).Draw(t, "proto")})
@@ -230,6 +231,7 @@ func TestAViolationNamesItsField(t *testing.T) {
 		"check timeout":      {aSet(func(s *pb.EndpointSet) { s.Check.Timeout = nil }), "set.check.timeout"},
 		"check threshold":    {aSet(func(s *pb.EndpointSet) { s.Check.HealthyThreshold = 11 }), "set.check.healthy_threshold"},
 		"too many endpoints": {aSet(func(s *pb.EndpointSet) { s.Endpoints = make([]*pb.Endpoint, maxEndpoints+1) }), "set.endpoints"},
+		"affinity":           {aSet(func(s *pb.EndpointSet) { s.AffinitySeconds = 86401 }), "set.affinity_seconds"},
 		"id twice":           {aSet(func(s *pb.EndpointSet) { s.Endpoints = append(s.Endpoints, s.Endpoints[0]) }), "set.endpoints[1].id"},
 		"no id":              {endpoint(func(e *pb.Endpoint) { e.Id = "" }), "set.endpoints[0].id"},
 		"escape in id":       {endpoint(func(e *pb.Endpoint) { e.Id = "\x1b[2J" }), "set.endpoints[0].id"},

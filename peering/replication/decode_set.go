@@ -36,10 +36,11 @@ func SetFromPB(p *pb.EndpointSet) (*catalog.EndpointSet, error) {
 			Cluster: f.cluster("cluster", p.GetCluster()),
 			Service: f.service(p.GetService()),
 		},
-		Source:    shared(f.label("source", p.GetSource())),
-		Headless:  p.GetHeadless(),
-		Check:     f.check("check", p.GetCheck()),
-		CreatedAt: f.time("created_at", p.GetCreatedAt()),
+		Source:          shared(f.label("source", p.GetSource())),
+		Headless:        p.GetHeadless(),
+		Check:           f.check("check", p.GetCheck()),
+		CreatedAt:       f.time("created_at", p.GetCreatedAt()),
+		AffinitySeconds: f.between("affinity_seconds", p.GetAffinitySeconds(), 0, catalog.MaxAffinitySeconds),
 	}
 	if f.count("ports", len(p.GetPorts()), maxPorts) {
 		for i, port := range p.GetPorts() {
@@ -82,6 +83,7 @@ func (f *fields) endpoints(list []*pb.Endpoint) []catalog.Endpoint {
 		seen[out[i].ID] = true
 		f.item("endpoints", i, g)
 	}
+	catalog.SharePorts(out)
 	return out
 }
 

@@ -82,13 +82,14 @@ func serviceToPB(n catalog.ServiceName) *pb.ServiceName {
 // SetToPB converts an endpoint set.
 func SetToPB(s *catalog.EndpointSet) *pb.EndpointSet {
 	out := &pb.EndpointSet{
-		Cluster:   s.Cluster,
-		Service:   serviceToPB(s.Service),
-		Source:    s.Source,
-		Headless:  s.Headless,
-		Check:     checkToPB(s.Check),
-		CreatedAt: timeToPB(s.CreatedAt),
-		Endpoints: make([]*pb.Endpoint, len(s.Endpoints)),
+		Cluster:         s.Cluster,
+		Service:         serviceToPB(s.Service),
+		Source:          s.Source,
+		Headless:        s.Headless,
+		Check:           checkToPB(s.Check),
+		CreatedAt:       timeToPB(s.CreatedAt),
+		AffinitySeconds: s.AffinitySeconds,
+		Endpoints:       make([]*pb.Endpoint, len(s.Endpoints)),
 	}
 	for _, p := range s.Ports {
 		out.Ports = append(out.Ports, &pb.Port{

@@ -1,0 +1,88 @@
+package federation
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/federator/federator/federation/catalog"
+)
+
+func TestTheKubernetesSectionIsValidated(t *testing.T) {
+	for name, c := range map[string]struct {
+		yaml, wrong string
+	}{
+		"in a pod":               {"{enabled: true}", ""},
+		"elsewhere":              {"{enabled: true, kubeconfig: /k, context: eu-central}", ""},
+		"off":                    {"{}", ""},
+		"a path and not enabled": {"{kubeconfig: /k}", "kubernetes.enabled: expected true"},
+		"a context of no file":   {"{enabled: true, context: eu-central}", "kubernetes.context: expected kubernetes.kubeconfig"},
+		"an unknown key":         {"{enable: true}", "unknown field"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "agent.yaml")
+			if err := os.WriteFile(path, []byte("dataDir: /d\nkubernetes: "+c.yaml+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			config, err := LoadConfig(path)
+			if err == nil {
+				err = config.WithDefaults().Validate()
+			}
+			if (err == nil) != (c.wrong == "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
+				t.Errorf("got %v, want %q", err, c.wrong)
+			}
+		})
+	}
+}
+
+// kubeconfigOf writes a kubeconfig for a server.
+func kubeconfigOf(t *testing.T, server string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	content := `apiVersion: v1
+kind: Config
+current-context: c
+contexts: [{name: c, context: {cluster: c, user: u}}]
+clusters: [{name: c, cluster: {server: "http://` + server + `"}}]
+users: [{name: u, user: {token: t}}]
+`
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestAReplicaStartsAndServesWhileItsAPIServerIsAway(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := l.Addr().String()
+	_ = l.Close()
+	services := filepath.Join(t.TempDir(), "services.yaml")
+	if err := os.WriteFile(services, []byte("services: [{name: shop/web, ports: [{port: 80}], endpoints: [{address: 10.0.0.1}]}]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := place(t, "west", "west-0")
+	if _, err := Init(InitOptions{Place: p, TrustDomain: "test.example"}); err != nil {
+		t.Fatal(err)
+	}
+	a := startWith(t, p, Config{Services: services, Kubernetes: Kubernetes{Enabled: true, Kubeconfig: kubeconfigOf(t, nobody)}})
+	eventually(t, 30*time.Second, "the service of the file beside it is there", func() bool {
+		return a.catalog.Service(catalog.ServiceName{Namespace: "shop", Name: "web"}) != nil
+	})
+	eventually(t, 30*time.Second, "the cluster's record says what is missing, and since when", func() bool {
+		var said bool
+		a.catalog.Records("west", catalog.RecordCluster, func(r *catalog.Record) bool {
+			said = strings.Contains(r.Cluster.SourceError, nobody) && !r.Cluster.StaleSince.IsZero()
+			return true
+		})
+		return said
+	})
+	if waiting := a.waitingFor(); len(waiting) != 0 {
+		t.Errorf("it waits for %q", waiting)
+	}
+}
