@@ -43,6 +43,10 @@ cleanly on SIGTERM and Ctrl-C.`,
 	f.StringVar(&flags.Services, "services", "", "static services file, watched")
 	f.StringVar(&flags.Zone, "zone-name", "clusterset.local", "the DNS zone")
 	f.StringSliceVar(&flags.Listen.DNS, "dns", nil, "HOST:PORT of the DNS server, repeatable (default: the address given to init or join)")
+	f.StringVar(&flags.Advertise.Peer, "peer-address", "", "HOST:PORT of its mTLS port as other replicas reach it now (default: as before)")
+	f.StringVar(&flags.Advertise.Gossip, "gossip-address", "", "HOST:PORT of its gossip port as other replicas reach it now (default: as before)")
+	f.StringVar(&flags.Advertise.DNS, "dns-address", "", "HOST:PORT of its DNS server, for people (default: as before)")
+	f.StringVar(&flags.Advertise.Siblings, "siblings", "", "HOST:PORT where the replicas of its cluster are reached besides, with NAME for the replica's name (default: nowhere)")
 	f.StringVar(&flags.Listen.Peer, "listen-peer", "", "HOST:PORT to listen on for mTLS (default: as others reach it)")
 	f.StringVar(&flags.Listen.Gossip, "listen-gossip", "", "HOST:PORT to listen on for gossip (default: as others reach it)")
 	f.StringVar(&flags.Listen.HTTP, "http", "127.0.0.1:7480", "HOST:PORT of /metrics, /healthz and /readyz, or off")
@@ -61,6 +65,10 @@ func effectiveConfig(file string, flags federation.Config, given *pflag.FlagSet)
 			return config, err
 		}
 	}
+	override(given, "peer-address", &config.Advertise.Peer, flags.Advertise.Peer)
+	override(given, "gossip-address", &config.Advertise.Gossip, flags.Advertise.Gossip)
+	override(given, "dns-address", &config.Advertise.DNS, flags.Advertise.DNS)
+	override(given, "siblings", &config.Advertise.Siblings, flags.Advertise.Siblings)
 	override(given, "data-dir", &config.DataDir, flags.DataDir)
 	override(given, "services", &config.Services, flags.Services)
 	override(given, "zone-name", &config.Zone, flags.Zone)
