@@ -96,9 +96,9 @@ func TestReplicasThatComeBackAtOtherAddressesOneByOneAreFoundThere(t *testing.T)
 		r.Ready()
 		settled(f, []*fleet.Replica{r}, endpoints)
 	}
+	t.Logf("%d lookups meanwhile", stop())
 	east.Stop() // alone in its region, so that nobody there can tell west
 	east.Start(east.Move()...)
-	t.Logf("%d lookups meanwhile", stop())
 	east.Ready()
 	settled(f, []*fleet.Replica{east}, endpoints)
 	west[1].Stop()
