@@ -107,27 +107,47 @@ func (r *runner) wait(what string) {
 	r.waiting = what
 }
 
+// memberPatience bounds what a pod that is a member asks of its API server before it
+// runs: without an answer it runs as it was.
+const memberPatience = 5 * time.Second
+
 // find learns from the cluster where the replica is.
 func (r *runner) find(ctx context.Context) error {
+	member := federation.HasReplica(r.Config.DataDir)
 	a := &r.Config.Advertise
 	if a.Peer == "" || a.Gossip == "" {
-		host, err := r.Pod.Address(ctx, r.Expose, r.wait)
-		if err != nil {
+		host, err := r.host(ctx, member)
+		switch {
+		case err == nil:
+			fill(&a.Peer, pod.HostPort(host, r.Ports.Peer))
+			fill(&a.Gossip, pod.HostPort(host, r.Ports.Gossip))
+		case ctx.Err() != nil || !member:
 			return err
+		default:
+			r.Log.Warn("where this pod is reached is not known; others look for it where it was", "error", err)
 		}
-		fill(&a.Peer, pod.HostPort(host, r.Ports.Peer))
-		fill(&a.Gossip, pod.HostPort(host, r.Ports.Gossip))
 	}
 	fill(&a.DNS, pod.HostPort(r.Pod.Self.IP.String(), r.Ports.DNS))
 	if a.Zone == "" {
-		zone, err := r.Pod.Zone(ctx)
+		short, cancel := context.WithTimeout(ctx, memberPatience)
+		defer cancel()
+		zone, err := r.Pod.Zone(short)
 		if err != nil {
-			// The API server being away keeps no member from running where it was.
-			r.Log.Warn("the zone is not known; it stays as it was", "error", err)
+			r.Log.Warn("the zone is not known; a member keeps the one that it had", "error", err)
 		}
 		a.Zone = zone
 	}
 	return ctx.Err()
+}
+
+// host is where the pod is reached; a member does not wait for it.
+func (r *runner) host(ctx context.Context, member bool) (string, error) {
+	if member {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, memberPatience)
+		defer cancel()
+	}
+	return r.Pod.Address(ctx, r.Expose, r.wait)
 }
 
 func fill(field *string, value string) {
@@ -146,21 +166,16 @@ func (r *runner) enter(ctx context.Context) error {
 	if emptied {
 		r.Log.Info("the replica of this disk had left; the pod joins anew")
 	}
-	member := federation.HasReplica(r.Config.DataDir)
-	if !member {
-		founded, err := r.found(ctx)
-		if err != nil {
+	if !federation.HasReplica(r.Config.DataDir) {
+		if err := r.retry(ctx, "become a member", func() error { return r.become(ctx) }); err != nil {
 			return err
-		}
-		if !founded {
-			if err := r.join(ctx); err != nil {
-				return err
-			}
 		}
 	}
 	r.wait("")
-	if err := r.Pod.Settled(ctx); err != nil && ctx.Err() == nil {
-		r.Log.Warn("what was needed to join is still there; the next start removes it", "error", err)
+	short, cancel := context.WithTimeout(ctx, memberPatience)
+	defer cancel()
+	if err := errors.Join(r.Pod.Founded(short), r.Pod.Settled(short)); err != nil && ctx.Err() == nil {
+		r.Log.Warn("what was needed to become a member is still there; the next start sees to it", "error", err)
 	}
 	return ctx.Err()
 }
@@ -173,49 +188,48 @@ func (r *runner) place() federation.Place {
 	}
 }
 
-// found founds the trust domain, if that is for this pod to do. It asks until the API
-// server has answered: an unanswered question must not decide it.
-func (r *runner) found(ctx context.Context) (bool, error) {
-	var founding *pod.Founding
-	err := r.retry(ctx, "ask whether to found the trust domain", func() (err error) {
-		founding, err = r.Pod.Founding(ctx)
-		return err
-	})
-	if err != nil || founding == nil {
-		return false, err
-	}
-	result, err := federation.Init(federation.InitOptions{Place: r.place(), TrustDomain: founding.TrustDomain, RecoveryRecipient: founding.RecoveryRecipient})
+// become makes the replica a member, as the cluster says.
+func (r *runner) become(ctx context.Context) error {
+	a, err := r.Pod.Admit(ctx, r.wait)
 	if err != nil {
-		return false, fmt.Errorf("found the trust domain of ConfigMap %s: %w", pod.InitName, err)
+		return err
 	}
-	r.Log.Info("founded the trust domain", "trustDomain", founding.TrustDomain, "rootPin", result.RootPin)
-	return true, r.retry(ctx, "note that the trust domain is founded", func() error { return r.Pod.Founded(ctx, result.RootPin) })
+	if a.Founding != nil {
+		return r.found(ctx, *a.Founding)
+	}
+	return r.join(ctx, a.Token)
 }
 
-// join redeems the token of this pod's Secret, whichever is there at each attempt.
-func (r *runner) join(ctx context.Context) error {
-	return r.retry(ctx, "join", func() error {
-		text, err := r.Pod.Token(ctx, r.wait)
-		if err != nil {
-			return err
-		}
-		tok, err := token.Parse(text)
-		if err != nil {
-			return fmt.Errorf("the token in Secret %s: %w", pod.JoinSecret(r.Pod.Self.Name), err)
-		}
-		result, err := federation.Join(ctx, federation.JoinOptions{
-			Place: r.place(), Token: tok, Log: r.Log,
-			Progress: func(step string) { r.wait("the join: " + step) },
-		})
-		if err != nil {
-			return err
-		}
-		r.Log.Info("joined", "trustDomain", result.TrustDomain, "epoch", result.Epoch, "founded", result.Founding)
-		for _, w := range result.Warnings {
-			r.Log.Warn(w)
-		}
-		return nil
+// found founds the trust domain.
+func (r *runner) found(ctx context.Context, f pod.Founding) error {
+	result, err := federation.Init(federation.InitOptions{Place: r.place(), TrustDomain: f.TrustDomain, RecoveryRecipient: f.RecoveryRecipient})
+	if err != nil {
+		return fmt.Errorf("found the trust domain of ConfigMap %s: %w", pod.InitName, err)
+	}
+	r.Log.Info("founded the trust domain", "trustDomain", f.TrustDomain, "rootPin", result.RootPin)
+	// It does not run before that is noted: should its disk be lost, the next start
+	// must not found another.
+	return r.retry(ctx, "note that the trust domain is founded", func() error { return r.Pod.Founded(ctx) })
+}
+
+// join redeems a token.
+func (r *runner) join(ctx context.Context, text string) error {
+	tok, err := token.Parse(text)
+	if err != nil {
+		return fmt.Errorf("the token in Secret %s: %w", pod.JoinSecret(r.Pod.Self.Name), err)
+	}
+	result, err := federation.Join(ctx, federation.JoinOptions{
+		Place: r.place(), Token: tok, Log: r.Log,
+		Progress: func(step string) { r.wait("the join: " + step) },
 	})
+	if err != nil {
+		return err
+	}
+	r.Log.Info("joined", "trustDomain", result.TrustDomain, "epoch", result.Epoch, "founded", result.Founding)
+	for _, w := range result.Warnings {
+		r.Log.Warn(w)
+	}
+	return nil
 }
 
 // retry tries until it succeeds or ctx ends, with growing pauses.

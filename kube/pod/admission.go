@@ -19,8 +19,7 @@ const (
 	// TrustDomainKey and RecipientKey are its keys.
 	TrustDomainKey = "trustDomain"
 	RecipientKey   = "recoveryRecipient"
-	// FoundedAnnotation on it holds the root key pin of the trust domain that it has
-	// founded. It founds none after that.
+	// FoundedAnnotation on it says that it was used. It founds nothing after that.
 	FoundedAnnotation = "federator.dev/founded"
 
 	// TokenKey is the key of the token in the Secret of [JoinSecret].
@@ -66,17 +65,21 @@ func (p *Pod) Founding(ctx context.Context) (*Founding, error) {
 	return &f, nil
 }
 
-// Founded notes that the trust domain is founded. Until it has, the replica must not
-// run: another start with another disk would found it again.
-func (p *Pod) Founded(ctx context.Context, pin string) error {
-	found, err := p.Core.CoreV1().ConfigMaps(p.Self.Namespace).Get(ctx, InitName, metav1.GetOptions{})
+// Founded notes that this pod is a member of a trust domain, so that it founds none
+// any more. It does nothing for other pods than that of ordinal 0.
+func (p *Pod) Founded(ctx context.Context) error {
+	if _, ordinal, err := p.Self.Ordinal(); err != nil || ordinal != 0 {
+		return err
+	}
+	maps := p.Core.CoreV1().ConfigMaps(p.Self.Namespace)
+	found, err := maps.Get(ctx, InitName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) || err == nil && found.Annotations[FoundedAnnotation] != "" {
 		return nil
 	}
 	if err == nil {
 		found = found.DeepCopy()
-		metav1.SetMetaDataAnnotation(&found.ObjectMeta, FoundedAnnotation, pin)
-		_, err = p.Core.CoreV1().ConfigMaps(p.Self.Namespace).Update(ctx, found, metav1.UpdateOptions{})
+		metav1.SetMetaDataAnnotation(&found.ObjectMeta, FoundedAnnotation, "true")
+		_, err = maps.Update(ctx, found, metav1.UpdateOptions{})
 	}
 	if err != nil {
 		return fmt.Errorf("note in ConfigMap %s that the trust domain is founded: %w", InitName, err)
@@ -104,30 +107,52 @@ func ownedBy(pod, uid string) metav1.OwnerReference {
 	return metav1.OwnerReference{APIVersion: "v1", Kind: "Pod", Name: pod, UID: types.UID(uid)}
 }
 
-// Token waits for the Secret with this pod's token. waiting is told what is waited
-// for, in words.
-func (p *Pod) Token(ctx context.Context, waiting func(string)) (string, error) {
-	name := JoinSecret(p.Self.Name)
+// Admission is how a pod becomes a member: it founds the trust domain, or joins with a
+// token.
+type Admission struct {
+	Founding *Founding
+	Token    string
+}
+
+// Admit waits until this pod may found or has a token. waiting is told what is waited
+// for, in words. An API server that does not answer decides nothing.
+func (p *Pod) Admit(ctx context.Context, waiting func(string)) (Admission, error) {
 	for {
-		err := p.Waiting(ctx)
-		var secret *corev1.Secret
-		if err == nil {
-			secret, err = p.Core.CoreV1().Secrets(p.Self.Namespace).Get(ctx, name, metav1.GetOptions{})
-		}
+		a, missing, err := p.admission(ctx)
 		switch {
-		case err == nil && len(secret.Data[TokenKey]) > 0:
-			return strings.TrimSpace(string(secret.Data[TokenKey])), nil
-		case err == nil:
-			waiting(fmt.Sprintf("the key %q in Secret %s", TokenKey, name))
-		case apierrors.IsNotFound(err):
-			waiting(fmt.Sprintf("the Secret %s with a join token in its key %q: a running replica of this cluster puts it there; for the first one, link the cluster with federator token create in a region that runs", name, TokenKey))
+		case err != nil:
+			waiting("the API server: " + err.Error())
+		case missing == "":
+			return a, nil
 		default:
-			waiting(fmt.Sprintf("the API server, to read Secret %s: %v", name, err))
+			waiting(missing)
 		}
 		if err := p.pause(ctx); err != nil {
-			return "", err
+			return Admission{}, err
 		}
 	}
+}
+
+// admission looks once, and says what is missing.
+func (p *Pod) admission(ctx context.Context) (a Admission, missing string, err error) {
+	if a.Founding, err = p.Founding(ctx); err != nil || a.Founding != nil {
+		return a, "", err
+	}
+	if err := p.Waiting(ctx); err != nil {
+		return a, "", err
+	}
+	name := JoinSecret(p.Self.Name)
+	secret, err := p.Core.CoreV1().Secrets(p.Self.Namespace).Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return a, fmt.Sprintf("the Secret %s with a join token in its key %q: a running replica of this cluster puts it there; for the first one, make the token with federator token create in a region that runs, or found a trust domain with the ConfigMap %s", name, TokenKey, InitName), nil
+	case err != nil:
+		return a, "", fmt.Errorf("Secret %s: %w", name, err)
+	case len(secret.Data[TokenKey]) == 0:
+		return a, fmt.Sprintf("the key %q in Secret %s", TokenKey, name), nil
+	}
+	a.Token = strings.TrimSpace(string(secret.Data[TokenKey]))
+	return a, "", nil
 }
 
 // Settled removes what this pod needed to join: a token that was used, and the word

@@ -82,7 +82,7 @@ func TestOnlyTheFirstPodFoundsATrustDomainAndOnlyOnce(t *testing.T) {
 		if err != nil || (found == nil) != (test.want == nil) || found != nil && *found != *test.want {
 			t.Errorf("%s: expected %v, found %v, %v", name, test.want, found, err)
 		}
-		if err := p.Founded(t.Context(), "pin"); err != nil {
+		if err := p.Founded(t.Context()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if again, err := p.Founding(t.Context()); again != nil || err != nil {
@@ -107,13 +107,13 @@ func TestAPodWaitsForItsTokenAndSaysSo(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		token, err := p.Token(t.Context(), func(what string) {
+		admission, err := p.Admit(t.Context(), func(what string) {
 			if len(said) == 0 || said[len(said)-1] != what {
 				said = append(said, what)
 			}
 		})
-		if err != nil || token != "t0ken" {
-			t.Fatalf("found %q, %v", token, err)
+		if err != nil || admission.Token != "t0ken" || admission.Founding != nil {
+			t.Fatalf("found %+v, %v", admission, err)
 		}
 		if len(said) != 2 || !strings.Contains(said[0], "Secret federator-join-federator-1") || !strings.Contains(said[1], `key "token"`) {
 			t.Errorf("expected to hear of the Secret, then of its key, found %q", said)
@@ -138,7 +138,7 @@ func TestAPodThatIsToldToEndStopsWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if _, err := podOf("federator-1").Token(ctx, func(string) {}); err == nil {
+		if _, err := podOf("federator-1").Admit(ctx, func(string) {}); err == nil {
 			t.Error("expected an error")
 		}
 	})
