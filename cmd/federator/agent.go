@@ -14,15 +14,14 @@ import (
 )
 
 func (a *app) agentCmd() *cobra.Command {
-	var flags federation.Config
-	var file string
+	var flags agentFlags
 	var show bool
 	cmd := &cobra.Command{
 		Use: "agent", Short: "Run the replica of a data directory", Args: usage(cobra.NoArgs),
 		Long: `Run the replica that init or join made. Flags override the config file. It ends
 cleanly on SIGTERM and Ctrl-C.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			config, err := effectiveConfig(file, flags, cmd.Flags())
+			config, err := flags.config(cmd.Flags())
 			if err != nil {
 				return err
 			}
@@ -36,22 +35,8 @@ cleanly on SIGTERM and Ctrl-C.`,
 			return err
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&file, "config", "", "config file (YAML)")
-	f.BoolVar(&show, "print-config", false, "print the effective config and end")
-	dataDirFlag(f, &flags.DataDir, a.env)
-	f.StringVar(&flags.Services, "services", "", "static services file, watched")
-	f.StringVar(&flags.Zone, "zone-name", "clusterset.local", "the DNS zone")
-	f.StringSliceVar(&flags.Listen.DNS, "dns", nil, "HOST:PORT of the DNS server, repeatable (default: the address given to init or join)")
-	f.StringVar(&flags.Advertise.Peer, "peer-address", "", "HOST:PORT of its mTLS port as other replicas reach it now (default: as before)")
-	f.StringVar(&flags.Advertise.Gossip, "gossip-address", "", "HOST:PORT of its gossip port as other replicas reach it now (default: as before)")
-	f.StringVar(&flags.Advertise.DNS, "dns-address", "", "HOST:PORT of its DNS server, for people (default: as before)")
-	f.StringVar(&flags.Advertise.Siblings, "siblings", "", "HOST:PORT where the replicas of its cluster are reached besides, with NAME for the replica's name (default: nowhere)")
-	f.StringVar(&flags.Listen.Peer, "listen-peer", "", "HOST:PORT to listen on for mTLS (default: as others reach it)")
-	f.StringVar(&flags.Listen.Gossip, "listen-gossip", "", "HOST:PORT to listen on for gossip (default: as others reach it)")
-	f.StringVar(&flags.Listen.HTTP, "http", "127.0.0.1:7480", "HOST:PORT of /metrics, /healthz and /readyz, or off")
-	f.StringVar(&flags.Log.Level, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&flags.Log.Format, "log-format", "text", "text or json")
+	flags.flags(cmd.Flags(), a.env)
+	cmd.Flags().BoolVar(&show, "print-config", false, "print the effective config and end")
 	return cmd
 }
 

@@ -71,15 +71,14 @@ func (p *Pod) Founded(ctx context.Context) error {
 	if _, ordinal, err := p.Self.Ordinal(); err != nil || ordinal != 0 {
 		return err
 	}
-	maps := p.Core.CoreV1().ConfigMaps(p.Self.Namespace)
-	found, err := maps.Get(ctx, InitName, metav1.GetOptions{})
+	found, err := p.Core.CoreV1().ConfigMaps(p.Self.Namespace).Get(ctx, InitName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) || err == nil && found.Annotations[FoundedAnnotation] != "" {
 		return nil
 	}
 	if err == nil {
 		found = found.DeepCopy()
 		metav1.SetMetaDataAnnotation(&found.ObjectMeta, FoundedAnnotation, "true")
-		_, err = maps.Update(ctx, found, metav1.UpdateOptions{})
+		_, err = p.Core.CoreV1().ConfigMaps(p.Self.Namespace).Update(ctx, found, metav1.UpdateOptions{})
 	}
 	if err != nil {
 		return fmt.Errorf("note in ConfigMap %s that the trust domain is founded: %w", InitName, err)
@@ -158,9 +157,8 @@ func (p *Pod) admission(ctx context.Context) (a Admission, missing string, err e
 // Settled removes what this pod needed to join: a token that was used, and the word
 // that it waits.
 func (p *Pod) Settled(ctx context.Context) error {
-	core := p.Core.CoreV1()
-	err := core.Secrets(p.Self.Namespace).Delete(ctx, JoinSecret(p.Self.Name), metav1.DeleteOptions{})
-	also := core.ConfigMaps(p.Self.Namespace).Delete(ctx, WaitingName(p.Self.Name), metav1.DeleteOptions{})
+	err := p.Core.CoreV1().Secrets(p.Self.Namespace).Delete(ctx, JoinSecret(p.Self.Name), metav1.DeleteOptions{})
+	also := p.Core.CoreV1().ConfigMaps(p.Self.Namespace).Delete(ctx, WaitingName(p.Self.Name), metav1.DeleteOptions{})
 	return errors.Join(gone("Secret", JoinSecret(p.Self.Name), err), gone("ConfigMap", WaitingName(p.Self.Name), also))
 }
 
