@@ -45,7 +45,7 @@ type Ports struct{ Peer, Gossip, DNS string }
 const (
 	firstRetry  = time.Second
 	lastRetry   = 30 * time.Second
-	leaveWithin = 40 * time.Second
+	leaveWithin = 25 * time.Second
 )
 
 // Run makes the replica a member, if it is none, and runs it until ctx ends or it has

@@ -87,16 +87,29 @@ func (p *Pod) Founded(ctx context.Context) error {
 }
 
 // Waiting says in the cluster that this pod waits for a token, with an empty disk.
+// What an earlier pod of the name has said is replaced.
 func (p *Pod) Waiting(ctx context.Context) error {
-	_, err := p.Core.CoreV1().ConfigMaps(p.Self.Namespace).Create(ctx, &corev1.ConfigMap{
+	name := WaitingName(p.Self.Name)
+	said, err := p.Core.CoreV1().ConfigMaps(p.Self.Namespace).Get(ctx, name, metav1.GetOptions{})
+	if err == nil {
+		if len(said.OwnerReferences) == 1 && string(said.OwnerReferences[0].UID) == p.Self.UID {
+			return nil
+		}
+		if err := p.Core.CoreV1().ConfigMaps(p.Self.Namespace).Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("delete ConfigMap %s of an earlier pod: %w", name, err)
+		}
+	} else if !apierrors.IsNotFound(err) {
+		return fmt.Errorf("ConfigMap %s: %w", name, err)
+	}
+	_, err = p.Core.CoreV1().ConfigMaps(p.Self.Namespace).Create(ctx, &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: WaitingName(p.Self.Name), Labels: map[string]string{WaitingLabel: "true"},
+			Name: name, Labels: map[string]string{WaitingLabel: "true"},
 			OwnerReferences: []metav1.OwnerReference{ownedBy(p.Self.Name, p.Self.UID)},
 		},
 		Data: map[string]string{"pod": p.Self.Name, "for": "the Secret " + JoinSecret(p.Self.Name) + " with a join token"},
 	}, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("ConfigMap %s: %w", WaitingName(p.Self.Name), err)
+		return fmt.Errorf("ConfigMap %s: %w", name, err)
 	}
 	return nil
 }
@@ -172,12 +185,13 @@ func gone(kind, name string, err error) error {
 
 // ScaledDown reports whether this pod ends for good, because its StatefulSet is to
 // have fewer pods, and not for a restart: in both cases it is told to end, but only
-// in the first is its ordinal beyond the replicas that are wanted.
+// in the first is its ordinal beyond the replicas that are wanted. To none is a
+// pause: a region does not end by being switched off.
 func (p *Pod) ScaledDown(ctx context.Context) (bool, error) {
 	set, ordinal, err := p.Self.Ordinal()
 	if err != nil {
 		return false, err
 	}
 	want, err := replicasOf(ctx, p.Core, p.Self.Namespace, set)
-	return err == nil && want >= 0 && ordinal >= want, err
+	return err == nil && want > 0 && ordinal >= want, err
 }

@@ -250,7 +250,7 @@ const (
 //     taken out first, if nobody has heard of it for a while.
 //   - A member whose ordinal the StatefulSet is not to have any more is taken out, if
 //     nobody has heard of it for a while: it left by itself as it ended, unless it
-//     could not.
+//     could not. None at all is a pause.
 //
 // One member a time is taken out: the voters are chosen anew in between.
 func plan(s seen) []step {
@@ -275,7 +275,7 @@ func plan(s seen) []step {
 	}
 	for _, m := range s.members {
 		of, ordinal, err := ordinalOf(m.Name)
-		if err == nil && of == s.set && s.replicas >= 0 && ordinal >= s.replicas {
+		if err == nil && of == s.set && s.replicas > 0 && ordinal >= s.replicas {
 			takeOut(m.Name, fmt.Sprintf("StatefulSet %s is to have %d pods", s.set, s.replicas))
 		}
 	}

@@ -61,6 +61,7 @@ func TestWhatIsToBeDoneAboutThePodsOfASet(t *testing.T) {
 		"a lost disk of one that lives":      {seen{replicas: 3, waiting: []waiter{w(1)}, members: alive("federator-0", "federator-1")}, nil},
 		"scaled down by two that died": {seen{replicas: 1, members: append(alive("federator-0"), dead("federator-1", "federator-2")...), silent: since("federator-1", "federator-2")},
 			[]step{{what: remove, pod: "federator-1", why: "StatefulSet federator is to have 1 pods"}}},
+		"scaled to none, and started again": {seen{replicas: 0, members: append(alive("federator-0"), dead("federator-1")...), silent: since("federator-1")}, nil},
 		"scaled down, and they are leaving": {seen{replicas: 1, members: alive("federator-0", "federator-1", "federator-2")}, nil},
 		"a member that is no pod":           {seen{replicas: 1, members: append(alive("federator-0"), dead("host-7", "other-3")...), silent: since("host-7", "other-3")}, nil},
 		"a pod that died and comes back":    {seen{replicas: 3, members: append(alive("federator-0"), dead("federator-1")...), silent: since("federator-1")}, nil},

@@ -44,6 +44,8 @@ type Pod struct {
 	Self Self
 	// Every is the pause between two looks at what is waited for. 0 means 2 s.
 	Every time.Duration
+	// Resolve looks a host name up. nil asks the DNS of the pod.
+	Resolve func(ctx context.Context, host string) ([]string, error)
 }
 
 // pause waits between two looks; it fails when ctx ends.
@@ -96,7 +98,11 @@ func (p *Pod) balancer(ctx context.Context, waiting func(string)) (string, error
 		service, err := p.Core.CoreV1().Services(p.Self.Namespace).Get(ctx, p.Self.Name, metav1.GetOptions{})
 		switch {
 		case err == nil && ingress(service) != "":
-			return ingress(service), nil
+			host := ingress(service)
+			if err := p.resolves(ctx, host); err == nil {
+				return host, nil
+			}
+			waiting(fmt.Sprintf("the name %s of the load balancer of Service %s to be known to DNS", host, p.Self.Name))
 		case err == nil:
 			waiting(fmt.Sprintf("the load balancer of Service %s to get an address", p.Self.Name))
 		case apierrors.IsNotFound(err):
@@ -108,6 +114,19 @@ func (p *Pod) balancer(ctx context.Context, waiting func(string)) (string, error
 			return "", err
 		}
 	}
+}
+
+// resolves looks a host up, if it is a name: gossip has to know its address.
+func (p *Pod) resolves(ctx context.Context, host string) error {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return nil
+	}
+	resolve := p.Resolve
+	if resolve == nil {
+		resolve = net.DefaultResolver.LookupHost
+	}
+	_, err := resolve(ctx, host)
+	return err
 }
 
 func ingress(s *corev1.Service) string {

@@ -2,8 +2,10 @@ package pod
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -122,6 +124,14 @@ func TestAPodWaitsForItsTokenAndSaysSo(t *testing.T) {
 		if err != nil || waiting.Labels[WaitingLabel] == "" || waiting.OwnerReferences[0].UID != "uid-federator-1" {
 			t.Errorf("expected the word of the pod that it waits, found %v, %v", waiting, err)
 		}
+		again := *p // a new pod of the name
+		again.Self.UID = "another"
+		if err := again.Waiting(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if waiting, err = p.Core.CoreV1().ConfigMaps(space).Get(t.Context(), "federator-waiting-federator-1", metav1.GetOptions{}); err != nil || waiting.OwnerReferences[0].UID != "another" {
+			t.Errorf("expected the word of the new pod, found %v, %v", waiting, err)
+		}
 		for range 2 { // the second time nothing is there
 			if err := p.Settled(t.Context()); err != nil {
 				t.Error(err)
@@ -147,6 +157,14 @@ func TestAPodThatIsToldToEndStopsWaiting(t *testing.T) {
 func TestAPodIsReachedWhereItIsExposed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := podOf("federator-1")
+		var known atomic.Bool
+		time.AfterFunc(3*time.Minute, func() { known.Store(true) })
+		p.Resolve = func(_ context.Context, host string) ([]string, error) {
+			if host != "lb.example" || !known.Load() {
+				return nil, errors.New("no such host")
+			}
+			return []string{"192.0.2.9"}, nil
+		}
 		for e, want := range map[Exposure]string{ByPod: "10.0.0.7", ByHostPort: "192.0.2.1"} {
 			if host, err := p.Address(t.Context(), e, nil); host != want || err != nil {
 				t.Errorf("%s: expected %s, found %s, %v", e, want, host, err)
@@ -165,8 +183,8 @@ func TestAPodIsReachedWhereItIsExposed(t *testing.T) {
 		})
 		began := time.Now()
 		host, err := p.Address(t.Context(), ByLoadBalancer, func(string) {})
-		if host != "lb.example" || err != nil || time.Since(began) < 2*time.Minute {
-			t.Errorf("expected to wait for the load balancer, found %s, %v after %v", host, err, time.Since(began))
+		if host != "lb.example" || err != nil || time.Since(began) < 3*time.Minute {
+			t.Errorf("expected to wait for the load balancer and its name, found %s, %v after %v", host, err, time.Since(began))
 		}
 	})
 }
@@ -201,7 +219,7 @@ func TestAPodKnowsAScaleDownFromARestart(t *testing.T) {
 	}{
 		"a restart":                        {"federator-2", setOf(3), false},
 		"from three to two":                {"federator-2", setOf(2), true},
-		"to none":                          {"federator-0", setOf(0), true},
+		"to none, which is a pause":        {"federator-1", setOf(0), false},
 		"the StatefulSet is being deleted": {"federator-2", deleted, false},
 		"no number":                        {"federator-0", unset, false},
 	} {
