@@ -173,12 +173,13 @@ type artifact struct {
 	manifest []byte
 }
 
-func (a artifact) RawManifest() ([]byte, error)    { return a.manifest, nil }
-func (a artifact) RawConfigFile() ([]byte, error)  { return []byte("{}"), nil }
-func (a artifact) Digest() (v1.Hash, error)        { return partial.Digest(a) }
-func (a artifact) Size() (int64, error)            { return partial.Size(a) }
-func (a artifact) Manifest() (*v1.Manifest, error) { return partial.Manifest(a) }
-func (a artifact) ConfigName() (v1.Hash, error)    { return partial.ConfigName(a) }
+func (a artifact) MediaType() (types.MediaType, error) { return types.OCIManifestSchema1, nil }
+func (a artifact) RawManifest() ([]byte, error)        { return a.manifest, nil }
+func (a artifact) RawConfigFile() ([]byte, error)      { return []byte("{}"), nil }
+func (a artifact) Digest() (v1.Hash, error)            { return partial.Digest(a) }
+func (a artifact) Size() (int64, error)                { return partial.Size(a) }
+func (a artifact) Manifest() (*v1.Manifest, error)     { return partial.Manifest(a) }
+func (a artifact) ConfigName() (v1.Hash, error)        { return partial.ConfigName(a) }
 
 // attach puts an SBOM into the layout, as an artifact that refers to its image.
 func attach(top layout.Path, image v1.Image, sbom []byte) error {
