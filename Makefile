@@ -1,11 +1,14 @@
 .DEFAULT_GOAL := help
-.PHONY: help build dev story test e2e lab lab-table soak verdicts race lint generate fuzz bench ci
+.PHONY: help build image dev story test e2e lab lab-table soak verdicts race lint generate fuzz bench ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/federator
 	CGO_ENABLED=0 go build -trimpath -o bin/federator ./cmd/federator
+
+image: ## the container image as an OCI tar, with SBOMs, into bin
+	go run -C tools ./image -out $(CURDIR)/bin/federator-image.tar
 
 dev: ## three regions on this machine
 	go run ./cmd/federator dev

@@ -28,9 +28,12 @@ type Config struct {
 	// Kubernetes is the cluster that the replica belongs to, if it is one of
 	// Kubernetes. A services file beside it is allowed.
 	Kubernetes Kubernetes `json:"kubernetes,omitzero"`
-	Listen     Listen     `json:"listen,omitempty"`
-	DNS        DNS        `json:"dns,omitempty"`
-	Raft       Raft       `json:"raft,omitempty"`
+	// Advertise says where others reach this replica now, if that is no longer what
+	// init or join was told: the addresses of a pod change with every start.
+	Advertise Advertise `json:"advertise,omitempty"`
+	Listen    Listen    `json:"listen,omitempty"`
+	DNS       DNS       `json:"dns,omitempty"`
+	Raft      Raft      `json:"raft,omitempty"`
 	// LeafLifetime is how long a replica's certificate lives; it renews at half of
 	// it. 1 minute to 720h, default 24h.
 	LeafLifetime catalog.Duration `json:"leafLifetime,omitempty"`
@@ -47,6 +50,43 @@ type Kubernetes struct {
 	// Context is a context of that file; empty means its current one.
 	Context string `json:"context,omitempty"`
 }
+
+// Advertise is what a replica tells others of itself. What is left empty stays as
+// it was.
+type Advertise struct {
+	// Peer, Gossip and DNS are host:port as others reach the mTLS port, the gossip
+	// port and the DNS server.
+	Peer   string `json:"peer,omitempty"`
+	Gossip string `json:"gossip,omitempty"`
+	DNS    string `json:"dns,omitempty"`
+	// Zone is the zone that the replica is in.
+	Zone string `json:"zone,omitempty"`
+	// Siblings is where replicas of the same region and cluster are reached on TCP
+	// besides at their addresses: host:port, with NAME in place of the replica's
+	// name, such as NAME.federator-peers.federator-system.svc:7443. By it they find
+	// each other when all their addresses have changed at once.
+	Siblings string `json:"siblings,omitempty"`
+}
+
+// validate reports everything that is wrong with it.
+func (a Advertise) validate() error {
+	var errs []error
+	for name, address := range map[string]string{"advertise.peer": a.Peer, "advertise.gossip": a.Gossip, "advertise.dns": a.DNS, "advertise.siblings": a.Siblings} {
+		if address != "" {
+			errs = append(errs, validateHostPort(name, address))
+		}
+	}
+	if a.Zone != "" {
+		errs = append(errs, catalog.ValidateLabel("advertise.zone", a.Zone))
+	}
+	if a.Siblings != "" && !strings.Contains(a.Siblings, siblingName) {
+		errs = append(errs, fmt.Errorf("advertise.siblings %q: expected %s where the name of a replica goes, as in %s.federator-peers:7443", a.Siblings, siblingName, siblingName))
+	}
+	return errors.Join(errs...)
+}
+
+// siblingName stands for the name of a replica in [Advertise.Siblings].
+const siblingName = "NAME"
 
 // Listen holds the addresses a replica listens on, each host:port.
 type Listen struct {
@@ -162,6 +202,7 @@ func (c Config) Validate() error {
 			errs = append(errs, validateHostPort(name, addr))
 		}
 	}
+	errs = append(errs, c.Advertise.validate())
 	if c.Listen.HTTP != "off" {
 		errs = append(errs, validateHostPort("listen.http", c.Listen.HTTP))
 	}

@@ -109,6 +109,40 @@ func (d dataDir) claim() (*os.File, error) {
 	return lock, nil
 }
 
+// HasReplica reports whether a data directory holds a replica, also one that has
+// left.
+func HasReplica(dir string) bool {
+	_, err := os.Stat(dataDir(dir).card())
+	return err == nil
+}
+
+// Vacate empties a data directory whose replica has left its region, so that it can
+// join anew with another key, and reports whether it did.
+func Vacate(dir string) (bool, error) {
+	d := dataDir(dir)
+	if _, err := os.Stat(d.leftMark()); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	lock, err := d.lock()
+	if err != nil {
+		return false, err
+	}
+	defer lock.Close()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false, err
+	}
+	for _, e := range entries {
+		// The mark goes last: what is cut short is done again.
+		if path := d.path(e.Name()); path != d.leftMark() && path != d.path("lock") && e.Name() != "lost+found" {
+			if err := os.RemoveAll(path); err != nil {
+				return false, fmt.Errorf("empty the data directory: %w", err)
+			}
+		}
+	}
+	return true, os.Remove(d.leftMark())
+}
+
 // vacant checks that the directory holds no replica.
 func (d dataDir) vacant() error {
 	card, err := d.readCard()

@@ -13,6 +13,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
+// ServeWaiting answers /healthz, and /readyz with what is waited for, until ctx
+// ends: in place of a replica that is still to join.
+func ServeWaiting(ctx context.Context, address string, waiting func() []string) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("http: %w", err)
+	}
+	return serveHTTP(ctx, l, prometheus.NewRegistry(), waiting)
+}
+
 // serveHTTP answers /metrics, /healthz and /readyz until ctx ends. waiting says
 // what the replica still waits for; nothing means ready. It never depends on
 // other regions: a control plane that cannot start while a remote is down is an

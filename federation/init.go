@@ -38,6 +38,9 @@ type Place struct {
 type InitOptions struct {
 	Place
 	TrustDomain string
+	// RecoveryRecipient is the public half of a recovery key that was made
+	// elsewhere, by [NewRecoveryKey], and is kept there. Empty makes a new one.
+	RecoveryRecipient string
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -46,7 +49,7 @@ type InitOptions struct {
 type InitResult struct {
 	Replica catalog.Replica
 	// RecoveryKey opens the root of the trust domain when its region is lost. It is
-	// shown once and kept nowhere.
+	// shown once and kept nowhere. Empty if only its recipient was given.
 	RecoveryKey string
 	// RecoveryRecipient is its public half, for federator backup --recipient.
 	RecoveryRecipient string
@@ -73,6 +76,10 @@ func Init(o InitOptions) (InitResult, error) {
 	if err := identity.ValidateTrustDomain(o.TrustDomain); err != nil {
 		return InitResult{}, err
 	}
+	key, recipient, err := o.recovery()
+	if err != nil {
+		return InitResult{}, err
+	}
 	lock, err := o.claim()
 	if err != nil {
 		return InitResult{}, err
@@ -96,11 +103,7 @@ func Init(o InitOptions) (InitResult, error) {
 	if err != nil {
 		return InitResult{}, err
 	}
-	recovery, err := identity.NewSealKey()
-	if err != nil {
-		return InitResult{}, err
-	}
-	secrets, err := firstSecrets(root, ca, keys.seal.Recipient(), recovery.Recipient())
+	secrets, err := firstSecrets(root, ca, keys.seal.Recipient(), recipient)
 	if err != nil {
 		return InitResult{}, err
 	}
@@ -117,7 +120,28 @@ func Init(o InitOptions) (InitResult, error) {
 	if err := dir.settle(card, &f, list, []byte(nil)); err != nil {
 		return InitResult{}, err
 	}
-	return InitResult{Replica: replica, RecoveryKey: recovery.Secret(), RecoveryRecipient: recovery.Recipient(), RootPin: root.KeyID().String()}, nil
+	return InitResult{Replica: replica, RecoveryKey: key, RecoveryRecipient: recipient, RootPin: root.KeyID().String()}, nil
+}
+
+// recovery returns the recipient that was given, or a new key with its own.
+func (o *InitOptions) recovery() (key, recipient string, err error) {
+	if o.RecoveryRecipient == "" {
+		return NewRecoveryKey()
+	}
+	if err := identity.ValidateRecipient(o.RecoveryRecipient); err != nil {
+		return "", "", fmt.Errorf("recovery recipient: %w; make one with federator recovery-key", err)
+	}
+	return "", o.RecoveryRecipient, nil
+}
+
+// NewRecoveryKey makes a key that can open the root of a trust domain that is
+// founded with its recipient.
+func NewRecoveryKey() (key, recipient string, err error) {
+	seal, err := identity.NewSealKey()
+	if err != nil {
+		return "", "", err
+	}
+	return seal.Secret(), seal.Recipient(), nil
 }
 
 // firstIntermediate makes the authority of the first region.

@@ -25,6 +25,8 @@ import (
 type peers struct {
 	trustDomain string
 	dialer      *port.Dialer
+	// inner is where a replica is reached besides at its address; "" for nowhere.
+	inner func(region, name string) string
 
 	mu      sync.Mutex
 	clients map[string]*client // by region/name@address
@@ -40,8 +42,8 @@ type client struct {
 // and not for ever, because replicas move.
 const clientIdle = 5 * time.Minute
 
-func newPeers(trustDomain string, dialer *port.Dialer) *peers {
-	return &peers{trustDomain: trustDomain, dialer: dialer, clients: map[string]*client{}}
+func newPeers(trustDomain string, dialer *port.Dialer, inner func(region, name string) string) *peers {
+	return &peers{trustDomain: trustDomain, dialer: dialer, inner: inner, clients: map[string]*client{}}
 }
 
 // dial makes a connection of its own, which the caller closes.
@@ -51,10 +53,73 @@ func (p *peers) dial(_ context.Context, r catalog.Replica) (grpc.ClientConnInter
 }
 
 func (p *peers) open(r catalog.Replica) (*grpc.ClientConn, error) {
-	only := identity.AllowID(identity.ReplicaID(p.trustDomain, r.Region, r.Name))
 	return rpc.Client(func(ctx context.Context) (net.Conn, error) {
-		return p.dialer.Dial(ctx, port.GRPC, r.PeerAddress, only)
+		return p.reach(ctx, port.GRPC, r.Region, r.Name, r.PeerAddress)
 	})
+}
+
+// headStart is how long a connection to one address of a replica may take before
+// another is tried as well.
+const headStart = 300 * time.Millisecond
+
+// reach connects to a replica at its address, or where it is reached besides:
+// whichever answers with its identity first.
+func (p *peers) reach(ctx context.Context, protocol, region, name, address string) (net.Conn, error) {
+	only := identity.AllowID(identity.ReplicaID(p.trustDomain, region, name))
+	inner := p.inner(region, name)
+	if inner == "" || inner == address {
+		return p.dialer.Dial(ctx, protocol, address, only)
+	}
+	return race(ctx, headStart, []string{inner, address}, func(ctx context.Context, address string) (net.Conn, error) {
+		return p.dialer.Dial(ctx, protocol, address, only)
+	})
+}
+
+// race dials addresses, each one when the one before has failed or its head start
+// is over. It returns the first connection, after all other dials have ended.
+func race(ctx context.Context, headStart time.Duration, addresses []string, dial func(context.Context, string) (net.Conn, error)) (net.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	results := make(chan result, len(addresses))
+	turn := make(chan struct{}) // closed when the next may begin
+	close(turn)
+	for _, address := range addresses {
+		mine, next := turn, make(chan struct{})
+		turn = next
+		go func() {
+			select {
+			case <-mine:
+			case <-ctx.Done():
+			}
+			early := time.AfterFunc(headStart, func() { close(next) })
+			conn, err := dial(ctx, address)
+			if early.Stop() {
+				close(next)
+			}
+			results <- result{conn, err}
+		}()
+	}
+	var won net.Conn
+	var errs []error
+	for range addresses {
+		switch r := <-results; {
+		case r.err != nil:
+			errs = append(errs, r.err)
+		case won == nil:
+			won = r.conn
+			cancel()
+		default:
+			_ = r.conn.Close()
+		}
+	}
+	if won == nil {
+		return nil, errors.Join(errs...)
+	}
+	return won, nil
 }
 
 // client returns the shared connection to a replica, for short calls.
@@ -141,8 +206,8 @@ func ask[T any](ctx context.Context, p *peers, replicas []catalog.Replica, timeo
 // raft.StreamLayer.
 type raftStream struct {
 	net.Listener
-	dialer              *port.Dialer
-	trustDomain, region string
+	peers  *peers
+	region string
 }
 
 // raftAddress is where the Raft of a replica is reached and who has to answer
@@ -157,5 +222,5 @@ func (s raftStream) Dial(address raft.ServerAddress, timeout time.Duration) (net
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	return s.dialer.Dial(ctx, port.Raft, target, identity.AllowID(identity.ReplicaID(s.trustDomain, s.region, name)))
+	return s.peers.reach(ctx, port.Raft, s.region, name, target)
 }

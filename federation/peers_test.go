@@ -19,7 +19,7 @@ import (
 func TestRaftIsSpokenOnlyWithTheReplicaThatIsMeant(t *testing.T) {
 	west := initialise(t, "us-west", "a", "")
 	b := west.admit(t, "us-west", "b", "")
-	stream := raftStream{dialer: west.peers.dialer, trustDomain: west.card.TrustDomain, region: "us-west"}
+	stream := raftStream{peers: west.peers, region: "us-west"}
 	there := b.card.Replica.PeerAddress
 	for name, ok := range map[string]bool{"b": true, "c": false} {
 		conn, err := stream.Dial(raft.ServerAddress(raftAddress(name, there)), 5*time.Second)
@@ -45,7 +45,7 @@ func TestRaftIsSpokenOnlyWithTheReplicaThatIsMeant(t *testing.T) {
 }
 
 func TestUnusedConnectionsAreClosed(t *testing.T) {
-	p := newPeers("test.example", &port.Dialer{})
+	p := newPeers("test.example", &port.Dialer{}, func(string, string) string { return "" })
 	defer p.close()
 	old, err := p.client(catalog.Replica{Region: "us-west", Name: "a", PeerAddress: "127.0.0.1:1"})
 	if err != nil {
@@ -66,7 +66,7 @@ func TestUnusedConnectionsAreClosed(t *testing.T) {
 }
 
 func TestTheCauseOfAnUnansweredQuestionIsKept(t *testing.T) {
-	p := newPeers("test.example", &port.Dialer{})
+	p := newPeers("test.example", &port.Dialer{}, func(string, string) string { return "" })
 	defer p.close()
 	cause := errors.New("cause")
 	replicas := []catalog.Replica{{Region: "us-west", Name: "a", PeerAddress: "127.0.0.1:1"}}

@@ -79,6 +79,33 @@ func passing(err error) bool {
 
 var errForward = errors.New("the leader could not be reached")
 
+// proposeUnled is Propose for a replica that hears of no leader, though the region
+// may have one that cannot find it: any sibling may know who leads.
+func (p *proposer) proposeUnled(ctx context.Context, meta state.Meta, cmd state.Command) (state.Result, error) {
+	meta.ID, meta.Time = state.NewID(), time.Now()
+	env, err := state.NewEnvelope(meta, cmd)
+	if err != nil {
+		return state.Result{}, err
+	}
+	encoded, err := env.Encode()
+	if err != nil {
+		return state.Result{}, err
+	}
+	var errs []error
+	for _, s := range p.siblings() {
+		result, err := p.forward(ctx, s.RaftID(), encoded)
+		var elsewhere *state.NotLeaderError
+		if errors.As(err, &elsewhere) && elsewhere.Leader != "" {
+			result, err = p.forward(ctx, elsewhere.Leader, encoded)
+		}
+		if err == nil || !passing(err) {
+			return result, err
+		}
+		errs = append(errs, err)
+	}
+	return state.Result{}, errors.Join(append(errs, errNobody)...)
+}
+
 // forwardTimeout bounds one call to the leader.
 const forwardTimeout = 3 * time.Second
 
@@ -110,7 +137,7 @@ func (p *proposer) forward(ctx context.Context, leader string, encoded []byte) (
 	case err != nil:
 		return state.Result{}, fmt.Errorf("%w: %w", errForward, err)
 	case answer.GetNotLeader():
-		return state.Result{}, &state.NotLeaderError{}
+		return state.Result{}, &state.NotLeaderError{Leader: answer.GetLeaderId()}
 	case answer.GetCode() != "":
 		return state.Result{}, state.FromCode(answer.GetCode(), answer.GetMessage())
 	}

@@ -129,6 +129,9 @@ func (r *Replica) openDirectory() (err error) {
 	if err := r.dir.restored(); err != nil {
 		return err
 	}
+	if err := r.moveTo(r.cfg.Advertise); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(r.dir.raft(), 0o700); err != nil {
 		return err
 	}
@@ -164,7 +167,7 @@ func (r *Replica) openIdentity(log *slog.Logger) (err error) {
 	}
 	r.guard = identity.NewGuard(r.verifier)
 	r.gate = &port.Gate{}
-	r.peers = newPeers(r.card.TrustDomain, &port.Dialer{Guard: r.guard, Gate: r.gate, TLS: r.tls()})
+	r.peers = newPeers(r.card.TrustDomain, &port.Dialer{Guard: r.guard, Gate: r.gate, TLS: r.tls()}, r.innerAddress)
 	return r.openRenewal()
 }
 
@@ -227,8 +230,8 @@ func (r *Replica) openRaft() (err error) {
 	self := r.card.Replica
 	node, err := state.Open(state.Options{
 		Dir: r.dir.raft(), RaftID: self.RaftID(),
-		Stream: raftStream{Listener: &members{Listener: r.port.Listener(port.Raft), node: r.raftNode, done: make(chan struct{})}, dialer: r.peers.dialer,
-			trustDomain: r.card.TrustDomain, region: self.Region},
+		Stream: raftStream{Listener: &members{Listener: r.port.Listener(port.Raft), node: r.raftNode, done: make(chan struct{})}, peers: r.peers,
+			region: self.Region},
 		AddressOf: r.addressOf, Logger: r.log, Registerer: r.metrics,
 		SnapshotThreshold: r.cfg.Raft.SnapshotThreshold, SnapshotInterval: snapshotEvery, TrailingLogs: r.cfg.Raft.SnapshotThreshold,
 		Bootstrap: r.founding != nil && !r.founding.Restored,

@@ -24,7 +24,7 @@ func (r *Replica) run(ctx context.Context) error {
 	for _, loop := range []func(context.Context) error{
 		r.port.Run, r.serve, r.followState, r.followTrust, r.followRemoval, r.followDrills, r.followSecrets, r.found,
 		r.cache.Run, r.importer.Run, r.gossip.Run, r.observer.run, r.desk.run, r.watchKubernetes, r.renewer.Run, r.shorten,
-		r.lead, r.announce, r.tick, r.describe, r.answer, r.leave,
+		r.lead, r.announce, r.tick, r.describe, r.recertify, r.answer, r.leave,
 	} {
 		g.Go(func() error { return loop(ctx) })
 	}
@@ -202,34 +202,4 @@ func (r *Replica) tick(ctx context.Context) error {
 			r.catalog.Advance(now)
 		}
 	}
-}
-
-// describe keeps the region's record of this replica true.
-func (r *Replica) describe(ctx context.Context) error {
-	t := time.NewTicker(2 * time.Second)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-		}
-		var record *catalog.Replica
-		r.node.Read(func(s *state.State) { record = s.Replica(r.card.Replica.Name) })
-		want := r.card.Replica
-		want.MinProtocol, want.MaxProtocol = state.MinProtocol, state.Protocol
-		if record == nil || record.DiskID != want.DiskID || sameRecord(*record, want) {
-			continue
-		}
-		short, cancel := context.WithTimeout(ctx, 5*time.Second)
-		if _, err := r.proposer.Propose(short, r.systemMeta(), &state.UpdateReplica{Replica: want}); err != nil {
-			r.log.Debug("could not update the record of this replica", "error", err)
-		}
-		cancel()
-	}
-}
-
-func sameRecord(a, b catalog.Replica) bool {
-	return sameAddress(a, b) && a.Zone == b.Zone && a.DNSAddress == b.DNSAddress && a.Build == b.Build &&
-		a.MinProtocol == b.MinProtocol && a.MaxProtocol == b.MaxProtocol
 }

@@ -138,6 +138,9 @@ func (r *Replica) sign(ca *identity.Intermediate, replica catalog.Replica, reque
 func (r *Replica) renewExpired(ctx context.Context) ([][]byte, error) {
 	var addresses []string
 	for _, s := range r.siblings() {
+		if inner := r.innerAddress(s.Region, s.Name); inner != "" {
+			addresses = append(addresses, inner)
+		}
 		addresses = append(addresses, s.PeerAddress)
 	}
 	var pins []identity.KeyID

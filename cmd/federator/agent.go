@@ -15,15 +15,14 @@ import (
 )
 
 func (a *app) agentCmd() *cobra.Command {
-	var flags federation.Config
-	var file string
+	var flags agentFlags
 	var show bool
 	cmd := &cobra.Command{
 		Use: "agent", Short: "Run the replica of a data directory", Args: usage(cobra.NoArgs),
 		Long: `Run the replica that init or join made. Flags override the config file. It ends
 cleanly on SIGTERM and Ctrl-C.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			config, err := effectiveConfig(file, flags, cmd.Flags())
+			config, err := flags.config(cmd.Flags())
 			if err != nil {
 				return err
 			}
@@ -39,18 +38,8 @@ cleanly on SIGTERM and Ctrl-C.`,
 			return err
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&file, "config", "", "config file (YAML)")
-	f.BoolVar(&show, "print-config", false, "print the effective config and end")
-	dataDirFlag(f, &flags.DataDir, a.env)
-	f.StringVar(&flags.Services, "services", "", "static services file, watched")
-	f.StringVar(&flags.Zone, "zone-name", "clusterset.local", "the DNS zone")
-	f.StringSliceVar(&flags.Listen.DNS, "dns", nil, "HOST:PORT of the DNS server, repeatable (default: the address given to init or join)")
-	f.StringVar(&flags.Listen.Peer, "listen-peer", "", "HOST:PORT to listen on for mTLS (default: as others reach it)")
-	f.StringVar(&flags.Listen.Gossip, "listen-gossip", "", "HOST:PORT to listen on for gossip (default: as others reach it)")
-	f.StringVar(&flags.Listen.HTTP, "http", "127.0.0.1:7480", "HOST:PORT of /metrics, /healthz and /readyz, or off")
-	f.StringVar(&flags.Log.Level, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&flags.Log.Format, "log-format", "text", "text or json")
+	flags.flags(cmd.Flags(), a.env)
+	cmd.Flags().BoolVar(&show, "print-config", false, "print the effective config and end")
 	return cmd
 }
 
@@ -64,6 +53,10 @@ func effectiveConfig(file string, flags federation.Config, given *pflag.FlagSet)
 			return config, err
 		}
 	}
+	override(given, "peer-address", &config.Advertise.Peer, flags.Advertise.Peer)
+	override(given, "gossip-address", &config.Advertise.Gossip, flags.Advertise.Gossip)
+	override(given, "dns-address", &config.Advertise.DNS, flags.Advertise.DNS)
+	override(given, "siblings", &config.Advertise.Siblings, flags.Advertise.Siblings)
 	override(given, "data-dir", &config.DataDir, flags.DataDir)
 	override(given, "services", &config.Services, flags.Services)
 	override(given, "zone-name", &config.Zone, flags.Zone)

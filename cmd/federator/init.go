@@ -27,7 +27,9 @@ the first region is lost for good. Keep it away from these machines.`,
 	}
 	cmd.Flags().StringVar(&options.TrustDomain, "trust-domain", "", "the name of the whole federation, such as acme.example")
 	cmd.Flags().StringVar(&keyFile, "recovery-key-file", "", "write the recovery key to this new file (mode 0600) and do not print it")
+	cmd.Flags().StringVar(&options.RecoveryRecipient, "recovery-recipient", "", "the public half of a recovery key that \"federator recovery-key\" made elsewhere; none is made here then")
 	placeFlags(cmd.Flags(), &options.Place, a.env)
+	exclusive(cmd, "recovery-recipient", "recovery-key-file")
 	required(cmd, "trust-domain", "region", "cluster")
 	return cmd
 }
@@ -53,8 +55,8 @@ func dataDirFlag(flags *pflag.FlagSet, dir *string, env func(string) string) {
 func (a *app) found(options federation.InitOptions, keyFile string) (err error) {
 	var file *os.File
 	if keyFile != "" {
-		if file, err = os.OpenFile(keyFile, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil {
-			return fmt.Errorf("recovery key file: %w", err)
+		if file, err = newKeyFile(keyFile); err != nil {
+			return err
 		}
 		defer func() {
 			if err = errors.Join(err, file.Close()); err != nil {
@@ -80,15 +82,18 @@ func (a *app) printFounded(options federation.InitOptions, result federation.Ini
 	r := result.Replica
 	if a.output == "json" {
 		answer := map[string]any{"trustDomain": options.TrustDomain, "replica": r, "rootPin": result.RootPin, "recoveryRecipient": result.RecoveryRecipient}
-		if keyFile == "" {
+		if keyFile == "" && result.RecoveryKey != "" {
 			answer["recoveryKey"] = result.RecoveryKey
 		}
 		return a.printJSON(answer)
 	}
 	fmt.Fprintf(a.out, "made the trust domain %s and its first region %s with replica %s\nroot key pin: %s\nrecovery recipient, for federator backup --recipient: %s\n", options.TrustDomain, r.Region, r.Name, result.RootPin, result.RecoveryRecipient)
-	if keyFile == "" {
+	switch {
+	case result.RecoveryKey == "":
+		fmt.Fprintln(a.out, "its recovery key stays where it was made")
+	case keyFile == "":
 		fmt.Fprintf(a.out, "\nRECOVERY KEY, shown only now: %s\nKeep it away from these machines.\n\n", result.RecoveryKey)
-	} else {
+	default:
 		fmt.Fprintf(a.out, "the recovery key is in %s; keep it away from these machines\n", keyFile)
 	}
 	fmt.Fprintf(a.out, "next: federator agent --data-dir %s\n", options.DataDir)

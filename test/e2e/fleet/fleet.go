@@ -28,6 +28,9 @@ type Fleet struct {
 	Dir string
 	// Config is the config file that agents are started with; "" for none.
 	Config string
+	// Hosts is a file that agents have for /etc/hosts; "" for that of this machine.
+	// It may change while they run. It takes root and util-linux.
+	Hosts string
 	// Machines says where a replica runs that is placed from now on. Without it,
 	// every one gets a loopback address of its own.
 	Machines func(region, name string) (Machine, error)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -165,11 +166,28 @@ func (r *Replica) Start(more ...string) {
 	if r.fleet.Config != "" {
 		args = append(args, "--config", r.fleet.Config)
 	}
-	p, err := launch(r.machine.Start, r.logPath(), r.fleet.commandOf(r.program(), args...))
+	p, err := launch(r.machine.Start, r.logPath(), r.agentCommand(args))
 	if err != nil {
 		r.fleet.Fatalf("%s: %v", r, err)
 	}
 	r.process = p
+}
+
+// agentCommand is the command that runs the agent, under the fleet's own names.
+func (r *Replica) agentCommand(args []string) *exec.Cmd {
+	if r.fleet.Hosts == "" {
+		return r.fleet.commandOf(r.program(), args...)
+	}
+	mount := []string{"--mount", "sh", "-ec", `mount --bind "$1" /etc/hosts; shift; exec "$@"`, "sh", r.fleet.Hosts, r.program()}
+	return r.fleet.commandOf("unshare", append(mount, args...)...)
+}
+
+// Move gives a replica that does not run another address, and returns the flags
+// with which its agent tells the others.
+func (r *Replica) Move() []string {
+	ip := r.fleet.Address()
+	r.Peer, r.Gossip, r.DNS, r.HTTP = ip+":7443", ip+":7946", ip+":8600", ip+":7480"
+	return []string{"--peer-address", r.Peer, "--gossip-address", r.Gossip, "--dns-address", r.DNS}
 }
 
 // readyWithin bounds how long an agent may take to be ready on a busy machine.

@@ -1,0 +1,149 @@
+package deploy
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+)
+
+var (
+	// call is a call of a typed client of client-go, such as
+	// Secrets(namespace).Get(ctx, ...), in code without comments.
+	call = regexp.MustCompile(`\.(Core|Apps|Discovery|Coordination|Events|Multicluster)V1(?:beta1|alpha1)?\(\)\.([A-Z][A-Za-z]+)\(([^()]|\([^()]*\))*\)\.([A-Z][A-Za-z]+)\(`)
+	// informed is a use of an informer, which lists and watches.
+	informed = regexp.MustCompile(`\.(Core|Apps|Discovery|Coordination|Multicluster)\(\)\.V1(?:beta1|alpha1)?\(\)\.([A-Z][A-Za-z]+)\(\)`)
+	comment  = regexp.MustCompile(`(?m)//.*$`)
+)
+
+// apiGroups are those of the clients.
+func apiGroups() map[string]string {
+	return map[string]string{"Core": "", "Apps": "apps", "Discovery": "discovery.k8s.io", "Coordination": "coordination.k8s.io", "Events": "events.k8s.io", "Multicluster": "multicluster.x-k8s.io"}
+}
+
+// verbs are what the methods of the clients ask for, and of which subresource.
+func verbs() map[string][2]string {
+	return map[string][2]string{
+		"Get": {"get"}, "List": {"list"}, "Watch": {"watch"}, "Create": {"create"}, "Update": {"update"}, "Patch": {"patch"}, "Apply": {"patch"},
+		"Delete": {"delete"}, "DeleteCollection": {"deletecollection"}, "UpdateStatus": {"update", "/status"}, "ApplyStatus": {"patch", "/status"},
+	}
+}
+
+// need is one verb on one resource.
+type need struct{ group, resource, verb string }
+
+// needs are what the sources under a folder ask of an API server, and where.
+func needs(t *testing.T, dir string) map[need]string {
+	t.Helper()
+	out := map[need]string{}
+	err := fs.WalkDir(os.DirFS(dir), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := fs.ReadFile(os.DirFS(dir), path)
+		code := comment.ReplaceAllString(string(text), "")
+		for _, m := range call.FindAllStringSubmatch(code, -1) {
+			verb, known := verbs()[m[4]]
+			if !known {
+				t.Errorf("%s: %s: no verb is known for this method", path, m[0])
+			}
+			out[need{apiGroups()[m[1]], strings.ToLower(m[2]) + verb[1], verb[0]}] = path
+		}
+		for _, m := range informed.FindAllStringSubmatch(code, -1) {
+			for _, verb := range []string{"list", "watch"} {
+				out[need{apiGroups()[m[1]], strings.ToLower(m[2]), verb}] = path
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// rules are those of a role of the manifests.
+func rules(t *testing.T, kind string) []rbacv1.PolicyRule {
+	t.Helper()
+	var role rbacv1.ClusterRole // whose rules are those of a Role
+	o := rendered(t, Values{Region: "us-west", Cluster: "west-1"})[kind+"/federator"]
+	o["kind"] = "ClusterRole"
+	strictly(t, o, &role)
+	return role.Rules
+}
+
+func grants(rules []rbacv1.PolicyRule, n need) bool {
+	return slices.ContainsFunc(rules, func(r rbacv1.PolicyRule) bool {
+		return slices.Contains(r.APIGroups, n.group) && slices.Contains(r.Resources, n.resource) && slices.Contains(r.Verbs, n.verb)
+	})
+}
+
+// What is granted and not used shows only where it runs, with an API server that keeps
+// an audit log.
+func TestEveryVerbThatTheCodeUsesIsGranted(t *testing.T) {
+	granted := append(rules(t, "ClusterRole"), rules(t, "Role")...)
+	found := needs(t, "../kube")
+	for n, where := range found {
+		if !grants(granted, n) {
+			t.Errorf("kube/%s: %s %s.%s is granted by no role in clusters/base/rbac.yaml", where, n.verb, n.resource, n.group)
+		}
+	}
+	for _, sure := range []need{{"", "secrets", "create"}, {"", "configmaps", "list"}, {"apps", "statefulsets", "get"}, {"", "nodes", "get"}} {
+		if found[sure] == "" {
+			t.Errorf("%v: the code uses it, and this test does not see it: found %v", sure, found)
+		}
+	}
+}
+
+func TestNothingIsGrantedThatNobodyNeeds(t *testing.T) {
+	for kind, allowed := range map[string][]string{
+		"ClusterRole": {"namespaces", "nodes", "services", "endpointslices", "serviceexports", "serviceexports/status", "serviceimports", "serviceimports/status", "events"},
+		"Role":        {"secrets", "configmaps", "statefulsets", "leases"},
+	} {
+		for _, r := range rules(t, kind) {
+			for _, word := range slices.Concat(r.APIGroups, r.Resources, r.Verbs) {
+				if word == "*" || slices.Contains([]string{"escalate", "bind", "impersonate", "deletecollection"}, word) {
+					t.Errorf("%s: grants %q", kind, word)
+				}
+			}
+			for _, resource := range r.Resources {
+				if !slices.Contains(allowed, resource) {
+					t.Errorf("%s: grants %v on %s", kind, r.Verbs, resource)
+				}
+			}
+		}
+		for _, verb := range []string{"list", "watch", "update", "patch"} {
+			if grants(rules(t, kind), need{"", "secrets", verb}) {
+				t.Errorf("%s: grants %s on secrets: a pod asks for its own by name", kind, verb)
+			}
+		}
+	}
+	for _, read := range []string{"nodes", "namespaces", "serviceexports"} {
+		for _, verb := range []string{"create", "update", "patch", "delete"} {
+			for _, group := range []string{"", "multicluster.x-k8s.io"} {
+				if grants(rules(t, "ClusterRole"), need{group, read, verb}) {
+					t.Errorf("ClusterRole: grants %s on %s, which are only read", verb, read)
+				}
+			}
+		}
+	}
+}
+
+func TestTheBindingsNameTheRolesAndTheServiceAccount(t *testing.T) {
+	all := rendered(t, Values{Region: "us-west", Cluster: "west-1"})
+	for binding, role := range map[string]string{"ClusterRoleBinding": "ClusterRole", "RoleBinding": "Role"} {
+		var b rbacv1.ClusterRoleBinding
+		o := all[binding+"/federator"]
+		o["kind"] = "ClusterRoleBinding"
+		strictly(t, o, &b)
+		found := fmt.Sprint(b.RoleRef.Kind, b.RoleRef.Name, len(b.Subjects), b.Subjects[0].Kind, b.Subjects[0].Name, b.Subjects[0].Namespace)
+		if found != fmt.Sprint(role, "federator", 1, "ServiceAccount", "federator", defaultNamespace) || all["ServiceAccount/federator"] == nil {
+			t.Errorf("%s: found %s", binding, found)
+		}
+	}
+}
