@@ -25,6 +25,7 @@ const kubernetesVersion = "v1.34.4"
 // toolset is a module of its own and the programs that are built of it.
 type toolset struct {
 	module   string            // the directory below tools
+	source   string            // its one Go file
 	flags    []string          // of go build
 	programs map[string]string // file name -> package
 }
@@ -34,6 +35,7 @@ func toolsets() []toolset {
 	return []toolset{
 		{
 			module: "etcd",
+			source: "tools.go",
 			flags:  []string{"-trimpath", "-ldflags=-s -w"},
 			programs: map[string]string{
 				"etcd":    "go.etcd.io/etcd/server/v3",
@@ -42,7 +44,16 @@ func toolsets() []toolset {
 			},
 		},
 		{
+			module: "coredns",
+			source: "main.go",
+			flags:  []string{"-trimpath", "-ldflags=-s -w"},
+			programs: map[string]string{
+				"coredns": ".",
+			},
+		},
+		{
 			module: "kubernetes",
+			source: "tools.go",
 			flags: []string{"-trimpath", "-ldflags=-s -w -X " + version + "gitVersion=" + kubernetesVersion +
 				" -X " + version + "gitMajor=1 -X " + version + "gitMinor=34"},
 			programs: map[string]string{
@@ -141,7 +152,7 @@ func (s toolset) build(ctx context.Context, cache, source string, progress io.Wr
 // order is that in which the programs are built.
 func (s toolset) order() []string {
 	var all []string
-	for _, program := range []string{"etcd", "etcdctl", "etcdutl", "kube-apiserver", "kubelet", "kube-controller-manager", "kubectl", "kube-proxy", "kube-scheduler"} {
+	for _, program := range []string{"etcd", "etcdctl", "etcdutl", "coredns", "kube-apiserver", "kubelet", "kube-controller-manager", "kubectl", "kube-proxy", "kube-scheduler"} {
 		if s.programs[program] != "" {
 			all = append(all, program)
 		}
@@ -152,7 +163,7 @@ func (s toolset) order() []string {
 // key stands for everything that the programs depend on.
 func (s toolset) key(source string) (string, error) {
 	hash := sha256.New()
-	for _, name := range []string{"go.mod", "go.sum", "tools.go"} {
+	for _, name := range []string{"go.mod", "go.sum", s.source} {
 		text, err := os.ReadFile(filepath.Join(source, name))
 		if err != nil {
 			return "", fmt.Errorf("the module of the programs: %w", err)

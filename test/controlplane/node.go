@@ -125,7 +125,10 @@ func (c *Cluster) startNode(ctx context.Context) error {
 	if err := errors.Join(c.run(kubelet, c.kubeletArgs()), c.run(kubeProxy, c.kubeProxyArgs()), c.addVolumes(ctx)); err != nil {
 		return err
 	}
-	return c.nodeReady(ctx)
+	if err := c.nodeReady(ctx); err != nil || !c.world.options.DNS {
+		return err
+	}
+	return c.startDNS(ctx)
 }
 
 // bootNode starts the first process of a node in namespaces and cgroups of its own.

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,6 +37,8 @@ type Options struct {
 	// Nodes gives each cluster a node that runs pods. Without, there is none, and
 	// pods stay Pending.
 	Nodes bool
+	// DNS runs CoreDNS in each cluster, which takes nodes.
+	DNS bool
 	// Audit names groups of users whose requests the API servers log, as metadata,
 	// to [Cluster.AuditLog].
 	Audit []string
@@ -50,6 +54,9 @@ func (o Options) validate() error {
 		if name == "" || slices.Contains(o.Clusters[:i], name) {
 			return fmt.Errorf("expected clusters with names that differ, found %q", o.Clusters)
 		}
+	}
+	if o.DNS && !o.Nodes {
+		return errors.New("expected Nodes with DNS, which is pods")
 	}
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("expected to be root, found user %d: run the tests as root, or without %s", os.Geteuid(), Variable)
@@ -72,6 +79,7 @@ type World struct {
 	network  *network // nil without nodes
 	node     string   // the program that is a node's first process
 	workload string   // an image
+	dns      string   // an image
 	closed   bool
 }
 
@@ -138,6 +146,11 @@ func (w *World) start(ctx context.Context) error {
 			return err
 		}
 	}
+	if w.options.DNS {
+		if err := w.prepareDNS(); err != nil {
+			return err
+		}
+	}
 	all, ctx := errgroup.WithContext(ctx)
 	for _, c := range w.Clusters {
 		all.Go(func() error {
@@ -179,6 +192,17 @@ func (w *World) Cluster(name string) *Cluster {
 
 // Program is the path of kubectl, or of another program that was built.
 func (w *World) Program(name string) string { return w.programs[name] }
+
+// Kubectl runs kubectl against a cluster and returns what it wrote.
+func (w *World) Kubectl(ctx context.Context, cluster string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, w.programs["kubectl"], append([]string{"--kubeconfig=" + w.Kubeconfig, "--context=" + cluster}, args...)...)
+	cmd.Env = append(os.Environ(), "HOME="+w.dir) // where it keeps what it discovered
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("kubectl %s in %s: %w", strings.Join(args, " "), cluster, withStderr(err))
+	}
+	return string(out), nil
+}
 
 // Tails is the last lines of each program's log.
 func (w *World) Tails(lines int) string {

@@ -6,8 +6,9 @@
 //	GET  /fetch     ?url=U fetches U from within the pod, on a connection of its own
 //	GET  /lookup    ?name=N the addresses of N, one a line, as the pod resolves it
 //
-// The argument serve makes it do so. Without, it does nothing until it is told to
-// end: so it also holds the namespaces of pods, as the pause image.
+// The argument serve makes it do so, and write into a directory if one follows.
+// Without, it does nothing until it is told to end: so it also holds the
+// namespaces of pods, as the pause image.
 package main
 
 import (
@@ -19,6 +20,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -40,13 +42,19 @@ func run(args []string) error {
 		<-ctx.Done()
 		return nil
 	}
-	if len(args) != 1 || args[0] != "serve" {
-		return fmt.Errorf("expected no argument or serve, found %q", args)
+	if len(args) > 2 || args[0] != "serve" {
+		return fmt.Errorf("expected no argument or serve [DIRECTORY], found %q", args)
+	}
+	for _, dir := range args[1:] {
+		if err := os.WriteFile(filepath.Join(dir, "served"), nil, 0o600); err != nil {
+			return fmt.Errorf("expected a directory that this user can write to: %w", err)
+		}
 	}
 	name, err := os.Hostname()
 	if err != nil {
 		return err
 	}
+	fmt.Println(name, "serves on :8080")
 	server := &http.Server{Addr: ":8080", Handler: handler(name), ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		<-ctx.Done()
