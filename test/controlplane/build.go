@@ -44,7 +44,7 @@ func toolsets() []toolset {
 			},
 		},
 		{
-			module: "coredns",
+			module: dnsModule,
 			source: "main.go",
 			flags:  []string{"-trimpath", "-ldflags=-s -w"},
 			programs: map[string]string{
@@ -75,6 +75,10 @@ type Programs map[string]string
 // It takes some ten minutes the first time. Two processes that build at once do it
 // one after the other.
 func BuildPrograms(ctx context.Context, progress io.Writer) (Programs, error) {
+	return buildPrograms(ctx, toolsets(), progress)
+}
+
+func buildPrograms(ctx context.Context, sets []toolset, progress io.Writer) (Programs, error) {
 	if progress == nil {
 		progress = io.Discard
 	}
@@ -87,7 +91,7 @@ func BuildPrograms(ctx context.Context, progress io.Writer) (Programs, error) {
 		return nil, err
 	}
 	all := Programs{}
-	for _, set := range toolsets() {
+	for _, set := range sets {
 		dir, err := set.build(ctx, filepath.Join(cache, "federator", "controlplane"), filepath.Join(root, "tools", set.module), progress)
 		if err != nil {
 			return nil, err

@@ -12,8 +12,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// dnsImage has CoreDNS, as tools/coredns builds it.
-const dnsImage = "federator.test/coredns:1"
+// dnsImage has CoreDNS, as the module dnsModule builds it.
+const (
+	dnsImage  = "federator.test/coredns:1"
+	dnsModule = "coredns"
+)
 
 //go:embed dns.yaml
 var dnsManifest string

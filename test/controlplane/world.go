@@ -111,7 +111,8 @@ func Start(ctx context.Context, o Options) (*World, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	programs, err := BuildPrograms(ctx, o.Progress)
+	sets := slices.DeleteFunc(toolsets(), func(s toolset) bool { return s.module == dnsModule && !o.DNS })
+	programs, err := buildPrograms(ctx, sets, o.Progress)
 	if err != nil {
 		return nil, err
 	}
