@@ -53,8 +53,10 @@ func hierarchies() (map[string]string, error) {
 }
 
 // nodeCgroups makes a cgroup for a node in each hierarchy, notes them in the record
-// and returns their paths by hierarchy. In that of the cpu it is below this
-// process's, so that a niced test has niced pods.
+// and returns their paths by hierarchy. Each is below this process's, so that a
+// test that is niced or frozen has its pods so, too; but not that of memory, whose
+// cgroups belong to what accounts for processes, and could not be removed by it
+// while there is one below.
 func nodeCgroups(r *record, cluster string) (map[string]string, error) {
 	all, err := hierarchies()
 	if err != nil {
@@ -62,9 +64,10 @@ func nodeCgroups(r *record, cluster string) (map[string]string, error) {
 	}
 	paths := map[string]string{}
 	for name, own := range all {
-		parent := filepath.Join(cgroupRoot, name)
-		if strings.HasPrefix(name, "cpu") && !strings.HasPrefix(name, "cpuset") {
-			parent = filepath.Join(parent, own)
+		parent := filepath.Join(cgroupRoot, name, own)
+		// In a container this process's path can be one of the machine's, unseen here.
+		if _, err := os.Stat(parent); err != nil || name == "memory" {
+			parent = filepath.Join(cgroupRoot, name)
 		}
 		path := filepath.Join(parent, fmt.Sprintf("federator-controlplane-%d-%s", r.number, cluster))
 		if err := errors.Join(r.note(recordCgroup, path), removeCgroup(path), os.Mkdir(path, 0o755)); err != nil {

@@ -43,6 +43,12 @@
 // (process ids, mounts, network, cgroups), so that ending it ends all that runs on
 // it.
 //
+// A node runs kube-proxy in its nftables mode, so that service addresses work in
+// pods. It has the image [WorkloadImage], takes others by [Cluster.Load], and has
+// eight volumes of the default storage class. With [Options.DNS] pods resolve names
+// by CoreDNS. Nothing enforces NetworkPolicies, and there is no way out of the
+// network of the nodes but to this machine.
+//
 // # What is left behind
 //
 // Nothing. Processes are killed by the kernel when the test process is gone,
