@@ -122,13 +122,26 @@ func (c *Cluster) startNode(ctx context.Context) error {
 	if err := c.Load(ctx, c.world.workload); err != nil {
 		return err
 	}
-	if err := errors.Join(c.run(kubelet, c.kubeletArgs()), c.run(kubeProxy, c.kubeProxyArgs()), c.addVolumes(ctx)); err != nil {
+	if err := c.startNodePrograms(ctx); err != nil {
 		return err
 	}
 	if err := c.nodeReady(ctx); err != nil || !c.world.options.DNS {
 		return err
 	}
 	return c.startDNS(ctx)
+}
+
+// startNodePrograms starts what speaks to the API server.
+func (c *Cluster) startNodePrograms(ctx context.Context) error {
+	if err := errors.Join(c.run(kubelet, c.kubeletArgs()), c.addVolumes(ctx)); err != nil {
+		return err
+	}
+	// A kube-proxy that does not find its node goes on without its address.
+	err := c.nodeUntil(ctx, "the kubelet to register the node", func(ctx context.Context) error {
+		_, err := c.Clients.Core.CoreV1().Nodes().Get(ctx, c.NodeName, metav1.GetOptions{})
+		return err
+	}, kubelet)
+	return errors.Join(err, c.run(kubeProxy, c.kubeProxyArgs()))
 }
 
 // bootNode starts the first process of a node in namespaces and cgroups of its own.
