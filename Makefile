@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help build image dev story test e2e lab lab-table soak verdicts race lint generate fuzz bench ci
+.PHONY: help build image dev story test e2e controlplane lab lab-table soak verdicts race lint generate fuzz bench ci
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/federator
 	CGO_ENABLED=0 go build -trimpath -o bin/federator ./cmd/federator
@@ -21,6 +21,9 @@ test: ## the tests
 
 e2e: ## regions of real processes, the slow stories too
 	FEDERATOR_E2E_SLOW=1 go test -count=1 ./test/e2e
+
+controlplane: ## etcd and Kubernetes for the tests on real clusters (FEDERATOR_CONTROLPLANE=1), into the user's cache; ten minutes, once
+	go run ./test/controlplane/build
 
 UPGRADE ?= ./test/upgrade
 lab: ## the failure lab; root on Linux, nothing else beside it; FEDERATOR_LAB_SEED=n repeats a run
