@@ -41,12 +41,12 @@ func TestADeskLooksAfterWhatAnExportRuleRefuses(t *testing.T) {
 	if len(d.probing) != 1 || d.concerned(catalog.Changes{Services: []catalog.ServiceName{aService}}) {
 		t.Errorf("expected the refused set to be probed still, found %v", d.probing)
 	}
-	d.take(source.Update{Sets: []catalog.EndpointSet{set}})
+	d.take(d.feeds[0], source.Update{Sets: []catalog.EndpointSet{set}})
 	d.reconcile(context.Background())
 	if len(l.changes) != 0 {
 		t.Errorf("expected nothing to be written, found %v", l.changes)
 	}
-	d.take(source.Update{})
+	d.take(d.feeds[0], source.Update{})
 	d.reconcile(context.Background())
 	if len(l.changes) != 1 || len(l.changes[0].Deletes) != 1 {
 		t.Errorf("expected the set to be deleted, found %v", l.changes)
