@@ -19,6 +19,8 @@ var (
 	// informed is a use of an informer, which lists and watches.
 	informed = regexp.MustCompile(`\.(Core|Apps|Discovery|Coordination|Multicluster)\(\)\.V1(?:beta1|alpha1)?\(\)\.([A-Z][A-Za-z]+)\(\)`)
 	comment  = regexp.MustCompile(`(?m)//.*$`)
+	// toStatus is the rest of a patch of the subresource.
+	toStatus = regexp.MustCompile(`(?s)^.{0,200}?, "status"\)`)
 )
 
 // apiGroups are those of the clients.
@@ -47,8 +49,12 @@ func needs(t *testing.T, dir string) map[need]string {
 		}
 		text, err := fs.ReadFile(os.DirFS(dir), path)
 		code := comment.ReplaceAllString(string(text), "")
-		for _, m := range call.FindAllStringSubmatch(code, -1) {
+		for _, at := range call.FindAllStringSubmatchIndex(code, -1) {
+			m := call.FindStringSubmatch(code[at[0]:at[1]])
 			verb, known := verbs()[m[4]]
+			if m[4] == "Patch" && toStatus.MatchString(code[at[1]:]) {
+				verb[1] = "/status"
+			}
 			if !known {
 				t.Errorf("%s: %s: no verb is known for this method", path, m[0])
 			}

@@ -141,7 +141,7 @@ func TestNothingIsWrittenWithoutTheLease(t *testing.T) {
 		s.set(func(s *server) {
 			s.refusing = func(_, resource, _ string) error {
 				if resource == "leases" {
-					return apierrors.NewConflict(corev1.Resource(resource), LeaseName, errors.New("taken"))
+					return apierrors.NewForbidden(corev1.Resource(resource), LeaseName, errors.New("no longer granted"))
 				}
 				return nil
 			}
