@@ -1,7 +1,5 @@
 package imports
 
-import "cmp"
-
 // This file decides how many endpoints of each bin (a locality, or the drilled or
 // degraded part of one) kube-proxy gets to see, so that the share of endpoints is
 // near the share of traffic.
@@ -20,9 +18,9 @@ import "cmp"
 //     minimum than that.
 //   - A change of the shares by up to hysteresis/2 in all moves nothing but, for a
 //     bin that comes to minimum, its first endpoint: counts in force are kept while
-//     their error is within hysteresis of what would be taken anew, as long as no
-//     bin leaves out endpoints that it would not leave out anew. Beyond, what moves
-//     is the difference of the counts, since subsets by rendezvous are nested.
+//     their error is within hysteresis of what would be taken anew, unless endpoints
+//     are idle for a reason that such a change cannot be, see idle. Beyond, what
+//     moves is the difference of the counts, since subsets by rendezvous are nested.
 const (
 	unit       = 1_000_000 // shares are parts per million
 	tolerance  = unit / 50 // 2 %
@@ -52,52 +50,78 @@ func (b *bin) least() int {
 // apportion sets the counts of the bins, at most limit in all, and returns the
 // error in parts per million of all traffic. Every bin has a size of at least 1.
 func apportion(bins []bin, limit int) uint64 {
-	least := 0
-	for i := range bins {
-		least += bins[i].least()
-	}
-	limit = max(limit, least)
-	fresh := best(bins, limit)
-	if kept, ok := hold(bins, limit); ok && kept <= max(fresh, tolerance)+hysteresis {
+	limit = max(limit, sum(bins, (*bin).least))
+	kept, ok := hold(bins, limit)
+	idle := ok && idle(bins, limit, kept)
+	fresh := best(bins, limit, tolerance)
+	if ok && !idle && kept <= max(fresh, tolerance)+hysteresis {
 		for i := range bins {
 			bins[i].count = bins[i].keep()
 		}
-		return kept
+		return deviation(bins, sum(bins, (*bin).counted), (*bin).counted)
 	}
 	return fresh
 }
 
-// keep is the count in force, as far as it still can be.
+// used is the count in force, as far as it still can be, and keep that with the
+// first endpoint of a bin that has come to minimum.
+func (b *bin) used() int { return min(b.size, b.held) }
 func (b *bin) keep() int { return min(b.size, max(b.held, b.least())) }
 
-// hold returns the error of the counts in force, and whether they may be kept: no
-// bin has endpoints to spare that the fresh counts would use, and in all they are
-// not much fewer.
+// hold returns the error of the counts in force, and whether there are any and they
+// may be kept within the limit.
 func hold(bins []bin, limit int) (uint64, bool) {
-	kept, fresh := 0, 0
-	for i := range bins {
-		b := &bins[i]
-		if b.keep() < b.size && b.count == b.size {
-			return 0, false
-		}
-		kept += b.keep()
-		fresh += b.count
-	}
-	if kept == 0 || kept > limit || kept < fresh*7/8 {
+	used, keep := sum(bins, (*bin).used), sum(bins, (*bin).keep)
+	if used == 0 || keep > limit {
 		return 0, false
 	}
-	return deviation(bins, kept, (*bin).keep), true
+	return deviation(bins, used, (*bin).used), true
 }
 
-// best sets the counts for the best total up to limit, and returns their error.
-func best(bins []bin, limit int) uint64 {
+func sum(bins []bin, count func(*bin) int) (n int) {
+	for i := range bins {
+		n += count(&bins[i])
+	}
+	return n
+}
+
+// idle reports whether the counts in force, whose error is kept, leave out endpoints
+// for a reason that no change of the shares by hysteresis/2 is: some have been added.
+// Such a change alters every error by as much at most. When the counts in force were
+// taken, all larger totals had an error above tolerance and above theirs; so they
+// cannot be off by less than firm now, nor can twice the counts, which have the same
+// error, have been there to be taken. It sets the counts to any value.
+func idle(bins []bin, limit int, kept uint64) bool {
+	have := sum(bins, (*bin).used)
+	twice := 2*have <= limit
+	for i := range bins {
+		twice = twice && 2*bins[i].used() <= bins[i].size
+	}
+	if twice {
+		return true
+	}
+	firm := max(tolerance, kept-min(kept, hysteresis/2)) - hysteresis/2 - 1 // errors are rounded
+	if best(bins, limit, firm) > firm {
+		return false
+	}
+	more, exhausts := sum(bins, (*bin).counted), false
+	for i := range bins {
+		b := &bins[i]
+		exhausts = exhausts || b.keep() < b.size && b.count == b.size
+	}
+	return more > have && exhausts || have < more*7/8
+}
+
+// best sets the counts for the best total up to limit, the largest whose error is at
+// most enough or else the one with the smallest error, and returns their error.
+func best(bins []bin, limit int, enough uint64) uint64 {
 	most, good := 0, limit
 	for i := range bins {
 		b := &bins[i]
 		most += b.size
-		// No total is within tolerance at which a bin is short by more than that.
-		if b.share > tolerance {
-			good = min(good, b.size*unit/int(b.share-tolerance))
+		// No total is good at which a bin is short by more than enough.
+		if b.share > enough {
+			good = min(good, b.size*unit/int(b.share-enough))
 		}
 	}
 	most = min(most, limit)
@@ -109,17 +133,17 @@ func best(bins []bin, limit int) uint64 {
 			return false
 		}
 		e := deviation(bins, reached, (*bin).counted)
-		if e < least {
+		if e < least || e == least && total > at {
 			least, at = e, total
 		}
-		return e <= tolerance
+		return e <= enough
 	}
 	for total := good; total > 0; total-- {
 		if try(total) {
 			return deviation(bins, fill(bins, total), (*bin).counted)
 		}
 	}
-	for total := good + 1; total <= most; total++ {
+	for total := good + 1; total <= most && shortage(bins, total) <= least; total++ {
 		try(total)
 	}
 	if at == 0 {
@@ -130,42 +154,53 @@ func best(bins []bin, limit int) uint64 {
 
 func (b *bin) counted() int { return b.count }
 
-// fill sets the counts that are nearest to the shares of a total, as far as the
-// bins reach, and returns their sum: whole parts first, then by the largest
-// remainder.
+// shortage is by how much, in parts per million of all traffic, the bin that is
+// short most is short at a total, which no error can be below. It grows with totals.
+func shortage(bins []bin, total int) uint64 {
+	most := uint64(0)
+	for i := range bins {
+		b := &bins[i]
+		lack := b.share * uint64(total)
+		most = max(most, lack-min(lack, uint64(b.size)*unit))
+	}
+	return most / uint64(total)
+}
+
+// fill sets the counts that are nearest to the shares of a total, and returns their
+// sum, which is the total unless the bins are too small for it or may not have so
+// few: whole parts first, then to the bin that lacks most, or exceeds least.
 func fill(bins []bin, total int) int {
-	sum := 0
+	reached := 0
 	for i := range bins {
 		b := &bins[i]
 		b.count = min(b.size, max(b.least(), int(uint64(total)*b.share/unit)))
-		sum += b.count
+		reached += b.count
 	}
-	for sum < total {
-		next, worth := -1, uint64(0)
+	for reached < total {
+		next, worth := -1, 0
 		for i := range bins {
 			b := &bins[i]
-			exact, have := uint64(total)*b.share, uint64(b.count)*unit
-			if b.count < b.size && exact > have && cmp.Compare(exact-have, worth) > 0 {
-				next, worth = i, exact-have
+			if lacks := total*int(b.share) - b.count*unit; b.count < b.size && (next < 0 || lacks > worth) {
+				next, worth = i, lacks
 			}
 		}
 		if next < 0 {
 			break
 		}
 		bins[next].count++
-		sum++
+		reached++
 	}
-	return sum
+	return reached
 }
 
 // deviation is the error of the counts, whose sum is total.
 func deviation(bins []bin, total int, count func(*bin) int) uint64 {
-	var sum uint64
+	var off uint64
 	for i := range bins {
 		b := &bins[i]
-		sum += distance(uint64(count(b))*unit/uint64(total), b.share)
+		off += distance(uint64(count(b))*unit, b.share*uint64(total))
 	}
-	return sum / 2
+	return off / 2 / uint64(total)
 }
 
 func distance(a, b uint64) uint64 { return max(a, b) - min(a, b) }
