@@ -2,6 +2,8 @@ package imports
 
 import (
 	"context"
+	"fmt"
+	"hash/fnv"
 	"sync"
 
 	"golang.org/x/time/rate"
@@ -45,7 +47,7 @@ func newEvents(namespace, replica string) *events {
 // start begins recording, until the returned function is called.
 func (e *events) start(ctx context.Context, core kubernetes.Interface) (stop func()) {
 	b := record.NewBroadcaster(record.WithContext(ctx))
-	sink := b.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: core.CoreV1().Events("")})
+	stopper := b.StartRecordingToSink(sink{&typedcorev1.EventSinkImpl{Interface: core.CoreV1().Events("")}})
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.recorder = b.NewRecorder(runtime.NewScheme(), corev1.EventSource{Component: FieldManager, Host: e.replica})
@@ -53,9 +55,23 @@ func (e *events) start(ctx context.Context, core kubernetes.Interface) (stop fun
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.recorder = nil
-		sink.Stop()
+		stopper.Stop()
 		b.Shutdown()
 	}
+}
+
+// sink tells Events apart by more than client-go does, which names them by the name
+// of their object and the time: an import and its export have the same name, and of
+// two Events within one tick of the clock the second would be lost.
+type sink struct{ record.EventSink }
+
+// Create creates an Event. The name is the same if it has to be tried again.
+func (s sink) Create(event *corev1.Event) (*corev1.Event, error) {
+	h := fnv.New32a()
+	fmt.Fprint(h, event.InvolvedObject.Kind, "/", event.Reason, "/", event.Message)
+	named := event.DeepCopy()
+	named.Name = fmt.Sprintf("%s.%08x", event.Name, h.Sum32())
+	return s.EventSink.Create(named)
 }
 
 func (e *events) record(on *corev1.ObjectReference, warning bool, reason, message string) {
