@@ -106,8 +106,11 @@ type Plan struct {
 	// Writes are in the order in which they must be made.
 	Writes []Write
 	// Again: once they have succeeded there is more to do.
-	Again   bool
+	Again bool
+	// Urgency is that of the first Urgent writes, those that clients depend on. What
+	// follows only tells of them, and is as urgent as Rest.
 	Urgency Urgency
+	Urgent  int
 	// Imported: the service has an import of ours here. Err is then how far the
 	// achieved shares are from the wanted ones, in parts per million of all traffic.
 	Imported bool
@@ -116,6 +119,14 @@ type Plan struct {
 	// the existing objects know more about than we do: they are left alone.
 	Foreign []string
 	Behind  string
+}
+
+// urgency is that of one of the writes.
+func (p *Plan) urgency(write int) Urgency {
+	if p.Urgent > 0 && write >= p.Urgent {
+		return Rest
+	}
+	return p.Urgency
 }
 
 // planner makes one plan.
@@ -225,6 +236,9 @@ func (p *planner) establish() {
 	state := p.derive()
 	if state == stateReady || state == stateFamilies {
 		state = p.list(state)
+	}
+	if len(i.Spec.IPs) > 0 { // else it is told now where it is reached
+		p.Urgent = len(p.Writes)
 	}
 	p.describe(state)
 }

@@ -32,6 +32,7 @@ type queue struct {
 	items map[catalog.ServiceName]*item
 	ready turns
 	later turns
+	known [Rest + 1]int // the ready items whose urgency is known, by urgency
 }
 
 // item is one service in a queue: ready or put off, or in the hands of a worker.
@@ -115,6 +116,7 @@ func (q *queue) retryAll() {
 func (q *queue) move(it *item, u Urgency, due time.Time) {
 	if it.in != nil {
 		heap.Remove(it.in, it.at)
+		q.count(it, -1)
 	}
 	q.seq++
 	it.urgency, it.seq, it.due, it.in = u, q.seq, due, &q.ready
@@ -122,7 +124,27 @@ func (q *queue) move(it *item, u Urgency, due time.Time) {
 		it.in = &q.later
 	}
 	heap.Push(it.in, it)
+	q.count(it, 1)
 	q.signal()
+}
+
+// count counts an item that has come or, if n is -1, goes.
+func (q *queue) count(it *item, n int) {
+	if it.in == &q.ready && it.urgency != look {
+		q.known[it.urgency] += n
+	}
+}
+
+// outranks reports whether a service waits that is known to be more urgent.
+func (q *queue) outranks(u Urgency) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for more := range u {
+		if q.known[more] > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (q *queue) signal() {
@@ -167,6 +189,7 @@ func (q *queue) take() (name catalog.ServiceName, u Urgency, pause time.Duration
 		return name, 0, pause, false
 	}
 	it := heap.Pop(&q.ready).(*item)
+	q.count(it, -1)
 	it.in, it.changed = nil, false
 	if len(q.ready) > 0 {
 		q.signal() // for the next worker
@@ -216,13 +239,8 @@ func (q *queue) retry(name catalog.ServiceName) int {
 }
 
 // depth counts the waiting services whose urgency is known, by urgency.
-func (q *queue) depth() (out [Rest + 1]int) {
+func (q *queue) depth() [Rest + 1]int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, it := range q.ready {
-		if it.urgency >= 0 {
-			out[it.urgency]++
-		}
-	}
-	return out
+	return q.known
 }

@@ -38,8 +38,14 @@ func TestWhatNobodyHasLookedAtComesFirstAndThenTheMostUrgent(t *testing.T) {
 	if got := q.depth(); got != [3]int{1, 1, 1} {
 		t.Errorf("expected one of each urgency, found %v", got)
 	}
+	if q.outranks(Dead) || !q.outranks(Flipped) || !q.outranks(Rest) {
+		t.Error("expected a dead service to outrank all others and nothing else to outrank it")
+	}
 	if got, want := order(q), "d-1 b0 c1 a2 "; got != want {
 		t.Errorf("expected %q, found %q", want, got)
+	}
+	if q.outranks(Rest) || q.depth() != [3]int{} {
+		t.Errorf("once it is empty: expected nothing to outrank anything, found %v", q.depth())
 	}
 }
 

@@ -111,6 +111,10 @@ func (w *Writer) handle(ctx context.Context, t *term, name catalog.ServiceName, 
 			break
 		}
 		p, due = w.plan(t, name)
+		if len(p.Writes) > 0 && t.queue.outranks(p.Urgency) {
+			t.queue.urge(name, p.Urgency)
+			return
+		}
 	}
 	if p.Again {
 		due = sooner(due, time.Now().Add(rampPause))
@@ -118,11 +122,16 @@ func (w *Writer) handle(ctx context.Context, t *term, name catalog.ServiceName, 
 	t.queue.finish(name, due)
 }
 
-// carryOut makes the writes of a plan. If one fails the service has been put off,
-// and it returns false.
+// carryOut makes the writes of a plan. It returns false if the service is back in
+// the queue: put off because one failed, or before one that can wait while services
+// wait that are more urgent. At least one is made, so that all come to an end.
 func (w *Writer) carryOut(ctx context.Context, t *term, name catalog.ServiceName, p *Plan) bool {
 	for i := range p.Writes {
 		write := &p.Writes[i]
+		if u := p.urgency(i); i > 0 && t.queue.outranks(u) {
+			t.queue.urge(name, u)
+			return false
+		}
 		if w.limit.Wait(ctx) != nil {
 			t.queue.retry(name)
 			return false
