@@ -2,10 +2,12 @@ package imports
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 )
@@ -55,21 +57,27 @@ func (c *contact) channel() chan struct{} {
 	return c.again
 }
 
-// leases is a client of Leases that tells a contact how it went.
+// releases is how often a holder tries to give up its Lease.
+const releases = 3
+
+// leases is a client of Leases that tells a contact how it went, and gives up only
+// what replica holds.
 type leases struct {
 	coordinationclient.LeasesGetter
 	contact *contact
+	replica string
 }
 
 // Leases returns the client for one namespace.
 func (l leases) Leases(namespace string) coordinationclient.LeaseInterface {
-	return lease{l.LeasesGetter.Leases(namespace), l.contact}
+	return lease{l.LeasesGetter.Leases(namespace), l.contact, l.replica}
 }
 
 // lease is what an election does with a Lease.
 type lease struct {
 	coordinationclient.LeaseInterface
 	contact *contact
+	replica string
 }
 
 // Get reads the Lease.
@@ -79,8 +87,45 @@ func (l lease) Get(ctx context.Context, name string, o metav1.GetOptions) (*coor
 	return have, err
 }
 
-// Update takes or renews the Lease.
+// Update takes, renews or gives up the Lease.
 func (l lease) Update(ctx context.Context, next *coordinationv1.Lease, o metav1.UpdateOptions) (*coordinationv1.Lease, error) {
+	if holder(next) == "" {
+		return l.release(ctx, next, o)
+	}
+	return l.update(ctx, next, o)
+}
+
+// release gives up the Lease if it is still this replica's. client-go's elector goes
+// by what it knew when it last renewed, and so would give up a Lease that another
+// has taken since; and it tries again, deeper in its stack each time, for as long as
+// the API server answers with a conflict. So none is handed on to it.
+func (l lease) release(ctx context.Context, next *coordinationv1.Lease, o metav1.UpdateOptions) (*coordinationv1.Lease, error) {
+	var err error
+	for range releases {
+		var have *coordinationv1.Lease
+		if have, err = l.Get(ctx, next.Name, metav1.GetOptions{}); err != nil {
+			return nil, err
+		}
+		if is := holder(have); is != l.replica {
+			return nil, fmt.Errorf("lease %s: expected to give it up as %s, found it held by %q: nothing to do", next.Name, l.replica, is)
+		}
+		have = have.DeepCopy()
+		have.Spec = next.Spec
+		if have, err = l.update(ctx, have, o); err == nil || !apierrors.IsConflict(err) {
+			return have, err
+		}
+	}
+	return nil, fmt.Errorf("lease %s: expected to give it up, found %d conflicts, the last: %v; it runs out by itself", next.Name, releases, err)
+}
+
+func holder(l *coordinationv1.Lease) string {
+	if l.Spec.HolderIdentity == nil {
+		return ""
+	}
+	return *l.Spec.HolderIdentity
+}
+
+func (l lease) update(ctx context.Context, next *coordinationv1.Lease, o metav1.UpdateOptions) (*coordinationv1.Lease, error) {
 	have, err := l.LeaseInterface.Update(ctx, next, o)
 	l.contact.heard(err, time.Now())
 	return have, err

@@ -51,7 +51,7 @@ func (w *Writer) campaign(ctx context.Context) error {
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
 			LeaseMeta:  metav1.ObjectMeta{Namespace: w.cfg.Namespace, Name: LeaseName},
-			Client:     leases{w.cfg.Kube.Core.CoordinationV1(), &w.contact},
+			Client:     leases{w.cfg.Kube.Core.CoordinationV1(), &w.contact, w.cfg.Replica},
 			LockConfig: resourcelock.ResourceLockConfig{Identity: w.cfg.Replica},
 		},
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true,
