@@ -5,7 +5,8 @@
 // Reachability is relative to the observer. Every region sends every other one
 // about fifteen echoes a second, and whatever shows that something came back
 // from over there counts as evidence: an answered echo however late, bytes on
-// the replication stream, or the same seen by a sibling. A region is silent when
+// the replication stream unless it ended because that region no longer hears this
+// one, or the same seen by a sibling. A region is silent when
 // there has been no evidence for two seconds although at least 24 echoes were
 // sent, although the observer itself never stopped to look (a garbage
 // collection, a SIGSTOP or a starved machine would), and although somebody else
