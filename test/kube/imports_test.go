@@ -41,6 +41,10 @@ func TestImportsOfTwoRealClusters(t *testing.T) {
 
 	t.Run("every replica answers pods of its cluster with the clusterset IP", func(t *testing.T) {
 		for _, r := range s.Replicas("eu-central") {
+			status, err := r.Status()
+			if err != nil || status.GetImports().GetHolder() != "eu-central-0" || status.GetImports().GetWriter() != (r == eu) {
+				t.Errorf("%s says of the imports: %v, %v", r, status.GetImports(), err)
+			}
 			s.answers(r, pod, checkout, dns.TypeA, "A "+ip)
 			s.answers(r, pod, srv, dns.TypeSRV, "SRV 0 10000 80 "+checkout)
 			s.answers(r, netip.MustParseAddr("127.0.0.1"), checkout, dns.TypeA, "A 10.0.0.1", "A 10.0.0.2")
@@ -75,10 +79,21 @@ func TestImportsOfTwoRealClusters(t *testing.T) {
 		s.imported("eu-central", "checkout", "eu-central-1", "us-west-1")
 		s.lists(40*time.Second, "eu-central", "checkout", "eu-central-1 10.1.0.1")
 		s.lists(10*time.Second, "us-west", "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.3")
+		eu.CLI("evacuate", "eu-central", "--for", "1m", "--reason", "to see it").OK(t)
+		s.ready(10*time.Second, "eu-central", "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.3")
+		eu.CLI("evacuate", "eu-central", "--stop").OK(t)
+		s.lists(40*time.Second, "eu-central", "checkout", "eu-central-1 10.1.0.1")
+		for _, region := range []string{"us-west", "eu-central"} {
+			s.told(region, namespace, "Lease RegionEvacuated", "Lease EvacuationEnded")
+		}
 		s.serve("eu-central", "checkout", "10.1.0.1!")
 		s.ready(10*time.Second, "eu-central", "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.3")
 		s.must(s.world.Cluster("eu-central").Clients.MCS.MulticlusterV1beta1().ServiceExports(shop).Delete(context.Background(), "checkout", metav1.DeleteOptions{}))
 		s.imported("eu-central", "checkout", "us-west-1")
+	})
+	t.Run("users are told by Events", func(t *testing.T) {
+		s.told("us-west", shop, "ServiceExport Exported", "ServiceExport ExportRefused", "ServiceImport Imported")
+		s.told("eu-central", shop, "ServiceImport Imported", "ServiceImport NoEndpoints", "ServiceImport Endpoints")
 	})
 	t.Run("an API server that is away for a while", func(t *testing.T) { s.away(t, pod, &ip) })
 	t.Run("a writer that dies is followed by another", func(t *testing.T) { s.succession(t) })
@@ -107,6 +122,13 @@ func (s *stage) away(t *testing.T, pod netip.Addr, ip *string) {
 			return nil
 		})
 	}
+	s.Until(30*time.Second, "check to say so", func() error {
+		found, err := replicas[0].Problems()
+		if err == nil && (found["imports-unanswered"] == nil || found["source"] == nil) {
+			err = fmt.Errorf("found %v", found)
+		}
+		return err
+	})
 	s.serve("us-west", "checkout", "10.0.0.4")
 	for _, r := range replicas {
 		s.answers(r, netip.MustParseAddr("127.0.0.1"), checkout, dns.TypeA, "A 10.0.0.4")
@@ -197,6 +219,27 @@ func (s *stage) anotherPort() {
 		list, err := s.world.Cluster("eu-central").Clients.Core.CoreV1().Services(shop).List(context.Background(), metav1.ListOptions{LabelSelector: "federator.dev/import=checkout"})
 		if err != nil || len(list.Items) != 1 || len(list.Items[0].Spec.Ports) != 2 {
 			return fmt.Errorf("found %+v, %v", list, err)
+		}
+		return nil
+	})
+}
+
+// told waits for Events, "KIND REASON".
+func (s *stage) told(region, in string, want ...string) {
+	s.Helper()
+	s.Until(15*time.Second, fmt.Sprintf("Events %v in %s of %s", want, in, region), func() error {
+		list, err := s.world.Cluster(region).Clients.Core.CoreV1().Events(in).List(context.Background(), metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		var got []string
+		for _, e := range list.Items {
+			got = append(got, e.InvolvedObject.Kind+" "+e.Reason)
+		}
+		for _, w := range want {
+			if !slices.Contains(got, w) {
+				return fmt.Errorf("found %v", got)
+			}
 		}
 		return nil
 	})
