@@ -119,7 +119,7 @@ func (w *Writer) handle(ctx context.Context, t *term, name catalog.ServiceName, 
 	if p.Again {
 		due = sooner(due, time.Now().Add(rampPause))
 	}
-	t.queue.finish(name, due)
+	t.queue.finish(name, sooner(due, w.view.unseen(name)))
 }
 
 // carryOut makes the writes of a plan. It returns false if the service is back in

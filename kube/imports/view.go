@@ -226,6 +226,18 @@ func (v *view) wrote(name catalog.ServiceName, w *Write, object metav1.Object, n
 	}
 }
 
+// unseen is when a write of ours that the informers have not shown is forgotten, and
+// the service is to be looked at again, since nothing else will say so; zero if they
+// have shown all.
+func (v *view) unseen(name catalog.ServiceName) (due time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, e := range v.echoes[name] {
+		due = sooner(due, e.until.Add(time.Millisecond))
+	}
+	return due
+}
+
 // refused remembers what a service cannot have.
 func (v *view) refused(name catalog.ServiceName, w *Write) {
 	v.mu.Lock()
