@@ -71,6 +71,7 @@ func (w *Writer) follow(ctx context.Context, t *term, watch *catalog.Watch) erro
 			w.changed(t, watch.Take())
 		case <-w.contact.back():
 			w.cfg.Logger.Info("the API server answers again; everything is compared", "cluster", w.cfg.Cluster)
+			w.view.doubt()
 			t.queue.retryAll()
 			w.lookAll(t)
 		case <-all.C:

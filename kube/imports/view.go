@@ -238,6 +238,15 @@ func (v *view) unseen(name catalog.ServiceName) (due time.Time) {
 	return due
 }
 
+// doubt forgets the writes of ours that the informers have not shown, as when the API
+// server was away: its store may have lost them. Should it not have, what is decided
+// without them names versions that have passed, and is refused.
+func (v *view) doubt() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	clear(v.echoes)
+}
+
 // refused remembers what a service cannot have.
 func (v *view) refused(name catalog.ServiceName, w *Write) {
 	v.mu.Lock()
