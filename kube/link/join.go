@@ -97,7 +97,7 @@ func (j *Join) Run(ctx context.Context) (Result, error) {
 			}
 			return why, nil
 		}
-		return why, j.do(ctx, what, &joining, &to)
+		return again, j.do(ctx, what, &joining, &to)
 	}, j.Progress)
 	if err != nil {
 		return Result{}, err
@@ -121,6 +121,7 @@ func (j *Join) do(ctx context.Context, what step, joining, to *Facts) error {
 		j.Progress("installing federator in " + j.Cluster.Context)
 		return Install(ctx, j.Cluster, j.Definitions, j.Manifests, func(string) {})
 	case stepReplace:
+		j.Progress("the token in " + j.Cluster.Context + " is good no more, and is taken away")
 		return j.withdraw(ctx, joining.Secret)
 	case stepInvite:
 		return j.invite(ctx, joining, to)

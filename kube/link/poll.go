@@ -11,6 +11,9 @@ import (
 // pace is the pause between two looks.
 const pace = time.Second
 
+// again is what is waited for after a step: the next look.
+const again = "the next look"
+
 // poll looks until nothing is waited for, an error, or the end of ctx. progress is
 // told what is waited for whenever that changes.
 func poll(ctx context.Context, look func(context.Context) (waiting string, err error), progress func(string)) error {
@@ -28,7 +31,7 @@ func poll(ctx context.Context, look func(context.Context) (waiting string, err e
 			return err
 		case waiting == "":
 			return nil
-		case waiting != last:
+		case waiting != last && waiting != again:
 			progress(waiting)
 			last = waiting
 		}

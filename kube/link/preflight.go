@@ -95,7 +95,7 @@ func (f *Facts) joinable(l *found, to *Facts, w Wanted) {
 	}
 	switch other := f.trustDomain(); {
 	case !f.Installed && !w.Install:
-		l.note(severe, "not-installed", "StatefulSet federator in namespace "+f.Namespace, "none", fmt.Sprintf("say --install, or install it yourself:\n  federator install --context %s --region %s\n  federator join --context %[1]s --to %s", f.Context, cmp.Or(w.Region, "REGION"), to.Context))
+		l.note(severe, "not-installed", "StatefulSet federator in namespace "+f.Namespace, "none", fmt.Sprintf("say --install, or install it yourself:\n  federator install --context %s --region %s\n  federator join --context %[1]s --to %[3]s", f.Context, cmp.Or(w.Region, "REGION"), to.Context))
 	case !f.Installed:
 	case other != "" && to.trustDomain() != "" && other != to.trustDomain():
 		l.note(severe, "other-federation", "a cluster that is in no federation, or in "+to.trustDomain(), "it is a member of "+other, "a cluster belongs to one federation; take it out of that first: federator unlink --context "+f.Context+" --uninstall")
