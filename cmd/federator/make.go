@@ -12,7 +12,7 @@ func (a *app) makeCommands() []*cobra.Command {
 	for _, c := range here {
 		c.Annotations = withLocal(c.Annotations)
 	}
-	return append(here, a.joinCmd())
+	return append(here, a.installCmd(), a.joinCmd(), a.unlinkCmd())
 }
 
 // withLocal says of a command that it works on this machine.

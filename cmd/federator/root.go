@@ -84,7 +84,7 @@ Exit codes: 0 all is well; 1 the command failed; 2 the command line is wrong;
 	}
 	add("make", a.makeCommands()...)
 	add("look", a.statusCmd(), a.checkCmd(), a.membersCmd(), a.servicesCmd(), a.endpointsCmd(), a.resolveCmd(), a.auditCmd(), a.versionCmd())
-	add("change", a.policyCmd(), a.exportRuleCmd(), a.drillCmd(), a.evacuateCmd(), a.tokenCmd(), a.operatorCmd(), a.regionCmd(), a.keyringCmd(), a.leaveCmd(), a.backupCmd())
+	add("change", a.exportCmd(), a.dnsCmd(), a.policyCmd(), a.exportRuleCmd(), a.drillCmd(), a.evacuateCmd(), a.tokenCmd(), a.operatorCmd(), a.regionCmd(), a.keyringCmd(), a.leaveCmd(), a.backupCmd())
 	root.AddCommand(a.devEndpointsCmd(), a.dialStdioCmd())
 	return root
 }

@@ -59,9 +59,13 @@ func ChangeDNS(ctx context.Context, c *laptop.Cluster, change Change) error {
 var ErrUnseen = errors.New("it cannot be seen from here whether CoreDNS has read it; that takes up to two minutes")
 
 // AwaitDNS waits until every pod of CoreDNS says in its log that it has read a change
-// made at or after since, by the API server's clock.
-func AwaitDNS(ctx context.Context, c *laptop.Cluster, f DNSFacts, since time.Time, progress func(string)) error {
+// that was made now. f is from before the change.
+func AwaitDNS(ctx context.Context, c *laptop.Cluster, f DNSFacts, progress func(string)) error {
 	if parsed, err := corefile.Parse(f.Corefile); err != nil || !parsed.Reloads() {
+		return ErrUnseen
+	}
+	since, err := dateOf(ctx, c.Config) // by the API server's clock, which nodes' are near to
+	if err != nil {
 		return ErrUnseen
 	}
 	return poll(ctx, func(ctx context.Context) (string, error) {
@@ -71,12 +75,12 @@ func AwaitDNS(ctx context.Context, c *laptop.Cluster, f DNSFacts, since time.Tim
 		}
 		done := 0
 		for _, p := range pods.Items {
-			from := metav1.NewTime(since.Truncate(time.Second))
+			from := metav1.NewTime(since.Add(-time.Second))
 			log, err := c.Core.CoreV1().Pods(metav1.NamespaceSystem).GetLogs(p.Name, &corev1.PodLogOptions{SinceTime: &from}).DoRaw(ctx)
 			switch {
 			case err != nil:
 				return "", ErrUnseen
-			case bytes.Contains(log, []byte("reload failed")), bytes.Contains(log, []byte("Corefile changed but")):
+			case bytes.Contains(log, []byte("Corefile changed but reload failed")):
 				return "", fmt.Errorf("CoreDNS in pod %s refuses the change, and goes on with what it had: see kubectl --context %s -n kube-system logs %s; federator dns remove takes it out", p.Name, c.Context, p.Name)
 			case bytes.Contains(log, []byte("Reloading complete")) || p.CreationTimestamp.After(since):
 				done++

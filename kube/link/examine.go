@@ -76,6 +76,19 @@ func Examine(f *Facts) []*pb.Problem {
 	return l.problems
 }
 
+// Obstacles says what is in the way of installing federator in a cluster.
+func Obstacles(f *Facts) []*pb.Problem {
+	l := &found{subject: "context " + f.Context}
+	f.base(l)
+	for _, versions := range f.Definitions {
+		if !slices.Contains(versions, mcsVersion) { // those that are missing are brought
+			f.definitions(l)
+			break
+		}
+	}
+	return l.problems
+}
+
 // base says what is wrong whatever federator is to do there.
 func (f *Facts) base(l *found) {
 	if f.Unreachable != "" {
