@@ -21,6 +21,7 @@ import (
 	"github.com/federator/federator/federation"
 	"github.com/federator/federator/kube/laptop"
 	"github.com/federator/federator/kube/link"
+	"github.com/federator/federator/peering/pb"
 	"github.com/federator/federator/test/controlplane"
 	"github.com/federator/federator/test/e2e/fleet"
 )
@@ -138,6 +139,37 @@ func TestTwoEmptyClustersBecomeOneFederation(t *testing.T) {
 			}
 		}
 	}
+
+	unlink := &link.Unlink{Cluster: central, From: west, Uninstall: true, Drain: time.Second, Within: 3 * time.Minute, Progress: d.write, Now: time.Now}
+	t.Run("the cluster is taken out, once", func(t *testing.T) {
+		wrong := &link.Unlink{Cluster: west, From: central, Now: time.Now}
+		if problems, _, err := wrong.Plan(ctx); err != nil || !slices.ContainsFunc(problems, func(p *pb.Problem) bool { return p.GetCode() == "authority" }) {
+			t.Errorf("expected that the authority region stays, found %v, %v", problems, err)
+		}
+		problems, steps, err := unlink.Plan(ctx)
+		must(t, err)
+		if len(link.Severe(problems)) > 0 || len(steps) != 3 || !strings.Contains(steps[2], "the namespace federator-system with its disks") {
+			t.Fatalf("found %v, %q", problems, steps)
+		}
+		must(t, unlink.Run(ctx))
+		must(t, unlink.Run(ctx))
+		if problems, steps, err := unlink.Plan(ctx); err != nil || len(link.Severe(problems)) > 0 || len(steps) > 0 {
+			t.Errorf("expected nothing to do, found %v, %q, %v", problems, steps, err)
+		}
+		if f := link.Look(ctx, central, link.ToAsk); f.HasNamespace || len(f.Definitions) != 2 {
+			t.Errorf("expected the CRDs and nothing else, found %+v", f)
+		}
+	})
+	t.Run("it comes back as a new one", func(t *testing.T) {
+		if problems, steps := join.Plan(ctx); len(link.Severe(problems)) > 0 || len(steps) != 4 {
+			t.Fatalf("found %v, %q", problems, steps)
+		}
+		r, err := join.Run(ctx)
+		must(t, err)
+		if r.Already || r.Region != "eu-central" {
+			t.Errorf("found %+v", r)
+		}
+	})
 }
 
 func TestAnOperatorWhoMayNotHearsWhichRightIsMissing(t *testing.T) {
