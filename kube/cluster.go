@@ -99,11 +99,12 @@ func (c *Cluster) State() (since time.Time, err error) { return c.link.state() }
 // Changed is closed at the next change of [Cluster.State]. Take it first.
 func (c *Cluster) Changed() <-chan struct{} { return c.link.next() }
 
-// Lacking says why federator's own kinds cannot be read although the API server
-// answers, such as that they are not installed; nil if nothing is in the way.
-func (c *Cluster) Lacking() error {
+// Lacking says since when and why a kind of federator's own, such as
+// "resolutionpolicies", cannot be read although the API server answers. The error is
+// [ErrNotInstalled] for one that it does not know, and nil if nothing is in the way.
+func (c *Cluster) Lacking(resource string) (since time.Time, err error) {
 	if c.link == nil {
-		return nil
+		return time.Time{}, nil
 	}
-	return c.link.patience.lacking()
+	return c.link.patience.lacking(resource)
 }

@@ -186,13 +186,17 @@ func TestAKindThatIsInstalledLaterIsTakenUpByItself(t *testing.T) {
 func TestFederatorsOwnKindsMayBeMissingAndAreTakenUpByThemselves(t *testing.T) {
 	s := newServer(t)
 	l := connect(t, s, func(c *Cluster) { c.FederatorInformers.ResolutionPolicies() })
-	for start := time.Now(); l.Lacking() == nil; {
+	lacking := func() error {
+		_, err := l.Lacking("resolutionpolicies")
+		return err
+	}
+	for start := time.Now(); lacking() == nil; {
 		if time.Since(start) > 10*time.Second {
 			t.Fatal("expected it to be said that the kind is missing")
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	if err := l.Lacking(); !strings.Contains(err.Error(), "knows no resolutionpolicies; install the CRDs of federator.dev/v1alpha1") {
+	if err := lacking(); !errors.Is(err, ErrNotInstalled) || !strings.Contains(err.Error(), "knows no resolutionpolicies; install the CRDs of federator.dev/v1alpha1") {
 		t.Errorf("expected the remedy, found %v", err)
 	}
 	s.put("a", "10.0.0.1")
@@ -205,7 +209,7 @@ func TestFederatorsOwnKindsMayBeMissingAndAreTakenUpByThemselves(t *testing.T) {
 	for !l.FederatorInformers.ResolutionPolicies().HasSynced() {
 		time.Sleep(5 * time.Millisecond)
 	}
-	if err := l.Lacking(); err != nil {
+	if err := lacking(); err != nil {
 		t.Errorf("expected nothing to be lacking, found %v", err)
 	}
 }

@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"path"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +18,10 @@ import (
 
 	"github.com/federator/federator/kube/api/v1alpha1"
 )
+
+// ErrNotInstalled is why a kind of object cannot be read that the API server does not
+// know.
+var ErrNotInstalled = errors.New("the API server knows no")
 
 // askAgain is the pause before a request of an informer that found nobody is made
 // again. An informer's own pauses grow to a minute, for which a server that came
@@ -109,17 +111,15 @@ func (p *patience) relisted() bool {
 // federator's own.
 func optional(path string) bool { return strings.HasPrefix(path, "/apis/"+v1alpha1.Group+"/") }
 
-// lacking returns why an optional kind cannot be read although the server answers,
-// nil if nothing is in the way: of several the first by path.
-func (p *patience) lacking() error {
+// lacking returns since when and why a kind of federator's own cannot be read
+// although the server answers; the error is nil if nothing is in the way.
+func (p *patience) lacking(resource string) (since time.Time, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, at := range slices.Sorted(maps.Keys(p.lines)) {
-		if f := p.lines[at].fault; optional(at) && f != nil && !f.away {
-			return f.err
-		}
+	if l := p.lines["/apis/"+v1alpha1.GroupVersion().String()+"/"+resource]; l != nil && l.fault != nil && !l.fault.away {
+		return l.fault.since, l.fault.err
 	}
-	return nil
+	return time.Time{}, nil
 }
 
 // worst returns what is most in the way of reading: an absent server before all
@@ -282,7 +282,7 @@ func (t *patient) examine(a ask, resp *http.Response, err error) (f *fault, agai
 		if optional(a.path) {
 			crds = "of " + v1alpha1.GroupVersion().String()
 		}
-		return &fault{now, fmt.Errorf("kubernetes: the API server knows no %s; install the CRDs %s: they are taken up by themselves", what, crds), false}, true
+		return &fault{now, fmt.Errorf("kubernetes: %w %s; install the CRDs %s: they are taken up by themselves", ErrNotInstalled, what, crds), false}, true
 	case http.StatusForbidden:
 		return &fault{now, fmt.Errorf("kubernetes: not allowed to %s %s; grant it to the service account of this replica (ClusterRole federator)", verb, what), false}, true
 	case http.StatusUnauthorized:
