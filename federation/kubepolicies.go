@@ -21,6 +21,14 @@ func (r *Replica) openIntents(cluster *kube.Cluster, leading func() bool) (*inte
 	})
 }
 
+// keepIntents takes intents to the federation whenever it is this replica's turn.
+func (r *Replica) keepIntents(ctx context.Context) error {
+	if r.kube == nil {
+		return nil
+	}
+	return r.kube.intents.Run(ctx)
+}
+
 // intentions writes what the users of the own cluster want into the region's Raft.
 type intentions struct{ r *Replica }
 

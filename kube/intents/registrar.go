@@ -169,7 +169,9 @@ func (r *Registrar) step(ctx context.Context) {
 		if r.limit.Wait(ctx) != nil || !r.cfg.Leading() {
 			return
 		}
-		write(ctx, r, v1alpha1.KindResolutionPolicy, r.policies, next, r.cfg.Kube.Federator.FederatorV1alpha1().ResolutionPolicies(next.Namespace).UpdateStatus)
+		write(ctx, r, v1alpha1.KindResolutionPolicy, r.policies, next, func(ctx context.Context, o metav1.UpdateOptions) (*v1alpha1.ResolutionPolicy, error) {
+			return r.cfg.Kube.Federator.FederatorV1alpha1().ResolutionPolicies(next.Namespace).UpdateStatus(ctx, next, o)
+		})
 	}
 }
 
@@ -212,10 +214,10 @@ func (r *Registrar) put(ctx context.Context, put *PolicyPut, p *catalog.ClusterP
 }
 
 // write updates the status of one object.
-func write[T object](ctx context.Context, r *Registrar, kind string, on *shelf[T], next T, update func(context.Context, T, metav1.UpdateOptions) (T, error)) {
+func write[T object](ctx context.Context, r *Registrar, kind string, on *shelf[T], next T, update func(context.Context, metav1.UpdateOptions) (T, error)) {
 	limited, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	have, err := update(limited, next, metav1.UpdateOptions{FieldManager: FieldManager})
+	have, err := update(limited, metav1.UpdateOptions{FieldManager: FieldManager})
 	r.metrics.wrote(kind, err)
 	switch {
 	case err == nil:
