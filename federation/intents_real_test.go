@@ -1,0 +1,213 @@
+//go:build linux
+
+package federation
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/yaml"
+
+	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/federation/state"
+	"github.com/federator/federator/kube/api/v1alpha1"
+	"github.com/federator/federator/peering/pb"
+	"github.com/federator/federator/test/controlplane"
+)
+
+// clustered is a federation of real API servers: the regions are named like the
+// clusters, and of each region there is one replica or more.
+type clustered struct {
+	*testing.T
+	world  *controlplane.World
+	agents map[string][]*agent
+}
+
+func cluster(t *testing.T, replicas int, regions ...string) *clustered {
+	t.Helper()
+	c := &clustered{T: t, world: controlplane.Need(t, controlplane.Options{Clusters: regions}), agents: map[string][]*agent{}}
+	for i, region := range regions {
+		k := c.world.Cluster(region)
+		for _, ns := range []string{"shop", defaultNamespace} {
+			_, err := k.Clients.Core.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}, metav1.CreateOptions{})
+			c.must(err)
+		}
+		for n := range replicas {
+			p := place(t, region, fmt.Sprintf("%s-%d", region, n))
+			p.Cluster = region + "-1"
+			if i+n == 0 {
+				_, err := Init(InitOptions{Place: p, TrustDomain: "test.example"})
+				c.must(err)
+			} else {
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				_, err := Join(ctx, JoinOptions{Place: p, Token: c.agents[regions[0]][0].invite(t), Progress: func(string) {}})
+				cancel()
+				c.must(err)
+			}
+			a := startWith(t, p, Config{Services: writeServices(t, fmt.Sprintf("127.0.%d.1", 10+i)), Kubernetes: Kubernetes{Enabled: true, Kubeconfig: k.Kubeconfig, Context: region}})
+			eventually(t, 20*time.Second, "the replica has its region", func() bool { return a.catalog.Version(region) != (catalog.Version{}) && a.vault.keys().Version > 0 })
+			c.agents[region] = append(c.agents[region], a)
+		}
+	}
+	for region, all := range c.agents {
+		eventually(t, 30*time.Second, region+" has a writer and knows all endpoints", func() bool {
+			s := all[0].catalog.Service(catalog.ServiceName{Namespace: "shop", Name: "checkout"})
+			return c.writer(region) != nil && s != nil && len(s.Backends) == len(regions)
+		})
+	}
+	return c
+}
+
+func (c *clustered) must(err error) {
+	c.Helper()
+	if err != nil {
+		c.Fatal(err)
+	}
+}
+
+// writer is the replica that writes into the cluster of a region, nil if none does.
+func (c *clustered) writer(region string) *agent {
+	for _, a := range c.agents[region] {
+		if a.kube.writer.Leading() {
+			return a
+		}
+	}
+	return nil
+}
+
+// install makes federator's own CustomResourceDefinitions.
+func (c *clustered) install(region string) {
+	c.Helper()
+	definitions := c.world.Cluster(region).Dynamic.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
+	for _, resource := range []string{v1alpha1.ResourceResolutionPolicies} {
+		text, err := os.ReadFile("../deploy/clusters/crds/federator.dev_" + resource + ".yaml")
+		c.must(err)
+		var d unstructured.Unstructured
+		c.must(yaml.Unmarshal(text, &d.Object))
+		_, err = definitions.Create(c.Context(), &d, metav1.CreateOptions{})
+		c.must(err)
+		objects := c.world.Cluster(region).Dynamic.Resource(v1alpha1.GroupVersion().WithResource(resource))
+		eventually(c.T, time.Minute, resource+" are served", func() bool {
+			_, err := objects.List(c.Context(), metav1.ListOptions{})
+			return err == nil
+		})
+	}
+}
+
+// policy creates a ResolutionPolicy for shop/checkout.
+func (c *clustered) policy(region, name string, order ...v1alpha1.Label) {
+	c.Helper()
+	p := &v1alpha1.ResolutionPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.ResolutionPolicySpec{Service: "checkout", RegionOrder: order}}
+	_, err := c.world.Cluster(region).Clients.Federator.FederatorV1alpha1().ResolutionPolicies("shop").Create(c.Context(), p, metav1.CreateOptions{})
+	c.must(err)
+}
+
+// conditions waits for what a ResolutionPolicy says, "TYPE=STATUS REASON, ...", and
+// for words of the message of its condition Ready.
+func (c *clustered) conditions(region, name, want, message string) {
+	c.Helper()
+	found := ""
+	defer func() {
+		if c.Failed() {
+			c.Logf("%s of %s: found %s", name, region, found)
+		}
+	}()
+	eventually(c.T, 30*time.Second, fmt.Sprintf("policy %s of %s says %s: %s", name, region, want, message), func() bool {
+		p, err := c.world.Cluster(region).Clients.Federator.FederatorV1alpha1().ResolutionPolicies("shop").Get(c.Context(), name, metav1.GetOptions{})
+		if err != nil || len(p.Status.Conditions) == 0 {
+			found = fmt.Sprint(err)
+			return false
+		}
+		var got []string
+		for _, one := range p.Status.Conditions {
+			got = append(got, fmt.Sprintf("%s=%s %s", one.Type, one.Status, one.Reason))
+		}
+		found = strings.Join(got, ", ") + ": " + p.Status.Conditions[0].Message
+		return strings.Join(got, ", ") == want && strings.Contains(found, message)
+	})
+}
+
+// inForce waits until every region resolves shop/checkout by this order.
+func (c *clustered) inForce(order ...string) {
+	c.Helper()
+	for region, all := range c.agents {
+		eventually(c.T, 30*time.Second, fmt.Sprintf("%s resolves by %v", region, order), func() bool {
+			p, _ := all[0].catalog.Conditions().Policy(catalog.ServiceName{Namespace: "shop", Name: "checkout"})
+			return strings.Join(p.RegionOrder, ",") == strings.Join(order, ",")
+		})
+	}
+}
+
+// object writes an object as an operator does; nil deletes it.
+func (c *clustered) object(region string, kind catalog.ObjectKind, name string, spec any) {
+	c.Helper()
+	cmd := &state.PutObject{ObjectKey: catalog.ObjectKey{Kind: kind, Name: name}, Deleted: spec == nil}
+	if spec != nil {
+		text, err := json.Marshal(spec)
+		c.must(err)
+		cmd.Spec = text
+	}
+	a := c.agents[region][0]
+	_, err := a.proposer.Propose(c.Context(), a.systemMeta(), cmd)
+	c.must(err)
+}
+
+const (
+	stateInForce  = "Ready=True InForce, Conflict=False NoConflicts, Refused=False Allowed"
+	stateOlder    = "Ready=False OlderPolicy, Conflict=True OlderPolicy, Refused=False Allowed"
+	stateOperator = "Ready=False OperatorPolicy, Conflict=True OperatorPolicy, Refused=False Allowed"
+	stateRefused  = "Ready=False ExportRules, Refused=True ExportRules"
+)
+
+func TestAResolutionPolicyOfOneClusterHoldsInAll(t *testing.T) {
+	c := cluster(t, 1, "us-west", "eu-central")
+	west, east := "us-west", "eu-central"
+	c.install(west) // after its replica has started
+	c.policy(west, "old", "us-west", "eu-central")
+	c.inForce("us-west", "eu-central")
+	c.conditions(west, "old", stateInForce, "in every region")
+	answer, err := c.agents[east][0].operatorServer().Resolve(t.Context(), &pb.ResolveRequest{Service: "shop/checkout", From: east})
+	c.must(err)
+	if text := fmt.Sprint(answer); answer.GetPolicy() != "shop/checkout" || !strings.Contains(text, "ResolutionPolicy old of cluster us-west-1") {
+		t.Errorf("expected the region to say which policy it resolves by, found %s", text)
+	}
+
+	time.Sleep(1100 * time.Millisecond) // ages have seconds
+	c.install(east)
+	c.policy(east, "young", "eu-central")
+	c.conditions(east, "young", stateOlder, "ResolutionPolicy shop/old of cluster us-west-1 is older")
+	c.inForce("us-west", "eu-central")
+
+	c.object(east, catalog.KindPolicy, "shop/checkout", catalog.Policy{RegionOrder: []string{"operators"}})
+	c.inForce("operators")
+	c.conditions(west, "old", stateOperator, "federator policy get shop/checkout")
+	c.object(east, catalog.KindPolicy, "shop/checkout", nil)
+	c.conditions(west, "old", stateInForce, "")
+
+	c.object(west, catalog.KindExportRule, "shop", catalog.ExportRule{Services: []string{"shop/*"}, Clusters: []string{"region:eu-central"}})
+	c.inForce("eu-central")
+	c.conditions(west, "old", stateRefused, "no export rule of the federation lets cluster us-west-1 export shop/checkout")
+	c.conditions(east, "young", stateInForce, "")
+	c.object(west, catalog.KindExportRule, "shop", nil)
+	c.conditions(east, "young", stateOlder, "")
+
+	c.must(c.world.Cluster(west).StopAPIServer())
+	eventually(t, time.Minute, "it is noticed that the API server is away", func() bool {
+		_, err := c.agents[west][0].kube.cluster.State()
+		return err != nil
+	})
+	c.inForce("us-west", "eu-central")
+	c.must(c.world.Cluster(west).StartAPIServer(t.Context()))
+	c.must(c.world.Cluster(west).Clients.Federator.FederatorV1alpha1().ResolutionPolicies("shop").Delete(t.Context(), "old", metav1.DeleteOptions{}))
+	c.inForce("eu-central")
+	c.conditions(east, "young", stateInForce, "")
+}

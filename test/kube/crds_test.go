@@ -1,0 +1,143 @@
+//go:build linux
+
+package kube_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/yaml"
+
+	"github.com/federator/federator/kube/api/v1alpha1"
+	"github.com/federator/federator/test/controlplane"
+)
+
+// installOwn makes federator's own CustomResourceDefinitions in a cluster, as the
+// manifests have them, and waits until they are served.
+func installOwn(ctx context.Context, c *controlplane.Cluster) error {
+	definitions := c.Dynamic.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
+	for _, resource := range []string{v1alpha1.ResourceResolutionPolicies} {
+		text, err := os.ReadFile("../../deploy/clusters/crds/federator.dev_" + resource + ".yaml")
+		if err != nil {
+			return err
+		}
+		var d unstructured.Unstructured
+		if err := yaml.Unmarshal(text, &d.Object); err != nil {
+			return err
+		}
+		if _, err := definitions.Create(ctx, &d, metav1.CreateOptions{}); err != nil {
+			return err
+		}
+		objects := c.Dynamic.Resource(v1alpha1.GroupVersion().WithResource(resource))
+		for tries := 0; ; tries++ {
+			if _, err = objects.List(ctx, metav1.ListOptions{}); err == nil {
+				break
+			}
+			if tries == 300 {
+				return errors.Join(errors.New("the API server does not serve "+resource), err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+	return nil
+}
+
+// try creates an object of YAML as a dry run, and returns what the API server says.
+func try(ctx context.Context, c *controlplane.Cluster, resource, text string) error {
+	var o unstructured.Unstructured
+	if err := yaml.Unmarshal([]byte(text), &o.Object); err != nil {
+		return err
+	}
+	_, err := c.Dynamic.Resource(v1alpha1.GroupVersion().WithResource(resource)).Namespace("shop").Create(ctx, &o, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict})
+	return err
+}
+
+// list writes n items as a YAML list.
+func list(n int, item func(int) string) string {
+	var out []string
+	for i := range n {
+		out = append(out, item(i))
+	}
+	return "[" + strings.Join(out, ", ") + "]"
+}
+
+func label(i int) string { return "r" + strings.Repeat("x", i) }
+
+func TestWhatTheAPIServerSaysOfResolutionPolicies(t *testing.T) {
+	world := controlplane.Need(t, controlplane.Options{Clusters: []string{"us-west"}})
+	west, ctx := world.Cluster("us-west"), t.Context()
+	_, err := west.Clients.Core.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}, metav1.CreateOptions{})
+	must(t, err)
+	must(t, installOwn(ctx, west))
+	const head = "apiVersion: federator.dev/v1alpha1\nkind: ResolutionPolicy\nmetadata: {name: p}\nspec: "
+	t.Run("of one alone", func(t *testing.T) {
+		for name, c := range map[string]struct{ spec, says string }{
+			"the least":                   {"{service: checkout}", ""},
+			"all fields":                  {"{service: checkout, regionOrder: [us-west, eu-central], regionOrderFrom: [{from: asia-east, order: [us-west]}], weights: [{place: us-west, weight: 90}, {place: eu-central/a, weight: 0}], overprovisioningPercent: 140, panicThresholdPercent: 0, failoverRegions: [us-west, eu-central], ramp: 1m30s, safety: {minRegions: 2, minEndpointsPercent: 50, gates: [till]}}", ""},
+			"as much as there may be":     {"{service: checkout, regionOrder: " + list(32, label) + ", regionOrderFrom: " + list(32, func(i int) string { return "{from: " + label(i) + ", order: " + list(32, label) + "}" }) + ", weights: " + list(62, func(i int) string { return "{place: " + label(i) + "/" + label(i) + ", weight: 1}" }) + "}", ""},
+			"no service":                  {"{regionOrder: [us-west]}", "spec.service: Required value"},
+			"a service elsewhere":         {"{service: bank/ledger}", "spec.service in body should match"},
+			"a field that there is not":   {"{service: checkout, panic: 50}", `unknown field "spec.panic"`},
+			"a region twice":              {"{service: checkout, regionOrder: [us-west, us-west]}", "spec.regionOrder: Invalid value: expected each name once"},
+			"a region twice, from one":    {"{service: checkout, regionOrderFrom: [{from: a, order: [b, b]}]}", "spec.regionOrderFrom[0].order: Invalid value: expected each name once"},
+			"clients of a region twice":   {"{service: checkout, regionOrderFrom: [{from: a, order: [b]}, {from: a, order: [c]}]}", `spec.regionOrderFrom[1]: Duplicate value: {"from":"a"}`},
+			"no region's name":            {"{service: checkout, regionOrder: [US]}", "spec.regionOrder[0] in body should match"},
+			"a region that may not serve": {"{service: checkout, regionOrder: [a, c], failoverRegions: [a, b]}", "regionOrder: expected only regions that failoverRegions lets serve"},
+			"too many regions":            {"{service: checkout, regionOrder: " + list(33, label) + "}", "spec.regionOrder: Too many: 33: must have at most 32 items"},
+			"only zeros as weights":       {"{service: checkout, weights: [{place: a, weight: 0}, {place: b, weight: 0}]}", "spec.weights: Invalid value: expected one weight above 0 at least"},
+			"a weight too high":           {"{service: checkout, weights: [{place: a, weight: 1000001}]}", "should be less than or equal to 1000000"},
+			"a place twice":               {"{service: checkout, weights: [{place: a, weight: 1}, {place: a, weight: 2}]}", "spec.weights[1]: Duplicate value"},
+			"no place":                    {"{service: checkout, weights: [{place: a/b/c, weight: 1}]}", "spec.weights[0].place in body should match"},
+			"too little overprovisioning": {"{service: checkout, overprovisioningPercent: 99}", "spec.overprovisioningPercent in body should be greater than or equal to 100"},
+			"a percentage above 100":      {"{service: checkout, panicThresholdPercent: 101}", "spec.panicThresholdPercent in body should be less than or equal to 100"},
+			"a long ramp":                 {"{service: checkout, ramp: 11m}", "spec.ramp: Invalid value: expected 0s to 10m"},
+			"no ramp":                     {"{service: checkout, ramp: soon}", "spec.ramp in body should match"},
+			"a ramp to the past":          {"{service: checkout, ramp: -1s}", "spec.ramp in body should match"},
+			"more than everything left":   {"{service: checkout, safety: {minEndpointsPercent: 101}}", "spec.safety.minEndpointsPercent in body should be less than or equal to 100"},
+			"a gate twice":                {"{service: checkout, safety: {gates: [till, till]}}", "spec.safety.gates: Invalid value: expected each name once"},
+		} {
+			t.Run(name, func(t *testing.T) {
+				err := try(ctx, west, v1alpha1.ResourceResolutionPolicies, head+c.spec)
+				said := strings.NewReplacer(`"array": `, "", `"string": `, "", `"object": `, "").Replace(fmt.Sprint(err)) // what rules are about
+				if (err == nil) != (c.says == "") || err != nil && !strings.Contains(said, c.says) {
+					t.Errorf("expected %q, found %v", c.says, err)
+				}
+			})
+		}
+		long := strings.Replace(head, "name: p", "name: "+strings.Repeat("p", 64), 1) + "{service: checkout}"
+		if err := try(ctx, west, v1alpha1.ResourceResolutionPolicies, long); err == nil || !strings.Contains(err.Error(), "metadata.name: expected at most 63 characters") {
+			t.Errorf("a long name: found %v", err)
+		}
+	})
+	t.Run("of a change", func(t *testing.T) {
+		policies := west.Clients.Federator.FederatorV1alpha1().ResolutionPolicies("shop")
+		p := &v1alpha1.ResolutionPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: v1alpha1.ResolutionPolicySpec{Service: "checkout"}}
+		have, err := policies.Create(ctx, p, metav1.CreateOptions{})
+		must(t, err)
+		moved := have.DeepCopy()
+		moved.Spec.Service = "cart"
+		if _, err := policies.Update(ctx, moved, metav1.UpdateOptions{}); err == nil || !strings.Contains(err.Error(), "a policy stays with its service: delete it and create another") {
+			t.Errorf("another service: found %v", err)
+		}
+		changed := have.DeepCopy()
+		changed.Spec.RegionOrder = v1alpha1.Labels{"us-west"}
+		changed.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: "True", Reason: "Forged", LastTransitionTime: metav1.Now()}}
+		changed, err = policies.Update(ctx, changed, metav1.UpdateOptions{})
+		must(t, err)
+		if changed.Generation != 2 || len(changed.Status.Conditions) != 0 {
+			t.Errorf("expected the generation to rise and the status to stay, found %d and %+v", changed.Generation, changed.Status)
+		}
+		if _, err := policies.UpdateStatus(ctx, have, metav1.UpdateOptions{}); err == nil || !strings.Contains(err.Error(), "the object has been modified") {
+			t.Errorf("expected a status of an older version to be refused, found %v", err)
+		}
+	})
+}
