@@ -187,6 +187,12 @@ func TestAResolutionPolicyOfOneClusterHoldsInAll(t *testing.T) {
 	c.conditions(east, "young", stateOlder, "ResolutionPolicy shop/old of cluster us-west-1 is older")
 	c.inForce("us-west", "eu-central")
 
+	list, err := c.agents[east][0].operatorServer().ListPolicies(t.Context(), &pb.ListPoliciesRequest{})
+	c.must(err)
+	if all := list.GetClusterPolicies(); len(all) != 2 || all[0].GetStanding() != string(catalog.StandsBehindOlder) || all[0].GetWinner() != "us-west-1/shop/old" || all[1].GetService() != "shop/checkout" {
+		t.Errorf("expected operators to be shown both, found %v", all)
+	}
+
 	c.object(east, catalog.KindPolicy, "shop/checkout", catalog.Policy{RegionOrder: []string{"operators"}})
 	c.inForce("operators")
 	c.conditions(west, "old", stateOperator, "federator policy get shop/checkout")
