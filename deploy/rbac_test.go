@@ -99,7 +99,7 @@ func TestEveryVerbThatTheCodeUsesIsGranted(t *testing.T) {
 			t.Errorf("kube/%s: %s %s.%s is granted by no role in clusters/base/rbac.yaml", where, n.verb, n.resource, n.group)
 		}
 	}
-	for _, sure := range []need{{"", "secrets", "create"}, {"", "configmaps", "list"}, {"apps", "statefulsets", "get"}, {"", "nodes", "get"}, {"federator.dev", "resolutionpolicies", "watch"}, {"federator.dev", "resolutionpolicies/status", "update"}} {
+	for _, sure := range []need{{"", "secrets", "create"}, {"", "configmaps", "list"}, {"apps", "statefulsets", "get"}, {"", "nodes", "get"}, {"federator.dev", "resolutionpolicies", "watch"}, {"federator.dev", "resolutionpolicies/status", "update"}, {"federator.dev", "drills", "list"}, {"federator.dev", "drills/status", "update"}} {
 		if found[sure] == "" {
 			t.Errorf("%v: the code uses it, and this test does not see it: found %v", sure, found)
 		}
@@ -108,7 +108,7 @@ func TestEveryVerbThatTheCodeUsesIsGranted(t *testing.T) {
 
 func TestNothingIsGrantedThatNobodyNeeds(t *testing.T) {
 	for kind, allowed := range map[string][]string{
-		"ClusterRole": {"namespaces", "nodes", "services", "endpointslices", "serviceexports", "serviceexports/status", "serviceimports", "serviceimports/status", "resolutionpolicies", "resolutionpolicies/status", "events"},
+		"ClusterRole": {"namespaces", "nodes", "services", "endpointslices", "serviceexports", "serviceexports/status", "serviceimports", "serviceimports/status", "resolutionpolicies", "resolutionpolicies/status", "drills", "drills/status", "events"},
 		"Role":        {"secrets", "configmaps", "statefulsets", "leases"},
 	} {
 		for _, r := range rules(t, kind) {
@@ -129,7 +129,7 @@ func TestNothingIsGrantedThatNobodyNeeds(t *testing.T) {
 			}
 		}
 	}
-	for _, read := range []string{"nodes", "namespaces", "serviceexports", "resolutionpolicies"} {
+	for _, read := range []string{"nodes", "namespaces", "serviceexports", "resolutionpolicies", "drills"} {
 		for _, verb := range []string{"create", "update", "patch", "delete"} {
 			for _, group := range []string{"", "multicluster.x-k8s.io", "federator.dev"} {
 				if grants(rules(t, "ClusterRole"), need{group, read, verb}) {

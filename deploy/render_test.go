@@ -239,7 +239,7 @@ func TestTheCRDsAreThoseOfTheVersionThatTheCodeUses(t *testing.T) {
 		}
 	}
 	all := kustomize(t, "clusters/crds")
-	for _, name := range []string{"serviceexports.multicluster.x-k8s.io", "serviceimports.multicluster.x-k8s.io", "resolutionpolicies.federator.dev"} {
+	for _, name := range []string{"serviceexports.multicluster.x-k8s.io", "serviceimports.multicluster.x-k8s.io", "resolutionpolicies.federator.dev", "drills.federator.dev"} {
 		if all["CustomResourceDefinition/"+name] == nil {
 			t.Errorf("expected the CustomResourceDefinition %s", name)
 		}

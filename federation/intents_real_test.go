@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,13 +20,14 @@ import (
 
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/federation/state"
+	"github.com/federator/federator/kube"
 	"github.com/federator/federator/kube/api/v1alpha1"
 	"github.com/federator/federator/peering/pb"
 	"github.com/federator/federator/test/controlplane"
 )
 
 // clustered is a federation of real API servers: the regions are named like the
-// clusters, and of each region there is one replica or more.
+// clusters. The first region has as many replicas as asked for, the others one.
 type clustered struct {
 	*testing.T
 	world  *controlplane.World
@@ -41,7 +43,7 @@ func cluster(t *testing.T, replicas int, regions ...string) *clustered {
 			_, err := k.Clients.Core.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}, metav1.CreateOptions{})
 			c.must(err)
 		}
-		for n := range replicas {
+		for n := range map[bool]int{true: replicas, false: 1}[i == 0] {
 			p := place(t, region, fmt.Sprintf("%s-%d", region, n))
 			p.Cluster = region + "-1"
 			if i+n == 0 {
@@ -88,7 +90,7 @@ func (c *clustered) writer(region string) *agent {
 func (c *clustered) install(region string) {
 	c.Helper()
 	definitions := c.world.Cluster(region).Dynamic.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
-	for _, resource := range []string{v1alpha1.ResourceResolutionPolicies} {
+	for _, resource := range []string{v1alpha1.ResourceResolutionPolicies, v1alpha1.ResourceDrills} {
 		text, err := os.ReadFile("../deploy/clusters/crds/federator.dev_" + resource + ".yaml")
 		c.must(err)
 		var d unstructured.Unstructured
@@ -217,3 +219,87 @@ func TestAResolutionPolicyOfOneClusterHoldsInAll(t *testing.T) {
 	c.inForce("eu-central")
 	c.conditions(east, "young", stateInForce, "")
 }
+
+// drill creates a Drill of shop/checkout in us-west that takes a region away.
+func (c *clustered) drill(name, region string, hold v1alpha1.Duration) *v1alpha1.Drill {
+	c.Helper()
+	d := &v1alpha1.Drill{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.DrillSpec{
+		Service: "checkout", Scope: v1alpha1.DrillScope{Region: v1alpha1.Label(region)}, Shape: v1alpha1.DrillShape{Hold: hold}, Reason: "a test",
+	}}
+	have, err := c.drills().Create(c.Context(), d, metav1.CreateOptions{})
+	c.must(err)
+	return have
+}
+
+func (c *clustered) drills() *kube.Drills {
+	return c.world.Cluster("us-west").Clients.Federator.FederatorV1alpha1().Drills("shop")
+}
+
+// drilled waits for what a Drill says, "PHASE OUTCOME, TYPE=STATUS REASON, ...", and
+// returns it.
+func (c *clustered) drilled(name, want string) *v1alpha1.Drill {
+	c.Helper()
+	var have *v1alpha1.Drill
+	seen := []string{}
+	eventually(c.T, time.Minute, "drill "+name+" says "+want, func() bool {
+		var err error
+		if have, err = c.drills().Get(c.Context(), name, metav1.GetOptions{}); err != nil {
+			return false
+		}
+		got := string(have.Status.Phase) + " " + have.Status.Outcome
+		for _, one := range have.Status.Conditions {
+			got += fmt.Sprintf(", %s=%s %s", one.Type, one.Status, one.Reason)
+		}
+		if len(seen) == 0 || seen[len(seen)-1] != got {
+			seen = append(seen, got)
+			c.Logf("drill %s: %s %s", name, got, have.Status.Detail)
+		}
+		return got == want
+	})
+	return have
+}
+
+func TestADrillOfACluster(t *testing.T) {
+	c := cluster(t, 3, "us-west", "eu-central")
+	c.install("us-west")
+	eu := c.agents["eu-central"][0]
+
+	c.drill("nowhere", "mars", "1m")
+	if d := c.drilled("nowhere", "Over failed, Started=False Unsafe, Complete=True Over"); !strings.Contains(d.Status.Detail, "there is no region mars; known are eu-central, us-west") {
+		t.Errorf("found %s", d.Status.Detail)
+	}
+
+	short := c.drill("short", "eu-central", "4s")
+	eventually(t, 30*time.Second, "the other region takes the traffic away, too", func() bool {
+		drills := eu.catalog.Conditions().Drills
+		return len(drills) == 1 && drills[0].ID == "kube-"+string(short.UID) && drills[0].Scope.Service.String() == "shop/checkout"
+	})
+	c.drill("beside", "us-west", "1m")
+	c.drilled("beside", "Over failed, Started=False Taken, Complete=True Over")
+	over := c.drilled("short", "Over succeeded, Started=True Over, Complete=False Collecting").Status
+	if over.ID != "kube-"+string(short.UID) || over.Begun == nil || over.Ended == nil || len(over.Regions) != 2 || over.Regions[0].Vote != "granted" || over.Regions[1].Vote != "granted" {
+		t.Errorf("found %+v", over)
+	}
+
+	long := c.drill("long", "eu-central", "1h")
+	c.drilled("long", "Hold , Started=True Hold, Complete=False Hold")
+	writer := c.writer("us-west")
+	c.must(writer.stop())
+	c.agents["us-west"] = slices.DeleteFunc(c.agents["us-west"], func(a *agent) bool { return a == writer })
+	eventually(t, time.Minute, "another replica writes", func() bool { return c.writer("us-west") != nil })
+	time.Sleep(2 * lookTwice) // it compares everything
+	if d, _ := eu.catalog.Drill("kube-" + string(long.UID)); d.State != catalog.DrillRunning {
+		t.Errorf("expected the drill to go on when the writer changes, found %+v", d)
+	}
+	c.must(c.drills().Delete(t.Context(), "long", metav1.DeleteOptions{}))
+	eventually(t, time.Minute, "the drill ends with its object, everywhere", func() bool {
+		d, _ := eu.catalog.Drill("kube-" + string(long.UID))
+		return d.Recorded == catalog.DrillEnded && d.Outcome == catalog.OutcomeStopped && strings.Contains(d.Detail, "Drill us-west-1/shop/long was deleted")
+	})
+	if n := len(eu.catalog.Drills()); n != 2 {
+		t.Errorf("expected two drills that began, found %d: %v", n, eu.catalog.Drills())
+	}
+}
+
+// lookTwice is more than it takes to compare everything.
+const lookTwice = 2500 * time.Millisecond

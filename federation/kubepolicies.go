@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"time"
 
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/federation/state"
@@ -11,7 +12,7 @@ import (
 	"github.com/federator/federator/kube/intents"
 )
 
-// openIntents prepares what takes the ResolutionPolicies of the own Kubernetes cluster
+// openIntents prepares what takes the ResolutionPolicies and Drills of the own Kubernetes cluster
 // to the federation. leading reports whether it is this replica's turn.
 func (r *Replica) openIntents(cluster *kube.Cluster, leading func() bool) (*intents.Registrar, error) {
 	return intents.New(intents.Config{
@@ -25,6 +26,11 @@ func (r *Replica) openIntents(cluster *kube.Cluster, leading func() bool) (*inte
 func (r *Replica) keepIntents(ctx context.Context) error {
 	if r.kube == nil {
 		return nil
+	}
+	for !r.isLoaded() { // who knows nothing of the own region would begin what has begun
+		if !sleep(ctx, 100*time.Millisecond) {
+			return nil
+		}
 	}
 	return r.kube.intents.Run(ctx)
 }

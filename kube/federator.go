@@ -54,6 +54,16 @@ func (c *FederatorV1alpha1) ResolutionPolicies(namespace string) *ResolutionPoli
 		func() *v1alpha1.ResolutionPolicyList { return &v1alpha1.ResolutionPolicyList{} })
 }
 
+// Drills is a client of Drills.
+type Drills = gentype.ClientWithList[*v1alpha1.Drill, *v1alpha1.DrillList]
+
+// Drills returns the client of those of one namespace, or of all.
+func (c *FederatorV1alpha1) Drills(namespace string) *Drills {
+	return gentype.NewClientWithList(v1alpha1.ResourceDrills, c.client, c.codec, namespace,
+		func() *v1alpha1.Drill { return &v1alpha1.Drill{} },
+		func() *v1alpha1.DrillList { return &v1alpha1.DrillList{} })
+}
+
 // FederatorInformers are the informers of federator's own kinds. Only those that
 // were asked for run.
 type FederatorInformers struct {
@@ -77,6 +87,17 @@ func (f *FederatorInformers) ResolutionPolicies() cache.SharedIndexInformer {
 		},
 		func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			return f.client.FederatorV1alpha1().ResolutionPolicies(metav1.NamespaceAll).Watch(ctx, o)
+		})
+}
+
+// Drills returns the informer of all Drills.
+func (f *FederatorInformers) Drills() cache.SharedIndexInformer {
+	return f.informer(v1alpha1.ResourceDrills, &v1alpha1.Drill{},
+		func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			return f.client.FederatorV1alpha1().Drills(metav1.NamespaceAll).List(ctx, o)
+		},
+		func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return f.client.FederatorV1alpha1().Drills(metav1.NamespaceAll).Watch(ctx, o)
 		})
 }
 

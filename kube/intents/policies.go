@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -204,10 +204,7 @@ func is(kind string, holds bool, reason, message string) metav1.Condition {
 	if holds {
 		status = metav1.ConditionTrue
 	}
-	if len(message) > maxMessage {
-		message = strings.ToValidUTF8(message[:maxMessage-3], "") + "..."
-	}
-	return metav1.Condition{Type: kind, Status: status, Reason: reason, Message: message}
+	return metav1.Condition{Type: kind, Status: status, Reason: reason, Message: clip(message)}
 }
 
 // status returns the object with its conditions, nil if it has them. Conditions that
@@ -215,7 +212,7 @@ func is(kind string, holds bool, reason, message string) metav1.Condition {
 func (in *Policies) status(p *v1alpha1.ResolutionPolicy, conditions []metav1.Condition) *v1alpha1.ResolutionPolicy {
 	next := p.DeepCopy()
 	settle(&next.Status.Conditions, conditions, []string{v1alpha1.PolicyReady, v1alpha1.PolicyConflict, v1alpha1.PolicyRefused}, p.Generation, in.Now)
-	if reflect.DeepEqual(next.Status, p.Status) {
+	if equality.Semantic.DeepEqual(next.Status, p.Status) {
 		return nil
 	}
 	return next

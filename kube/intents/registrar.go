@@ -47,6 +47,14 @@ type Federation interface {
 	// PutPolicy writes a policy, or deletes it if p is nil, in the place of the version
 	// that was seen; zero if there was none.
 	PutPolicy(ctx context.Context, origin catalog.PolicyOrigin, p *catalog.ClusterPolicy, seen catalog.ObjectVersion) error
+	// Drills returns the drills that the own region coordinates, and Report how one of
+	// them goes.
+	Drills() []catalog.DrillView
+	Report(*catalog.DrillView) DrillReport
+	// StartDrill begins a drill, unless one with its id has begun; a [Refusal] is for
+	// good. StopDrill ends it.
+	StartDrill(context.Context, catalog.Drill) error
+	StopDrill(ctx context.Context, id, reason string) error
 }
 
 // Link is whether the API server is read.
@@ -79,10 +87,13 @@ type Config struct {
 type Registrar struct {
 	cfg      Config
 	policies *shelf[*v1alpha1.ResolutionPolicy]
+	drills   *shelf[*v1alpha1.Drill]
 	limit    *rate.Limiter
+	starts   *rate.Limiter
 	wake     chan struct{}
 	metrics  *meters
 	stuck    map[catalog.PolicyOrigin]string // of Run alone
+	tries    tries                           // of Run alone
 	lacking  map[string]string               // by resource, of Run alone
 	standing atomic.Pointer[map[string]int]
 }
@@ -90,11 +101,12 @@ type Registrar struct {
 // New makes the registrar of a cluster, and asks the cluster for its informers.
 func New(cfg Config) (*Registrar, error) {
 	r := &Registrar{
-		cfg: cfg, limit: rate.NewLimiter(statusesPerSecond, statusBurst), wake: make(chan struct{}, 1),
+		cfg: cfg, limit: rate.NewLimiter(statusesPerSecond, statusBurst), starts: rate.NewLimiter(rate.Every(startEvery), startBurst), wake: make(chan struct{}, 1),
 		stuck: map[catalog.PolicyOrigin]string{}, lacking: map[string]string{},
 	}
 	r.policies = newShelf[*v1alpha1.ResolutionPolicy](cfg.Kube.FederatorInformers.ResolutionPolicies())
-	if err := r.policies.listen(r.Look); err != nil {
+	r.drills = newShelf[*v1alpha1.Drill](cfg.Kube.FederatorInformers.Drills())
+	if err := errors.Join(r.policies.listen(r.Look), r.drills.listen(r.Look)); err != nil {
 		return nil, fmt.Errorf("kubernetes intents: %w", err)
 	}
 	r.metrics = newMeters(r)
@@ -121,10 +133,12 @@ func (r *Registrar) Run(ctx context.Context) error {
 	for {
 		link := r.cfg.Link.Changed()
 		if r.cfg.Leading() {
-			r.step(ctx)
+			r.stepPolicies(ctx)
+			r.stepDrills(ctx)
 		} else {
 			r.standing.Store(nil)
 			clear(r.stuck)
+			r.tries = tries{}
 		}
 		for waiting := true; waiting; {
 			waiting = false
@@ -147,8 +161,8 @@ func (r *Registrar) Run(ctx context.Context) error {
 	}
 }
 
-// step compares and writes once.
-func (r *Registrar) step(ctx context.Context) {
+// stepPolicies compares and writes the policies once.
+func (r *Registrar) stepPolicies(ctx context.Context) {
 	now := time.Now()
 	in := Policies{
 		Cluster: r.cfg.Cluster, Region: r.cfg.Region,

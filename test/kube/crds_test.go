@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +27,7 @@ import (
 // manifests have them, and waits until they are served.
 func installOwn(ctx context.Context, c *controlplane.Cluster) error {
 	definitions := c.Dynamic.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
-	for _, resource := range []string{v1alpha1.ResourceResolutionPolicies} {
+	for _, resource := range []string{v1alpha1.ResourceResolutionPolicies, v1alpha1.ResourceDrills} {
 		text, err := os.ReadFile("../../deploy/clusters/crds/federator.dev_" + resource + ".yaml")
 		if err != nil {
 			return err
@@ -72,14 +74,14 @@ func list(n int, item func(int) string) string {
 
 func label(i int) string { return "r" + strings.Repeat("x", i) }
 
-func TestWhatTheAPIServerSaysOfResolutionPolicies(t *testing.T) {
+func TestWhatTheAPIServerSaysOfWhatUsersWrite(t *testing.T) {
 	world := controlplane.Need(t, controlplane.Options{Clusters: []string{"us-west"}})
 	west, ctx := world.Cluster("us-west"), t.Context()
 	_, err := west.Clients.Core.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}, metav1.CreateOptions{})
 	must(t, err)
 	must(t, installOwn(ctx, west))
 	const head = "apiVersion: federator.dev/v1alpha1\nkind: ResolutionPolicy\nmetadata: {name: p}\nspec: "
-	t.Run("of one alone", func(t *testing.T) {
+	t.Run("of policies", func(t *testing.T) {
 		for name, c := range map[string]struct{ spec, says string }{
 			"the least":                   {"{service: checkout}", ""},
 			"all fields":                  {"{service: checkout, regionOrder: [us-west, eu-central], regionOrderFrom: [{from: asia-east, order: [us-west]}], weights: [{place: us-west, weight: 90}, {place: eu-central/a, weight: 0}], overprovisioningPercent: 140, panicThresholdPercent: 0, failoverRegions: [us-west, eu-central], ramp: 1m30s, safety: {minRegions: 2, minEndpointsPercent: 50, gates: [till]}}", ""},
@@ -105,19 +107,15 @@ func TestWhatTheAPIServerSaysOfResolutionPolicies(t *testing.T) {
 			"more than everything left":   {"{service: checkout, safety: {minEndpointsPercent: 101}}", "spec.safety.minEndpointsPercent in body should be less than or equal to 100"},
 			"a gate twice":                {"{service: checkout, safety: {gates: [till, till]}}", "spec.safety.gates: Invalid value: expected each name once"},
 		} {
-			t.Run(name, func(t *testing.T) {
-				err := try(ctx, west, v1alpha1.ResourceResolutionPolicies, head+c.spec)
-				said := strings.NewReplacer(`"array": `, "", `"string": `, "", `"object": `, "").Replace(fmt.Sprint(err)) // what rules are about
-				if (err == nil) != (c.says == "") || err != nil && !strings.Contains(said, c.says) {
-					t.Errorf("expected %q, found %v", c.says, err)
-				}
-			})
+			t.Run(name, func(t *testing.T) { said(t, try(ctx, west, v1alpha1.ResourceResolutionPolicies, head+c.spec), c.says) })
 		}
 		long := strings.Replace(head, "name: p", "name: "+strings.Repeat("p", 64), 1) + "{service: checkout}"
 		if err := try(ctx, west, v1alpha1.ResourceResolutionPolicies, long); err == nil || !strings.Contains(err.Error(), "metadata.name: expected at most 63 characters") {
 			t.Errorf("a long name: found %v", err)
 		}
 	})
+	t.Run("of drills", func(t *testing.T) { saidOfDrills(t, west) })
+	t.Run("of the examples in the manual", func(t *testing.T) { saidOfExamples(t, west) })
 	t.Run("of a change", func(t *testing.T) {
 		policies := west.Clients.Federator.FederatorV1alpha1().ResolutionPolicies("shop")
 		p := &v1alpha1.ResolutionPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: v1alpha1.ResolutionPolicySpec{Service: "checkout"}}
@@ -140,4 +138,81 @@ func TestWhatTheAPIServerSaysOfResolutionPolicies(t *testing.T) {
 			t.Errorf("expected a status of an older version to be refused, found %v", err)
 		}
 	})
+}
+
+// said fails unless the API server said this, or nothing.
+func said(t *testing.T, err error, want string) {
+	t.Helper()
+	text := strings.NewReplacer(`"array": `, "", `"string": `, "", `"object": `, "").Replace(fmt.Sprint(err)) // what rules are about
+	if (err == nil) != (want == "") || err != nil && !strings.Contains(text, want) {
+		t.Errorf("expected %q, found %v", want, err)
+	}
+}
+
+func saidOfDrills(t *testing.T, c *controlplane.Cluster) {
+	const head = "apiVersion: federator.dev/v1alpha1\nkind: Drill\nmetadata: {name: d}\nspec: "
+	for name, one := range map[string]struct{ spec, says string }{
+		"the least":                 {"{service: checkout, scope: {region: us-west}, shape: {hold: 5m}}", ""},
+		"all fields":                {"{service: checkout, scope: {region: us-west, cluster: us-west-1.acme}, shape: {ramp: 2m, hold: 5m, return: 1m}, objective: 5s, reason: quarterly}", ""},
+		"a zone":                    {"{service: checkout, scope: {region: us-west, zone: a}, shape: {hold: 24h}}", ""},
+		"a zone and a cluster":      {"{service: checkout, scope: {region: us-west, zone: a, cluster: b}, shape: {hold: 5m}}", "spec.scope: Invalid value: expected a zone or a cluster, found both"},
+		"no service":                {"{scope: {region: us-west}, shape: {hold: 5m}}", "spec.service: Required value"},
+		"no region":                 {"{service: checkout, scope: {zone: a}, shape: {hold: 5m}}", "spec.scope.region: Required value"},
+		"no hold":                   {"{service: checkout, scope: {region: us-west}, shape: {ramp: 5m}}", "spec.shape.hold: Required value"},
+		"another namespace":         {"{service: bank/ledger, scope: {region: us-west}, shape: {hold: 5m}}", "spec.service in body should match"},
+		"no time at all":            {"{service: checkout, scope: {region: us-west}, shape: {hold: 0s}}", "expected ramp, hold and return to take 1s to 24h together"},
+		"more than a day":           {"{service: checkout, scope: {region: us-west}, shape: {ramp: 12h, hold: 12h, return: 1s}}", "expected ramp, hold and return to take 1s to 24h together"},
+		"no length of time":         {"{service: checkout, scope: {region: us-west}, shape: {hold: long}}", "spec.shape.hold in body should match"},
+		"force":                     {"{service: checkout, scope: {region: us-west}, shape: {hold: 5m}, forced: true}", `unknown field "spec.forced"`},
+		"alarms":                    {"{service: checkout, scope: {region: us-west}, shape: {hold: 5m}, alarms: []}", `unknown field "spec.alarms"`},
+		"an isolation":              {"{kind: isolate, service: checkout, scope: {region: us-west}, shape: {hold: 5m}}", `unknown field "spec.kind"`},
+		"an objective of two days":  {"{service: checkout, scope: {region: us-west}, shape: {hold: 5m}, objective: 48h}", "spec.objective: Invalid value: expected 0s to 24h"},
+		"a reason that is too long": {"{service: checkout, scope: {region: us-west}, shape: {hold: 5m}, reason: " + strings.Repeat("r", 513) + "}", "spec.reason: Too long: may not be more than 512"},
+		"a cluster that cannot be":  {"{service: checkout, scope: {region: us-west, cluster: a.b.c}, shape: {hold: 5m}}", "spec.scope.cluster in body should match"},
+	} {
+		t.Run(name, func(t *testing.T) { said(t, try(t.Context(), c, v1alpha1.ResourceDrills, head+one.spec), one.says) })
+	}
+	drills := c.Clients.Federator.FederatorV1alpha1().Drills("shop")
+	have, err := drills.Create(t.Context(), &v1alpha1.Drill{ObjectMeta: metav1.ObjectMeta{Name: "d"}, Spec: v1alpha1.DrillSpec{
+		Service: "checkout", Scope: v1alpha1.DrillScope{Region: "us-west"}, Shape: v1alpha1.DrillShape{Hold: "5m"},
+	}}, metav1.CreateOptions{})
+	must(t, err)
+	if have.Spec.Shape.Ramp != "0s" || have.Spec.Shape.Return != "0s" {
+		t.Errorf("expected the defaults to be written out, found %+v", have.Spec.Shape)
+	}
+	changed := have.DeepCopy()
+	changed.Spec.Shape.Hold = "6m"
+	_, err = drills.Update(t.Context(), changed, metav1.UpdateOptions{})
+	said(t, err, "spec: Invalid value: a drill is what it was created as: delete it, which ends it, and create another")
+	labelled := have.DeepCopy()
+	labelled.Labels = map[string]string{"team": "shop"}
+	labelled, err = drills.Update(t.Context(), labelled, metav1.UpdateOptions{})
+	must(t, err)
+	labelled.Status.Phase = "Dancing"
+	_, err = drills.UpdateStatus(t.Context(), labelled, metav1.UpdateOptions{})
+	said(t, err, `status.phase: Unsupported value: "Dancing"`)
+}
+
+// saidOfExamples has the API server look at what the manual tells users to write.
+func saidOfExamples(t *testing.T, c *controlplane.Cluster) {
+	pages, err := filepath.Glob("../../docs/*.md")
+	must(t, err)
+	tried := map[string]int{}
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		must(t, err)
+		for _, m := range regexp.MustCompile("(?s)\n```yaml\n(apiVersion: federator.dev.*?)```").FindAllStringSubmatch(string(text), -1) {
+			resource := v1alpha1.ResourceResolutionPolicies
+			if strings.Contains(m[1], "kind: Drill") {
+				resource = v1alpha1.ResourceDrills
+			}
+			tried[resource]++
+			if err := try(t.Context(), c, resource, m[1]); err != nil {
+				t.Errorf("%s: %v", page, err)
+			}
+		}
+	}
+	if len(tried) != 2 {
+		t.Errorf("expected an example of each kind, found %v", tried)
+	}
 }

@@ -15,11 +15,13 @@ const (
 // The resources, as they are in paths and roles.
 const (
 	ResourceResolutionPolicies = "resolutionpolicies"
+	ResourceDrills             = "drills"
 )
 
 // The kinds.
 const (
 	KindResolutionPolicy = "ResolutionPolicy"
+	KindDrill            = "Drill"
 )
 
 // GroupVersion returns the group and version of the API.
@@ -27,7 +29,7 @@ func GroupVersion() schema.GroupVersion { return schema.GroupVersion{Group: Grou
 
 // AddToScheme makes the types known to a scheme.
 func AddToScheme(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion(), &ResolutionPolicy{}, &ResolutionPolicyList{})
+	s.AddKnownTypes(GroupVersion(), &ResolutionPolicy{}, &ResolutionPolicyList{}, &Drill{}, &DrillList{})
 	metav1.AddToGroupVersion(s, GroupVersion())
 	return nil
 }
