@@ -275,7 +275,9 @@ func TestADrillOfACluster(t *testing.T) {
 		return len(drills) == 1 && drills[0].ID == "kube-"+string(short.UID) && drills[0].Scope.Service.String() == "shop/checkout"
 	})
 	c.drill("beside", "us-west", "1m")
-	c.drilled("beside", "Over failed, Started=False Taken, Complete=True Over")
+	if d := c.drilled("beside", "Over failed, Started=False Unsafe, Complete=True Over"); !strings.Contains(d.Status.Detail, "overlaps") {
+		t.Errorf("found %s", d.Status.Detail)
+	}
 	over := c.drilled("short", "Over succeeded, Started=True Over, Complete=False Collecting").Status
 	if over.ID != "kube-"+string(short.UID) || over.Begun == nil || over.Ended == nil || len(over.Regions) != 2 || over.Regions[0].Vote != "granted" || over.Regions[1].Vote != "granted" {
 		t.Errorf("found %+v", over)

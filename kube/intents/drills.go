@@ -227,6 +227,9 @@ func (in *Drills) follow(o *v1alpha1.Drill, v *catalog.DrillView) {
 	s.Lookups, s.FailedLookups = int64(r.Lookups), int64(r.Failed)
 	s.Begun, s.Ended = moment(r.Begun), moment(r.Ended)
 	s.Regions = r.Regions
+	if v.Recorded != catalog.DrillEnded { // how it ended is what the region writes in a moment
+		s.Outcome, s.Detail, s.Ended = "", "", nil
+	}
 	started := is(v1alpha1.DrillStarted, !v.Begun.IsZero(), string(s.Phase), "the regions have agreed")
 	if v.Begun.IsZero() {
 		started.Message = cmp.Or(r.Detail, "the regions are asked")
