@@ -4,6 +4,7 @@ package kube_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -17,6 +18,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
 	"github.com/federator/federator/kube/api/v1alpha1"
@@ -116,6 +119,7 @@ func TestWhatTheAPIServerSaysOfWhatUsersWrite(t *testing.T) {
 	})
 	t.Run("of drills", func(t *testing.T) { saidOfDrills(t, west) })
 	t.Run("of the examples in the manual", func(t *testing.T) { saidOfExamples(t, west) })
+	t.Run("to kubectl get", func(t *testing.T) { saidToKubectl(t, west) })
 	t.Run("of a change", func(t *testing.T) {
 		policies := west.Clients.Federator.FederatorV1alpha1().ResolutionPolicies("shop")
 		p := &v1alpha1.ResolutionPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: v1alpha1.ResolutionPolicySpec{Service: "checkout"}}
@@ -214,5 +218,34 @@ func saidOfExamples(t *testing.T, c *controlplane.Cluster) {
 	}
 	if len(tried) != 2 {
 		t.Errorf("expected an example of each kind, found %v", tried)
+	}
+}
+
+// saidToKubectl compares the columns that kubectl get prints.
+func saidToKubectl(t *testing.T, c *controlplane.Cluster) {
+	config := rest.CopyConfig(c.Config)
+	version := v1alpha1.GroupVersion()
+	config.GroupVersion, config.APIPath, config.NegotiatedSerializer = &version, "/apis", scheme.Codecs.WithoutConversion()
+	client, err := rest.RESTClientFor(config)
+	must(t, err)
+	for resource, want := range map[string]string{
+		v1alpha1.ResourceResolutionPolicies: "Name Service Ready Reason (Message) Age",
+		v1alpha1.ResourceDrills:             "Name Service Region (Zone) (Cluster) Phase Outcome Verdict (Detail) Age",
+	} {
+		text, err := client.Get().Namespace("shop").Resource(resource).SetHeader("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io").Do(t.Context()).Raw()
+		must(t, err)
+		var table metav1.Table
+		must(t, json.Unmarshal(text, &table))
+		var columns []string
+		for _, column := range table.ColumnDefinitions {
+			name := column.Name
+			if column.Priority > 0 { // with -o wide
+				name = "(" + name + ")"
+			}
+			columns = append(columns, name)
+		}
+		if got := strings.Join(columns, " "); got != want {
+			t.Errorf("%s: expected the columns %s, found %s", resource, want, got)
+		}
 	}
 }
