@@ -14,8 +14,15 @@ import (
 // [PolicyOrigin].
 const KindClusterPolicy ObjectKind = "clusterpolicy"
 
-// MaxOriginName bounds the last part of a [PolicyOrigin].
-const MaxOriginName = 63
+const (
+	// MaxOriginName bounds the last part of a [PolicyOrigin], in bytes, and MaxOrigin
+	// all of it: regions refuse the longer names of objects.
+	MaxOriginName = 63
+	MaxOrigin     = 253
+	// MaxClusterPolicy bounds the JSON of a [ClusterPolicy], in bytes: half of what
+	// regions take of an object.
+	MaxClusterPolicy = 32 << 10
+)
 
 // PolicyOrigin identifies a policy that comes from a cluster.
 type PolicyOrigin struct {
@@ -39,8 +46,8 @@ func (o PolicyOrigin) Key() ObjectKey { return ObjectKey{KindClusterPolicy, o.St
 // subdomain of up to [MaxOriginName] bytes.
 func ParsePolicyOrigin(s string) (PolicyOrigin, error) {
 	parts := strings.Split(s, "/")
-	if len(parts) != 3 {
-		return PolicyOrigin{}, fmt.Errorf("policy %.100q: expected CLUSTER/NAMESPACE/NAME", s)
+	if len(parts) != 3 || len(s) > MaxOrigin {
+		return PolicyOrigin{}, fmt.Errorf("policy %.100q: expected CLUSTER/NAMESPACE/NAME of at most %d bytes together", s, MaxOrigin)
 	}
 	o := PolicyOrigin{parts[0], parts[1], parts[2]}
 	labels := strings.Split(o.Name, ".")

@@ -73,6 +73,7 @@ func (in *Policies) Plan() PolicyPlan {
 		}
 		origin := in.origin(p)
 		policy, err := translate(p)
+		err = cmp.Or(err, fits(origin, &policy))
 		var conditions []metav1.Condition
 		switch {
 		case err != nil:
@@ -106,6 +107,18 @@ func (in *Policies) Plan() PolicyPlan {
 		slices.SortFunc(puts, func(a, b PolicyPut) int { return a.Origin.Compare(b.Origin) })
 	}
 	return plan
+}
+
+// fits says what is too large for the federation.
+func fits(origin catalog.PolicyOrigin, p *catalog.ClusterPolicy) error {
+	if _, err := catalog.ParsePolicyOrigin(origin.String()); err != nil {
+		return err
+	}
+	spec, err := json.Marshal(p)
+	if err == nil && len(spec) > catalog.MaxClusterPolicy {
+		err = fmt.Errorf("expected at most %d bytes of JSON as the federation has it, found %d: name fewer regions", catalog.MaxClusterPolicy, len(spec))
+	}
+	return err
 }
 
 func (in *Policies) origin(p *v1alpha1.ResolutionPolicy) catalog.PolicyOrigin {

@@ -186,6 +186,25 @@ func TestWhatAResolutionPolicySays(t *testing.T) {
 			},
 			"Ready=False Pending", "a majority of its voters has to run",
 		},
+		"more than regions take of an object": {
+			func(w *world) {
+				for i := range 32 {
+					o := v1alpha1.RegionOrderFrom{From: v1alpha1.Label(fmt.Sprintf("r%d", i))}
+					for j := range 32 {
+						o.Order = append(o.Order, v1alpha1.Label(fmt.Sprintf("%s%d", strings.Repeat("r", 60), j)))
+					}
+					w.in.Objects[0].Spec.RegionOrderFrom = append(w.in.Objects[0].Spec.RegionOrderFrom, o)
+				}
+			},
+			"Ready=False Invalid", "expected at most 32768 bytes of JSON",
+		},
+		"a name that is too long together": {
+			func(w *world) {
+				w.in.Cluster = "w" + strings.Repeat("1", 62) + "." + strings.Repeat("1", 63)
+				w.in.Objects[0].Name, w.in.Objects[0].Namespace = strings.Repeat("p", 63), strings.Repeat("n", 63)
+			},
+			"Ready=False Invalid", "of at most 253 bytes together",
+		},
 		"what no policy may say": {
 			func(w *world) { w.in.Objects[0].Spec.RegionOrder = v1alpha1.Labels{"west", "West"} },
 			"Ready=False Invalid", `regionOrder[1]: region "West": expected a DNS label`,
