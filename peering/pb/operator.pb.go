@@ -7465,6 +7465,123 @@ func (x *RotateKeyringRequest) GetWithout() []string {
 	return nil
 }
 
+// TrustRequest has no fields.
+type TrustRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrustRequest) Reset() {
+	*x = TrustRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[114]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrustRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrustRequest) ProtoMessage() {}
+
+func (x *TrustRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[114]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrustRequest.ProtoReflect.Descriptor instead.
+func (*TrustRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{114}
+}
+
+// TrustResponse is public, but whoever is told it has to get it unaltered.
+type TrustResponse struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	TrustDomain string                 `protobuf:"bytes,1,opt,name=trust_domain,json=trustDomain,proto3" json:"trust_domain,omitempty"`
+	// The answering replica's.
+	Region  string `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
+	Cluster string `protobuf:"bytes,3,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// The SHA-256 of the public key of each root, in hex.
+	Pins []string `protobuf:"bytes,4,rep,name=pins,proto3" json:"pins,omitempty"`
+	// DER of the roots.
+	Roots         [][]byte `protobuf:"bytes,5,rep,name=roots,proto3" json:"roots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrustResponse) Reset() {
+	*x = TrustResponse{}
+	mi := &file_federator_v1_operator_proto_msgTypes[115]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrustResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrustResponse) ProtoMessage() {}
+
+func (x *TrustResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[115]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrustResponse.ProtoReflect.Descriptor instead.
+func (*TrustResponse) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{115}
+}
+
+func (x *TrustResponse) GetTrustDomain() string {
+	if x != nil {
+		return x.TrustDomain
+	}
+	return ""
+}
+
+func (x *TrustResponse) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *TrustResponse) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *TrustResponse) GetPins() []string {
+	if x != nil {
+		return x.Pins
+	}
+	return nil
+}
+
+func (x *TrustResponse) GetRoots() [][]byte {
+	if x != nil {
+		return x.Roots
+	}
+	return nil
+}
+
 var File_federator_v1_operator_proto protoreflect.FileDescriptor
 
 const file_federator_v1_operator_proto_rawDesc = "" +
@@ -8024,7 +8141,14 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\aprimary\x18\x02 \x01(\bR\aprimary\x124\n" +
 	"\acreated\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"0\n" +
 	"\x14RotateKeyringRequest\x12\x18\n" +
-	"\awithout\x18\x01 \x03(\tR\awithout2\x99\x1f\n" +
+	"\awithout\x18\x01 \x03(\tR\awithout\"\x0e\n" +
+	"\fTrustRequest\"\x8e\x01\n" +
+	"\rTrustResponse\x12!\n" +
+	"\ftrust_domain\x18\x01 \x01(\tR\vtrustDomain\x12\x16\n" +
+	"\x06region\x18\x02 \x01(\tR\x06region\x12\x18\n" +
+	"\acluster\x18\x03 \x01(\tR\acluster\x12\x12\n" +
+	"\x04pins\x18\x04 \x03(\tR\x04pins\x12\x14\n" +
+	"\x05roots\x18\x05 \x03(\fR\x05roots2\xdb\x1f\n" +
 	"\bOperator\x12F\n" +
 	"\aVersion\x12\x1c.federator.v1.VersionRequest\x1a\x1d.federator.v1.VersionResponse\x12C\n" +
 	"\x06Status\x12\x1b.federator.v1.StatusRequest\x1a\x1c.federator.v1.StatusResponse\x12@\n" +
@@ -8033,7 +8157,8 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\bServices\x12\x1d.federator.v1.ServicesRequest\x1a\x1e.federator.v1.ServicesResponse\x12L\n" +
 	"\tEndpoints\x12\x1e.federator.v1.EndpointsRequest\x1a\x1f.federator.v1.EndpointsResponse\x12F\n" +
 	"\aResolve\x12\x1c.federator.v1.ResolveRequest\x1a\x1d.federator.v1.ResolveResponse\x12L\n" +
-	"\tListAudit\x12\x1e.federator.v1.ListAuditRequest\x1a\x1f.federator.v1.ListAuditResponse\x12U\n" +
+	"\tListAudit\x12\x1e.federator.v1.ListAuditRequest\x1a\x1f.federator.v1.ListAuditResponse\x12@\n" +
+	"\x05Trust\x12\x1a.federator.v1.TrustRequest\x1a\x1b.federator.v1.TrustResponse\x12U\n" +
 	"\fListPolicies\x12!.federator.v1.ListPoliciesRequest\x1a\".federator.v1.ListPoliciesResponse\x12E\n" +
 	"\tGetPolicy\x12\x1e.federator.v1.GetPolicyRequest\x1a\x18.federator.v1.PolicyInfo\x12R\n" +
 	"\vApplyPolicy\x12 .federator.v1.ApplyPolicyRequest\x1a!.federator.v1.ApplyPolicyResponse\x12U\n" +
@@ -8093,7 +8218,7 @@ func file_federator_v1_operator_proto_rawDescGZIP() []byte {
 	return file_federator_v1_operator_proto_rawDescData
 }
 
-var file_federator_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 115)
+var file_federator_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 117)
 var file_federator_v1_operator_proto_goTypes = []any{
 	(*VersionRequest)(nil),           // 0: federator.v1.VersionRequest
 	(*VersionResponse)(nil),          // 1: federator.v1.VersionResponse
@@ -8209,18 +8334,20 @@ var file_federator_v1_operator_proto_goTypes = []any{
 	(*KeyringStatusResponse)(nil),    // 111: federator.v1.KeyringStatusResponse
 	(*KeyInfo)(nil),                  // 112: federator.v1.KeyInfo
 	(*RotateKeyringRequest)(nil),     // 113: federator.v1.RotateKeyringRequest
-	nil,                              // 114: federator.v1.EndpointInfo.PortsEntry
-	(*Replica)(nil),                  // 115: federator.v1.Replica
-	(*timestamppb.Timestamp)(nil),    // 116: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 117: google.protobuf.Duration
-	(*Region)(nil),                   // 118: federator.v1.Region
-	(*RemoveRegionRequest)(nil),      // 119: federator.v1.RemoveRegionRequest
-	(*RemoveRegionResponse)(nil),     // 120: federator.v1.RemoveRegionResponse
+	(*TrustRequest)(nil),             // 114: federator.v1.TrustRequest
+	(*TrustResponse)(nil),            // 115: federator.v1.TrustResponse
+	nil,                              // 116: federator.v1.EndpointInfo.PortsEntry
+	(*Replica)(nil),                  // 117: federator.v1.Replica
+	(*timestamppb.Timestamp)(nil),    // 118: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 119: google.protobuf.Duration
+	(*Region)(nil),                   // 120: federator.v1.Region
+	(*RemoveRegionRequest)(nil),      // 121: federator.v1.RemoveRegionRequest
+	(*RemoveRegionResponse)(nil),     // 122: federator.v1.RemoveRegionResponse
 }
 var file_federator_v1_operator_proto_depIdxs = []int32{
-	115, // 0: federator.v1.StatusResponse.self:type_name -> federator.v1.Replica
-	116, // 1: federator.v1.StatusResponse.time:type_name -> google.protobuf.Timestamp
-	117, // 2: federator.v1.StatusResponse.uptime:type_name -> google.protobuf.Duration
+	117, // 0: federator.v1.StatusResponse.self:type_name -> federator.v1.Replica
+	118, // 1: federator.v1.StatusResponse.time:type_name -> google.protobuf.Timestamp
+	119, // 2: federator.v1.StatusResponse.uptime:type_name -> google.protobuf.Duration
 	4,   // 3: federator.v1.StatusResponse.raft:type_name -> federator.v1.RaftStatus
 	5,   // 4: federator.v1.StatusResponse.regions:type_name -> federator.v1.RegionStatus
 	52,  // 5: federator.v1.StatusResponse.evacuations:type_name -> federator.v1.EvacuationInfo
@@ -8228,38 +8355,38 @@ var file_federator_v1_operator_proto_depIdxs = []int32{
 	6,   // 7: federator.v1.StatusResponse.clusters:type_name -> federator.v1.ClusterStatus
 	1,   // 8: federator.v1.StatusResponse.build:type_name -> federator.v1.VersionResponse
 	66,  // 9: federator.v1.StatusResponse.drills:type_name -> federator.v1.DrillInfo
-	117, // 10: federator.v1.RaftStatus.last_contact:type_name -> google.protobuf.Duration
-	116, // 11: federator.v1.RegionStatus.reach_since:type_name -> google.protobuf.Timestamp
-	117, // 12: federator.v1.RegionStatus.data_age:type_name -> google.protobuf.Duration
-	117, // 13: federator.v1.RegionStatus.rtt:type_name -> google.protobuf.Duration
-	117, // 14: federator.v1.RegionStatus.skew:type_name -> google.protobuf.Duration
-	116, // 15: federator.v1.ClusterStatus.stale_since:type_name -> google.protobuf.Timestamp
-	116, // 16: federator.v1.CertificateStatus.not_before:type_name -> google.protobuf.Timestamp
-	116, // 17: federator.v1.CertificateStatus.not_after:type_name -> google.protobuf.Timestamp
-	116, // 18: federator.v1.CertificateStatus.renew_at:type_name -> google.protobuf.Timestamp
-	116, // 19: federator.v1.CertificateStatus.intermediate_not_after:type_name -> google.protobuf.Timestamp
-	116, // 20: federator.v1.CertificateStatus.root_not_after:type_name -> google.protobuf.Timestamp
+	119, // 10: federator.v1.RaftStatus.last_contact:type_name -> google.protobuf.Duration
+	118, // 11: federator.v1.RegionStatus.reach_since:type_name -> google.protobuf.Timestamp
+	119, // 12: federator.v1.RegionStatus.data_age:type_name -> google.protobuf.Duration
+	119, // 13: federator.v1.RegionStatus.rtt:type_name -> google.protobuf.Duration
+	119, // 14: federator.v1.RegionStatus.skew:type_name -> google.protobuf.Duration
+	118, // 15: federator.v1.ClusterStatus.stale_since:type_name -> google.protobuf.Timestamp
+	118, // 16: federator.v1.CertificateStatus.not_before:type_name -> google.protobuf.Timestamp
+	118, // 17: federator.v1.CertificateStatus.not_after:type_name -> google.protobuf.Timestamp
+	118, // 18: federator.v1.CertificateStatus.renew_at:type_name -> google.protobuf.Timestamp
+	118, // 19: federator.v1.CertificateStatus.intermediate_not_after:type_name -> google.protobuf.Timestamp
+	118, // 20: federator.v1.CertificateStatus.root_not_after:type_name -> google.protobuf.Timestamp
 	10,  // 21: federator.v1.CheckResponse.problems:type_name -> federator.v1.Problem
-	116, // 22: federator.v1.Problem.since:type_name -> google.protobuf.Timestamp
+	118, // 22: federator.v1.Problem.since:type_name -> google.protobuf.Timestamp
 	13,  // 23: federator.v1.MembersResponse.members:type_name -> federator.v1.Member
-	115, // 24: federator.v1.Member.replica:type_name -> federator.v1.Replica
-	117, // 25: federator.v1.Member.rtt:type_name -> google.protobuf.Duration
-	116, // 26: federator.v1.Member.last_seen:type_name -> google.protobuf.Timestamp
+	117, // 24: federator.v1.Member.replica:type_name -> federator.v1.Replica
+	119, // 25: federator.v1.Member.rtt:type_name -> google.protobuf.Duration
+	118, // 26: federator.v1.Member.last_seen:type_name -> google.protobuf.Timestamp
 	16,  // 27: federator.v1.ServicesResponse.services:type_name -> federator.v1.ServiceSummary
 	17,  // 28: federator.v1.ServiceSummary.ports:type_name -> federator.v1.ServicePort
 	18,  // 29: federator.v1.ServiceSummary.backends:type_name -> federator.v1.BackendSummary
 	21,  // 30: federator.v1.EndpointsResponse.endpoints:type_name -> federator.v1.EndpointInfo
-	114, // 31: federator.v1.EndpointInfo.ports:type_name -> federator.v1.EndpointInfo.PortsEntry
-	116, // 32: federator.v1.EndpointInfo.since:type_name -> google.protobuf.Timestamp
+	116, // 31: federator.v1.EndpointInfo.ports:type_name -> federator.v1.EndpointInfo.PortsEntry
+	118, // 32: federator.v1.EndpointInfo.since:type_name -> google.protobuf.Timestamp
 	24,  // 33: federator.v1.ResolveResponse.priorities:type_name -> federator.v1.ResolvedPriority
 	27,  // 34: federator.v1.ResolveResponse.omissions:type_name -> federator.v1.Omission
 	25,  // 35: federator.v1.ResolvedPriority.localities:type_name -> federator.v1.ResolvedLocality
 	26,  // 36: federator.v1.ResolvedLocality.endpoints:type_name -> federator.v1.ResolvedEndpoint
-	117, // 37: federator.v1.ResolvedLocality.rtt:type_name -> google.protobuf.Duration
-	116, // 38: federator.v1.ListAuditRequest.since:type_name -> google.protobuf.Timestamp
+	119, // 37: federator.v1.ResolvedLocality.rtt:type_name -> google.protobuf.Duration
+	118, // 38: federator.v1.ListAuditRequest.since:type_name -> google.protobuf.Timestamp
 	30,  // 39: federator.v1.ListAuditResponse.entries:type_name -> federator.v1.AuditEntry
-	116, // 40: federator.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
-	116, // 41: federator.v1.ObjectMeta.written:type_name -> google.protobuf.Timestamp
+	118, // 40: federator.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
+	118, // 41: federator.v1.ObjectMeta.written:type_name -> google.protobuf.Timestamp
 	31,  // 42: federator.v1.PolicyInfo.meta:type_name -> federator.v1.ObjectMeta
 	32,  // 43: federator.v1.ListPoliciesResponse.policies:type_name -> federator.v1.PolicyInfo
 	32,  // 44: federator.v1.ApplyPolicyResponse.policy:type_name -> federator.v1.PolicyInfo
@@ -8271,51 +8398,51 @@ var file_federator_v1_operator_proto_depIdxs = []int32{
 	47,  // 50: federator.v1.ApplyExportRulesResponse.gives_back:type_name -> federator.v1.RefusedExport
 	47,  // 51: federator.v1.DeleteExportRuleResponse.takes_away:type_name -> federator.v1.RefusedExport
 	47,  // 52: federator.v1.DeleteExportRuleResponse.gives_back:type_name -> federator.v1.RefusedExport
-	116, // 53: federator.v1.EvacuationInfo.started:type_name -> google.protobuf.Timestamp
-	117, // 54: federator.v1.EvacuationInfo.duration:type_name -> google.protobuf.Duration
-	116, // 55: federator.v1.EvacuationInfo.until:type_name -> google.protobuf.Timestamp
-	117, // 56: federator.v1.EvacuationInfo.remaining:type_name -> google.protobuf.Duration
+	118, // 53: federator.v1.EvacuationInfo.started:type_name -> google.protobuf.Timestamp
+	119, // 54: federator.v1.EvacuationInfo.duration:type_name -> google.protobuf.Duration
+	118, // 55: federator.v1.EvacuationInfo.until:type_name -> google.protobuf.Timestamp
+	119, // 56: federator.v1.EvacuationInfo.remaining:type_name -> google.protobuf.Duration
 	31,  // 57: federator.v1.EvacuationInfo.meta:type_name -> federator.v1.ObjectMeta
 	52,  // 58: federator.v1.ListEvacuationsResponse.evacuations:type_name -> federator.v1.EvacuationInfo
-	117, // 59: federator.v1.EvacuateRequest.duration:type_name -> google.protobuf.Duration
-	117, // 60: federator.v1.ExtendDrillRequest.by:type_name -> google.protobuf.Duration
+	119, // 59: federator.v1.EvacuateRequest.duration:type_name -> google.protobuf.Duration
+	119, // 60: federator.v1.ExtendDrillRequest.by:type_name -> google.protobuf.Duration
 	66,  // 61: federator.v1.ListDrillsResponse.drills:type_name -> federator.v1.DrillInfo
-	116, // 62: federator.v1.DrillInfo.created:type_name -> google.protobuf.Timestamp
-	116, // 63: federator.v1.DrillInfo.begun:type_name -> google.protobuf.Timestamp
-	116, // 64: federator.v1.DrillInfo.ended:type_name -> google.protobuf.Timestamp
-	117, // 65: federator.v1.DrillInfo.ramp:type_name -> google.protobuf.Duration
-	117, // 66: federator.v1.DrillInfo.hold:type_name -> google.protobuf.Duration
-	117, // 67: federator.v1.DrillInfo.return:type_name -> google.protobuf.Duration
-	117, // 68: federator.v1.DrillInfo.objective:type_name -> google.protobuf.Duration
-	117, // 69: federator.v1.DrillInfo.elapsed:type_name -> google.protobuf.Duration
-	117, // 70: federator.v1.DrillInfo.remaining:type_name -> google.protobuf.Duration
+	118, // 62: federator.v1.DrillInfo.created:type_name -> google.protobuf.Timestamp
+	118, // 63: federator.v1.DrillInfo.begun:type_name -> google.protobuf.Timestamp
+	118, // 64: federator.v1.DrillInfo.ended:type_name -> google.protobuf.Timestamp
+	119, // 65: federator.v1.DrillInfo.ramp:type_name -> google.protobuf.Duration
+	119, // 66: federator.v1.DrillInfo.hold:type_name -> google.protobuf.Duration
+	119, // 67: federator.v1.DrillInfo.return:type_name -> google.protobuf.Duration
+	119, // 68: federator.v1.DrillInfo.objective:type_name -> google.protobuf.Duration
+	119, // 69: federator.v1.DrillInfo.elapsed:type_name -> google.protobuf.Duration
+	119, // 70: federator.v1.DrillInfo.remaining:type_name -> google.protobuf.Duration
 	67,  // 71: federator.v1.DrillInfo.ballots:type_name -> federator.v1.DrillBallot
-	117, // 72: federator.v1.DrillBallot.elapsed:type_name -> google.protobuf.Duration
-	117, // 73: federator.v1.DrillBallot.extended:type_name -> google.protobuf.Duration
+	119, // 72: federator.v1.DrillBallot.elapsed:type_name -> google.protobuf.Duration
+	119, // 73: federator.v1.DrillBallot.extended:type_name -> google.protobuf.Duration
 	68,  // 74: federator.v1.DrillBallot.acks:type_name -> federator.v1.DrillAck
-	116, // 75: federator.v1.DrillAck.at:type_name -> google.protobuf.Timestamp
-	117, // 76: federator.v1.OpenGateRequest.duration:type_name -> google.protobuf.Duration
+	118, // 75: federator.v1.DrillAck.at:type_name -> google.protobuf.Timestamp
+	119, // 76: federator.v1.OpenGateRequest.duration:type_name -> google.protobuf.Duration
 	76,  // 77: federator.v1.ListGatesResponse.gates:type_name -> federator.v1.GateInfo
-	116, // 78: federator.v1.GateInfo.open_until:type_name -> google.protobuf.Timestamp
+	118, // 78: federator.v1.GateInfo.open_until:type_name -> google.protobuf.Timestamp
 	31,  // 79: federator.v1.GateInfo.meta:type_name -> federator.v1.ObjectMeta
 	83,  // 80: federator.v1.ApplyScheduleResponse.schedule:type_name -> federator.v1.ScheduleInfo
 	83,  // 81: federator.v1.ListSchedulesResponse.schedules:type_name -> federator.v1.ScheduleInfo
 	31,  // 82: federator.v1.ScheduleInfo.meta:type_name -> federator.v1.ObjectMeta
-	116, // 83: federator.v1.ScheduleInfo.next:type_name -> google.protobuf.Timestamp
+	118, // 83: federator.v1.ScheduleInfo.next:type_name -> google.protobuf.Timestamp
 	89,  // 84: federator.v1.ApplyServicesResponse.changes:type_name -> federator.v1.ServiceChange
-	117, // 85: federator.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
+	119, // 85: federator.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
 	94,  // 86: federator.v1.CreateTokenResponse.info:type_name -> federator.v1.TokenInfo
-	116, // 87: federator.v1.TokenInfo.created:type_name -> google.protobuf.Timestamp
-	116, // 88: federator.v1.TokenInfo.expires:type_name -> google.protobuf.Timestamp
-	116, // 89: federator.v1.TokenInfo.used:type_name -> google.protobuf.Timestamp
+	118, // 87: federator.v1.TokenInfo.created:type_name -> google.protobuf.Timestamp
+	118, // 88: federator.v1.TokenInfo.expires:type_name -> google.protobuf.Timestamp
+	118, // 89: federator.v1.TokenInfo.used:type_name -> google.protobuf.Timestamp
 	94,  // 90: federator.v1.ListTokensResponse.tokens:type_name -> federator.v1.TokenInfo
-	117, // 91: federator.v1.CreateOperatorRequest.ttl:type_name -> google.protobuf.Duration
-	116, // 92: federator.v1.CreateOperatorResponse.not_after:type_name -> google.protobuf.Timestamp
+	119, // 91: federator.v1.CreateOperatorRequest.ttl:type_name -> google.protobuf.Duration
+	118, // 92: federator.v1.CreateOperatorResponse.not_after:type_name -> google.protobuf.Timestamp
 	31,  // 93: federator.v1.OperatorInfo.meta:type_name -> federator.v1.ObjectMeta
 	101, // 94: federator.v1.ListOperatorsResponse.operators:type_name -> federator.v1.OperatorInfo
-	118, // 95: federator.v1.BackupResponse.region:type_name -> federator.v1.Region
+	120, // 95: federator.v1.BackupResponse.region:type_name -> federator.v1.Region
 	112, // 96: federator.v1.KeyringStatusResponse.keys:type_name -> federator.v1.KeyInfo
-	116, // 97: federator.v1.KeyInfo.created:type_name -> google.protobuf.Timestamp
+	118, // 97: federator.v1.KeyInfo.created:type_name -> google.protobuf.Timestamp
 	0,   // 98: federator.v1.Operator.Version:input_type -> federator.v1.VersionRequest
 	2,   // 99: federator.v1.Operator.Status:input_type -> federator.v1.StatusRequest
 	8,   // 100: federator.v1.Operator.Check:input_type -> federator.v1.CheckRequest
@@ -8324,98 +8451,100 @@ var file_federator_v1_operator_proto_depIdxs = []int32{
 	19,  // 103: federator.v1.Operator.Endpoints:input_type -> federator.v1.EndpointsRequest
 	22,  // 104: federator.v1.Operator.Resolve:input_type -> federator.v1.ResolveRequest
 	28,  // 105: federator.v1.Operator.ListAudit:input_type -> federator.v1.ListAuditRequest
-	33,  // 106: federator.v1.Operator.ListPolicies:input_type -> federator.v1.ListPoliciesRequest
-	35,  // 107: federator.v1.Operator.GetPolicy:input_type -> federator.v1.GetPolicyRequest
-	36,  // 108: federator.v1.Operator.ApplyPolicy:input_type -> federator.v1.ApplyPolicyRequest
-	38,  // 109: federator.v1.Operator.DeletePolicy:input_type -> federator.v1.DeletePolicyRequest
-	41,  // 110: federator.v1.Operator.ListExportRules:input_type -> federator.v1.ListExportRulesRequest
-	43,  // 111: federator.v1.Operator.GetExportRule:input_type -> federator.v1.GetExportRuleRequest
-	44,  // 112: federator.v1.Operator.ApplyExportRules:input_type -> federator.v1.ApplyExportRulesRequest
-	48,  // 113: federator.v1.Operator.DeleteExportRule:input_type -> federator.v1.DeleteExportRuleRequest
-	50,  // 114: federator.v1.Operator.CheckExport:input_type -> federator.v1.CheckExportRequest
-	53,  // 115: federator.v1.Operator.ListEvacuations:input_type -> federator.v1.ListEvacuationsRequest
-	55,  // 116: federator.v1.Operator.Evacuate:input_type -> federator.v1.EvacuateRequest
-	56,  // 117: federator.v1.Operator.StopEvacuation:input_type -> federator.v1.StopEvacuationRequest
-	58,  // 118: federator.v1.Operator.PlanDrill:input_type -> federator.v1.PlanDrillRequest
-	60,  // 119: federator.v1.Operator.StartDrill:input_type -> federator.v1.StartDrillRequest
-	61,  // 120: federator.v1.Operator.StopDrill:input_type -> federator.v1.StopDrillRequest
-	62,  // 121: federator.v1.Operator.ExtendDrill:input_type -> federator.v1.ExtendDrillRequest
-	63,  // 122: federator.v1.Operator.ListDrills:input_type -> federator.v1.ListDrillsRequest
-	65,  // 123: federator.v1.Operator.GetDrill:input_type -> federator.v1.GetDrillRequest
-	69,  // 124: federator.v1.Operator.ReportDrill:input_type -> federator.v1.ReportDrillRequest
-	71,  // 125: federator.v1.Operator.CreateGate:input_type -> federator.v1.CreateGateRequest
-	72,  // 126: federator.v1.Operator.OpenGate:input_type -> federator.v1.OpenGateRequest
-	73,  // 127: federator.v1.Operator.CloseGate:input_type -> federator.v1.CloseGateRequest
-	74,  // 128: federator.v1.Operator.ListGates:input_type -> federator.v1.ListGatesRequest
-	77,  // 129: federator.v1.Operator.DeleteGate:input_type -> federator.v1.DeleteGateRequest
-	79,  // 130: federator.v1.Operator.ApplySchedule:input_type -> federator.v1.ApplyScheduleRequest
-	81,  // 131: federator.v1.Operator.ListSchedules:input_type -> federator.v1.ListSchedulesRequest
-	84,  // 132: federator.v1.Operator.DeleteSchedule:input_type -> federator.v1.DeleteScheduleRequest
-	86,  // 133: federator.v1.Operator.RunSchedule:input_type -> federator.v1.RunScheduleRequest
-	87,  // 134: federator.v1.Operator.ApplyServices:input_type -> federator.v1.ApplyServicesRequest
-	90,  // 135: federator.v1.Operator.DeleteService:input_type -> federator.v1.DeleteServiceRequest
-	92,  // 136: federator.v1.Operator.CreateToken:input_type -> federator.v1.CreateTokenRequest
-	95,  // 137: federator.v1.Operator.ListTokens:input_type -> federator.v1.ListTokensRequest
-	97,  // 138: federator.v1.Operator.RevokeToken:input_type -> federator.v1.RevokeTokenRequest
-	99,  // 139: federator.v1.Operator.CreateOperator:input_type -> federator.v1.CreateOperatorRequest
-	102, // 140: federator.v1.Operator.ListOperators:input_type -> federator.v1.ListOperatorsRequest
-	104, // 141: federator.v1.Operator.DeleteOperator:input_type -> federator.v1.DeleteOperatorRequest
-	106, // 142: federator.v1.Operator.Leave:input_type -> federator.v1.LeaveRequest
-	119, // 143: federator.v1.Operator.RemoveRegion:input_type -> federator.v1.RemoveRegionRequest
-	108, // 144: federator.v1.Operator.Backup:input_type -> federator.v1.BackupRequest
-	110, // 145: federator.v1.Operator.KeyringStatus:input_type -> federator.v1.KeyringStatusRequest
-	113, // 146: federator.v1.Operator.RotateKeyring:input_type -> federator.v1.RotateKeyringRequest
-	1,   // 147: federator.v1.Operator.Version:output_type -> federator.v1.VersionResponse
-	3,   // 148: federator.v1.Operator.Status:output_type -> federator.v1.StatusResponse
-	9,   // 149: federator.v1.Operator.Check:output_type -> federator.v1.CheckResponse
-	12,  // 150: federator.v1.Operator.Members:output_type -> federator.v1.MembersResponse
-	15,  // 151: federator.v1.Operator.Services:output_type -> federator.v1.ServicesResponse
-	20,  // 152: federator.v1.Operator.Endpoints:output_type -> federator.v1.EndpointsResponse
-	23,  // 153: federator.v1.Operator.Resolve:output_type -> federator.v1.ResolveResponse
-	29,  // 154: federator.v1.Operator.ListAudit:output_type -> federator.v1.ListAuditResponse
-	34,  // 155: federator.v1.Operator.ListPolicies:output_type -> federator.v1.ListPoliciesResponse
-	32,  // 156: federator.v1.Operator.GetPolicy:output_type -> federator.v1.PolicyInfo
-	37,  // 157: federator.v1.Operator.ApplyPolicy:output_type -> federator.v1.ApplyPolicyResponse
-	39,  // 158: federator.v1.Operator.DeletePolicy:output_type -> federator.v1.DeletePolicyResponse
-	42,  // 159: federator.v1.Operator.ListExportRules:output_type -> federator.v1.ListExportRulesResponse
-	40,  // 160: federator.v1.Operator.GetExportRule:output_type -> federator.v1.ExportRuleInfo
-	45,  // 161: federator.v1.Operator.ApplyExportRules:output_type -> federator.v1.ApplyExportRulesResponse
-	49,  // 162: federator.v1.Operator.DeleteExportRule:output_type -> federator.v1.DeleteExportRuleResponse
-	51,  // 163: federator.v1.Operator.CheckExport:output_type -> federator.v1.CheckExportResponse
-	54,  // 164: federator.v1.Operator.ListEvacuations:output_type -> federator.v1.ListEvacuationsResponse
-	52,  // 165: federator.v1.Operator.Evacuate:output_type -> federator.v1.EvacuationInfo
-	57,  // 166: federator.v1.Operator.StopEvacuation:output_type -> federator.v1.StopEvacuationResponse
-	59,  // 167: federator.v1.Operator.PlanDrill:output_type -> federator.v1.PlanDrillResponse
-	66,  // 168: federator.v1.Operator.StartDrill:output_type -> federator.v1.DrillInfo
-	66,  // 169: federator.v1.Operator.StopDrill:output_type -> federator.v1.DrillInfo
-	66,  // 170: federator.v1.Operator.ExtendDrill:output_type -> federator.v1.DrillInfo
-	64,  // 171: federator.v1.Operator.ListDrills:output_type -> federator.v1.ListDrillsResponse
-	66,  // 172: federator.v1.Operator.GetDrill:output_type -> federator.v1.DrillInfo
-	70,  // 173: federator.v1.Operator.ReportDrill:output_type -> federator.v1.ReportDrillResponse
-	76,  // 174: federator.v1.Operator.CreateGate:output_type -> federator.v1.GateInfo
-	76,  // 175: federator.v1.Operator.OpenGate:output_type -> federator.v1.GateInfo
-	76,  // 176: federator.v1.Operator.CloseGate:output_type -> federator.v1.GateInfo
-	75,  // 177: federator.v1.Operator.ListGates:output_type -> federator.v1.ListGatesResponse
-	78,  // 178: federator.v1.Operator.DeleteGate:output_type -> federator.v1.DeleteGateResponse
-	80,  // 179: federator.v1.Operator.ApplySchedule:output_type -> federator.v1.ApplyScheduleResponse
-	82,  // 180: federator.v1.Operator.ListSchedules:output_type -> federator.v1.ListSchedulesResponse
-	85,  // 181: federator.v1.Operator.DeleteSchedule:output_type -> federator.v1.DeleteScheduleResponse
-	66,  // 182: federator.v1.Operator.RunSchedule:output_type -> federator.v1.DrillInfo
-	88,  // 183: federator.v1.Operator.ApplyServices:output_type -> federator.v1.ApplyServicesResponse
-	91,  // 184: federator.v1.Operator.DeleteService:output_type -> federator.v1.DeleteServiceResponse
-	93,  // 185: federator.v1.Operator.CreateToken:output_type -> federator.v1.CreateTokenResponse
-	96,  // 186: federator.v1.Operator.ListTokens:output_type -> federator.v1.ListTokensResponse
-	98,  // 187: federator.v1.Operator.RevokeToken:output_type -> federator.v1.RevokeTokenResponse
-	100, // 188: federator.v1.Operator.CreateOperator:output_type -> federator.v1.CreateOperatorResponse
-	103, // 189: federator.v1.Operator.ListOperators:output_type -> federator.v1.ListOperatorsResponse
-	105, // 190: federator.v1.Operator.DeleteOperator:output_type -> federator.v1.DeleteOperatorResponse
-	107, // 191: federator.v1.Operator.Leave:output_type -> federator.v1.LeaveResponse
-	120, // 192: federator.v1.Operator.RemoveRegion:output_type -> federator.v1.RemoveRegionResponse
-	109, // 193: federator.v1.Operator.Backup:output_type -> federator.v1.BackupResponse
-	111, // 194: federator.v1.Operator.KeyringStatus:output_type -> federator.v1.KeyringStatusResponse
-	111, // 195: federator.v1.Operator.RotateKeyring:output_type -> federator.v1.KeyringStatusResponse
-	147, // [147:196] is the sub-list for method output_type
-	98,  // [98:147] is the sub-list for method input_type
+	114, // 106: federator.v1.Operator.Trust:input_type -> federator.v1.TrustRequest
+	33,  // 107: federator.v1.Operator.ListPolicies:input_type -> federator.v1.ListPoliciesRequest
+	35,  // 108: federator.v1.Operator.GetPolicy:input_type -> federator.v1.GetPolicyRequest
+	36,  // 109: federator.v1.Operator.ApplyPolicy:input_type -> federator.v1.ApplyPolicyRequest
+	38,  // 110: federator.v1.Operator.DeletePolicy:input_type -> federator.v1.DeletePolicyRequest
+	41,  // 111: federator.v1.Operator.ListExportRules:input_type -> federator.v1.ListExportRulesRequest
+	43,  // 112: federator.v1.Operator.GetExportRule:input_type -> federator.v1.GetExportRuleRequest
+	44,  // 113: federator.v1.Operator.ApplyExportRules:input_type -> federator.v1.ApplyExportRulesRequest
+	48,  // 114: federator.v1.Operator.DeleteExportRule:input_type -> federator.v1.DeleteExportRuleRequest
+	50,  // 115: federator.v1.Operator.CheckExport:input_type -> federator.v1.CheckExportRequest
+	53,  // 116: federator.v1.Operator.ListEvacuations:input_type -> federator.v1.ListEvacuationsRequest
+	55,  // 117: federator.v1.Operator.Evacuate:input_type -> federator.v1.EvacuateRequest
+	56,  // 118: federator.v1.Operator.StopEvacuation:input_type -> federator.v1.StopEvacuationRequest
+	58,  // 119: federator.v1.Operator.PlanDrill:input_type -> federator.v1.PlanDrillRequest
+	60,  // 120: federator.v1.Operator.StartDrill:input_type -> federator.v1.StartDrillRequest
+	61,  // 121: federator.v1.Operator.StopDrill:input_type -> federator.v1.StopDrillRequest
+	62,  // 122: federator.v1.Operator.ExtendDrill:input_type -> federator.v1.ExtendDrillRequest
+	63,  // 123: federator.v1.Operator.ListDrills:input_type -> federator.v1.ListDrillsRequest
+	65,  // 124: federator.v1.Operator.GetDrill:input_type -> federator.v1.GetDrillRequest
+	69,  // 125: federator.v1.Operator.ReportDrill:input_type -> federator.v1.ReportDrillRequest
+	71,  // 126: federator.v1.Operator.CreateGate:input_type -> federator.v1.CreateGateRequest
+	72,  // 127: federator.v1.Operator.OpenGate:input_type -> federator.v1.OpenGateRequest
+	73,  // 128: federator.v1.Operator.CloseGate:input_type -> federator.v1.CloseGateRequest
+	74,  // 129: federator.v1.Operator.ListGates:input_type -> federator.v1.ListGatesRequest
+	77,  // 130: federator.v1.Operator.DeleteGate:input_type -> federator.v1.DeleteGateRequest
+	79,  // 131: federator.v1.Operator.ApplySchedule:input_type -> federator.v1.ApplyScheduleRequest
+	81,  // 132: federator.v1.Operator.ListSchedules:input_type -> federator.v1.ListSchedulesRequest
+	84,  // 133: federator.v1.Operator.DeleteSchedule:input_type -> federator.v1.DeleteScheduleRequest
+	86,  // 134: federator.v1.Operator.RunSchedule:input_type -> federator.v1.RunScheduleRequest
+	87,  // 135: federator.v1.Operator.ApplyServices:input_type -> federator.v1.ApplyServicesRequest
+	90,  // 136: federator.v1.Operator.DeleteService:input_type -> federator.v1.DeleteServiceRequest
+	92,  // 137: federator.v1.Operator.CreateToken:input_type -> federator.v1.CreateTokenRequest
+	95,  // 138: federator.v1.Operator.ListTokens:input_type -> federator.v1.ListTokensRequest
+	97,  // 139: federator.v1.Operator.RevokeToken:input_type -> federator.v1.RevokeTokenRequest
+	99,  // 140: federator.v1.Operator.CreateOperator:input_type -> federator.v1.CreateOperatorRequest
+	102, // 141: federator.v1.Operator.ListOperators:input_type -> federator.v1.ListOperatorsRequest
+	104, // 142: federator.v1.Operator.DeleteOperator:input_type -> federator.v1.DeleteOperatorRequest
+	106, // 143: federator.v1.Operator.Leave:input_type -> federator.v1.LeaveRequest
+	121, // 144: federator.v1.Operator.RemoveRegion:input_type -> federator.v1.RemoveRegionRequest
+	108, // 145: federator.v1.Operator.Backup:input_type -> federator.v1.BackupRequest
+	110, // 146: federator.v1.Operator.KeyringStatus:input_type -> federator.v1.KeyringStatusRequest
+	113, // 147: federator.v1.Operator.RotateKeyring:input_type -> federator.v1.RotateKeyringRequest
+	1,   // 148: federator.v1.Operator.Version:output_type -> federator.v1.VersionResponse
+	3,   // 149: federator.v1.Operator.Status:output_type -> federator.v1.StatusResponse
+	9,   // 150: federator.v1.Operator.Check:output_type -> federator.v1.CheckResponse
+	12,  // 151: federator.v1.Operator.Members:output_type -> federator.v1.MembersResponse
+	15,  // 152: federator.v1.Operator.Services:output_type -> federator.v1.ServicesResponse
+	20,  // 153: federator.v1.Operator.Endpoints:output_type -> federator.v1.EndpointsResponse
+	23,  // 154: federator.v1.Operator.Resolve:output_type -> federator.v1.ResolveResponse
+	29,  // 155: federator.v1.Operator.ListAudit:output_type -> federator.v1.ListAuditResponse
+	115, // 156: federator.v1.Operator.Trust:output_type -> federator.v1.TrustResponse
+	34,  // 157: federator.v1.Operator.ListPolicies:output_type -> federator.v1.ListPoliciesResponse
+	32,  // 158: federator.v1.Operator.GetPolicy:output_type -> federator.v1.PolicyInfo
+	37,  // 159: federator.v1.Operator.ApplyPolicy:output_type -> federator.v1.ApplyPolicyResponse
+	39,  // 160: federator.v1.Operator.DeletePolicy:output_type -> federator.v1.DeletePolicyResponse
+	42,  // 161: federator.v1.Operator.ListExportRules:output_type -> federator.v1.ListExportRulesResponse
+	40,  // 162: federator.v1.Operator.GetExportRule:output_type -> federator.v1.ExportRuleInfo
+	45,  // 163: federator.v1.Operator.ApplyExportRules:output_type -> federator.v1.ApplyExportRulesResponse
+	49,  // 164: federator.v1.Operator.DeleteExportRule:output_type -> federator.v1.DeleteExportRuleResponse
+	51,  // 165: federator.v1.Operator.CheckExport:output_type -> federator.v1.CheckExportResponse
+	54,  // 166: federator.v1.Operator.ListEvacuations:output_type -> federator.v1.ListEvacuationsResponse
+	52,  // 167: federator.v1.Operator.Evacuate:output_type -> federator.v1.EvacuationInfo
+	57,  // 168: federator.v1.Operator.StopEvacuation:output_type -> federator.v1.StopEvacuationResponse
+	59,  // 169: federator.v1.Operator.PlanDrill:output_type -> federator.v1.PlanDrillResponse
+	66,  // 170: federator.v1.Operator.StartDrill:output_type -> federator.v1.DrillInfo
+	66,  // 171: federator.v1.Operator.StopDrill:output_type -> federator.v1.DrillInfo
+	66,  // 172: federator.v1.Operator.ExtendDrill:output_type -> federator.v1.DrillInfo
+	64,  // 173: federator.v1.Operator.ListDrills:output_type -> federator.v1.ListDrillsResponse
+	66,  // 174: federator.v1.Operator.GetDrill:output_type -> federator.v1.DrillInfo
+	70,  // 175: federator.v1.Operator.ReportDrill:output_type -> federator.v1.ReportDrillResponse
+	76,  // 176: federator.v1.Operator.CreateGate:output_type -> federator.v1.GateInfo
+	76,  // 177: federator.v1.Operator.OpenGate:output_type -> federator.v1.GateInfo
+	76,  // 178: federator.v1.Operator.CloseGate:output_type -> federator.v1.GateInfo
+	75,  // 179: federator.v1.Operator.ListGates:output_type -> federator.v1.ListGatesResponse
+	78,  // 180: federator.v1.Operator.DeleteGate:output_type -> federator.v1.DeleteGateResponse
+	80,  // 181: federator.v1.Operator.ApplySchedule:output_type -> federator.v1.ApplyScheduleResponse
+	82,  // 182: federator.v1.Operator.ListSchedules:output_type -> federator.v1.ListSchedulesResponse
+	85,  // 183: federator.v1.Operator.DeleteSchedule:output_type -> federator.v1.DeleteScheduleResponse
+	66,  // 184: federator.v1.Operator.RunSchedule:output_type -> federator.v1.DrillInfo
+	88,  // 185: federator.v1.Operator.ApplyServices:output_type -> federator.v1.ApplyServicesResponse
+	91,  // 186: federator.v1.Operator.DeleteService:output_type -> federator.v1.DeleteServiceResponse
+	93,  // 187: federator.v1.Operator.CreateToken:output_type -> federator.v1.CreateTokenResponse
+	96,  // 188: federator.v1.Operator.ListTokens:output_type -> federator.v1.ListTokensResponse
+	98,  // 189: federator.v1.Operator.RevokeToken:output_type -> federator.v1.RevokeTokenResponse
+	100, // 190: federator.v1.Operator.CreateOperator:output_type -> federator.v1.CreateOperatorResponse
+	103, // 191: federator.v1.Operator.ListOperators:output_type -> federator.v1.ListOperatorsResponse
+	105, // 192: federator.v1.Operator.DeleteOperator:output_type -> federator.v1.DeleteOperatorResponse
+	107, // 193: federator.v1.Operator.Leave:output_type -> federator.v1.LeaveResponse
+	122, // 194: federator.v1.Operator.RemoveRegion:output_type -> federator.v1.RemoveRegionResponse
+	109, // 195: federator.v1.Operator.Backup:output_type -> federator.v1.BackupResponse
+	111, // 196: federator.v1.Operator.KeyringStatus:output_type -> federator.v1.KeyringStatusResponse
+	111, // 197: federator.v1.Operator.RotateKeyring:output_type -> federator.v1.KeyringStatusResponse
+	148, // [148:198] is the sub-list for method output_type
+	98,  // [98:148] is the sub-list for method input_type
 	98,  // [98:98] is the sub-list for extension type_name
 	98,  // [98:98] is the sub-list for extension extendee
 	0,   // [0:98] is the sub-list for field type_name
@@ -8434,7 +8563,7 @@ func file_federator_v1_operator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_federator_v1_operator_proto_rawDesc), len(file_federator_v1_operator_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   115,
+			NumMessages:   117,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
