@@ -18,6 +18,8 @@ func TestTheKubernetesSectionIsValidated(t *testing.T) {
 		"in a pod":               {"{enabled: true}", ""},
 		"elsewhere":              {"{enabled: true, kubeconfig: /k, context: eu-central}", ""},
 		"off":                    {"{}", ""},
+		"a life too short":       {"{enabled: true, svidLifetime: 1m}", "kubernetes.svidLifetime: expected 5m0s to 24h0m0s"},
+		"a life too long":        {"{svidLifetime: 25h}", "kubernetes.svidLifetime: expected 5m0s to 24h0m0s"},
 		"a path and not enabled": {"{kubeconfig: /k}", "kubernetes.enabled: expected true"},
 		"a context of no file":   {"{enabled: true, context: eu-central}", "kubernetes.context: expected kubernetes.kubeconfig"},
 		"an unknown key":         {"{enable: true}", "unknown field"},

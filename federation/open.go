@@ -153,7 +153,11 @@ func (r *Replica) openServers() (err error) {
 	pb.RegisterSiblingsServer(r.servers.Main, &siblingsServer{r: r})
 	pb.RegisterFederationServer(r.servers.Main, &federationServer{r: r})
 	pb.RegisterOperatorServer(r.servers.Main, r.operatorServer())
-	pb.RegisterEnrollmentServer(r.servers.Enroll, enroll.NewServer(admissions{r}, time.Now, r.log.WithGroup("join")))
+	strangers, err := r.openStrangers()
+	if err != nil {
+		return err
+	}
+	pb.RegisterEnrollmentServer(r.servers.Enroll, enroll.NewServer(strangers, time.Now, r.log.WithGroup("join")))
 	return nil
 }
 

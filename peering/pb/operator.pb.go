@@ -7465,27 +7465,27 @@ func (x *RotateKeyringRequest) GetWithout() []string {
 	return nil
 }
 
-// TrustRequest has no fields.
-type TrustRequest struct {
+// GetTrustRequest has no fields.
+type GetTrustRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *TrustRequest) Reset() {
-	*x = TrustRequest{}
+func (x *GetTrustRequest) Reset() {
+	*x = GetTrustRequest{}
 	mi := &file_federator_v1_operator_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *TrustRequest) String() string {
+func (x *GetTrustRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*TrustRequest) ProtoMessage() {}
+func (*GetTrustRequest) ProtoMessage() {}
 
-func (x *TrustRequest) ProtoReflect() protoreflect.Message {
+func (x *GetTrustRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_federator_v1_operator_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -7497,13 +7497,13 @@ func (x *TrustRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use TrustRequest.ProtoReflect.Descriptor instead.
-func (*TrustRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use GetTrustRequest.ProtoReflect.Descriptor instead.
+func (*GetTrustRequest) Descriptor() ([]byte, []int) {
 	return file_federator_v1_operator_proto_rawDescGZIP(), []int{114}
 }
 
-// TrustResponse is public, but whoever is told it has to get it unaltered.
-type TrustResponse struct {
+// GetTrustResponse is public, but whoever is told it has to get it unaltered.
+type GetTrustResponse struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	TrustDomain string                 `protobuf:"bytes,1,opt,name=trust_domain,json=trustDomain,proto3" json:"trust_domain,omitempty"`
 	// The answering replica's.
@@ -7517,20 +7517,20 @@ type TrustResponse struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *TrustResponse) Reset() {
-	*x = TrustResponse{}
+func (x *GetTrustResponse) Reset() {
+	*x = GetTrustResponse{}
 	mi := &file_federator_v1_operator_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *TrustResponse) String() string {
+func (x *GetTrustResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*TrustResponse) ProtoMessage() {}
+func (*GetTrustResponse) ProtoMessage() {}
 
-func (x *TrustResponse) ProtoReflect() protoreflect.Message {
+func (x *GetTrustResponse) ProtoReflect() protoreflect.Message {
 	mi := &file_federator_v1_operator_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -7542,40 +7542,40 @@ func (x *TrustResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use TrustResponse.ProtoReflect.Descriptor instead.
-func (*TrustResponse) Descriptor() ([]byte, []int) {
+// Deprecated: Use GetTrustResponse.ProtoReflect.Descriptor instead.
+func (*GetTrustResponse) Descriptor() ([]byte, []int) {
 	return file_federator_v1_operator_proto_rawDescGZIP(), []int{115}
 }
 
-func (x *TrustResponse) GetTrustDomain() string {
+func (x *GetTrustResponse) GetTrustDomain() string {
 	if x != nil {
 		return x.TrustDomain
 	}
 	return ""
 }
 
-func (x *TrustResponse) GetRegion() string {
+func (x *GetTrustResponse) GetRegion() string {
 	if x != nil {
 		return x.Region
 	}
 	return ""
 }
 
-func (x *TrustResponse) GetCluster() string {
+func (x *GetTrustResponse) GetCluster() string {
 	if x != nil {
 		return x.Cluster
 	}
 	return ""
 }
 
-func (x *TrustResponse) GetPins() []string {
+func (x *GetTrustResponse) GetPins() []string {
 	if x != nil {
 		return x.Pins
 	}
 	return nil
 }
 
-func (x *TrustResponse) GetRoots() [][]byte {
+func (x *GetTrustResponse) GetRoots() [][]byte {
 	if x != nil {
 		return x.Roots
 	}
@@ -8141,14 +8141,14 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\aprimary\x18\x02 \x01(\bR\aprimary\x124\n" +
 	"\acreated\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"0\n" +
 	"\x14RotateKeyringRequest\x12\x18\n" +
-	"\awithout\x18\x01 \x03(\tR\awithout\"\x0e\n" +
-	"\fTrustRequest\"\x8e\x01\n" +
-	"\rTrustResponse\x12!\n" +
+	"\awithout\x18\x01 \x03(\tR\awithout\"\x11\n" +
+	"\x0fGetTrustRequest\"\x91\x01\n" +
+	"\x10GetTrustResponse\x12!\n" +
 	"\ftrust_domain\x18\x01 \x01(\tR\vtrustDomain\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12\x18\n" +
 	"\acluster\x18\x03 \x01(\tR\acluster\x12\x12\n" +
 	"\x04pins\x18\x04 \x03(\tR\x04pins\x12\x14\n" +
-	"\x05roots\x18\x05 \x03(\fR\x05roots2\xdb\x1f\n" +
+	"\x05roots\x18\x05 \x03(\fR\x05roots2\xe4\x1f\n" +
 	"\bOperator\x12F\n" +
 	"\aVersion\x12\x1c.federator.v1.VersionRequest\x1a\x1d.federator.v1.VersionResponse\x12C\n" +
 	"\x06Status\x12\x1b.federator.v1.StatusRequest\x1a\x1c.federator.v1.StatusResponse\x12@\n" +
@@ -8157,8 +8157,8 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\bServices\x12\x1d.federator.v1.ServicesRequest\x1a\x1e.federator.v1.ServicesResponse\x12L\n" +
 	"\tEndpoints\x12\x1e.federator.v1.EndpointsRequest\x1a\x1f.federator.v1.EndpointsResponse\x12F\n" +
 	"\aResolve\x12\x1c.federator.v1.ResolveRequest\x1a\x1d.federator.v1.ResolveResponse\x12L\n" +
-	"\tListAudit\x12\x1e.federator.v1.ListAuditRequest\x1a\x1f.federator.v1.ListAuditResponse\x12@\n" +
-	"\x05Trust\x12\x1a.federator.v1.TrustRequest\x1a\x1b.federator.v1.TrustResponse\x12U\n" +
+	"\tListAudit\x12\x1e.federator.v1.ListAuditRequest\x1a\x1f.federator.v1.ListAuditResponse\x12I\n" +
+	"\bGetTrust\x12\x1d.federator.v1.GetTrustRequest\x1a\x1e.federator.v1.GetTrustResponse\x12U\n" +
 	"\fListPolicies\x12!.federator.v1.ListPoliciesRequest\x1a\".federator.v1.ListPoliciesResponse\x12E\n" +
 	"\tGetPolicy\x12\x1e.federator.v1.GetPolicyRequest\x1a\x18.federator.v1.PolicyInfo\x12R\n" +
 	"\vApplyPolicy\x12 .federator.v1.ApplyPolicyRequest\x1a!.federator.v1.ApplyPolicyResponse\x12U\n" +
@@ -8334,8 +8334,8 @@ var file_federator_v1_operator_proto_goTypes = []any{
 	(*KeyringStatusResponse)(nil),    // 111: federator.v1.KeyringStatusResponse
 	(*KeyInfo)(nil),                  // 112: federator.v1.KeyInfo
 	(*RotateKeyringRequest)(nil),     // 113: federator.v1.RotateKeyringRequest
-	(*TrustRequest)(nil),             // 114: federator.v1.TrustRequest
-	(*TrustResponse)(nil),            // 115: federator.v1.TrustResponse
+	(*GetTrustRequest)(nil),          // 114: federator.v1.GetTrustRequest
+	(*GetTrustResponse)(nil),         // 115: federator.v1.GetTrustResponse
 	nil,                              // 116: federator.v1.EndpointInfo.PortsEntry
 	(*Replica)(nil),                  // 117: federator.v1.Replica
 	(*timestamppb.Timestamp)(nil),    // 118: google.protobuf.Timestamp
@@ -8451,7 +8451,7 @@ var file_federator_v1_operator_proto_depIdxs = []int32{
 	19,  // 103: federator.v1.Operator.Endpoints:input_type -> federator.v1.EndpointsRequest
 	22,  // 104: federator.v1.Operator.Resolve:input_type -> federator.v1.ResolveRequest
 	28,  // 105: federator.v1.Operator.ListAudit:input_type -> federator.v1.ListAuditRequest
-	114, // 106: federator.v1.Operator.Trust:input_type -> federator.v1.TrustRequest
+	114, // 106: federator.v1.Operator.GetTrust:input_type -> federator.v1.GetTrustRequest
 	33,  // 107: federator.v1.Operator.ListPolicies:input_type -> federator.v1.ListPoliciesRequest
 	35,  // 108: federator.v1.Operator.GetPolicy:input_type -> federator.v1.GetPolicyRequest
 	36,  // 109: federator.v1.Operator.ApplyPolicy:input_type -> federator.v1.ApplyPolicyRequest
@@ -8501,7 +8501,7 @@ var file_federator_v1_operator_proto_depIdxs = []int32{
 	20,  // 153: federator.v1.Operator.Endpoints:output_type -> federator.v1.EndpointsResponse
 	23,  // 154: federator.v1.Operator.Resolve:output_type -> federator.v1.ResolveResponse
 	29,  // 155: federator.v1.Operator.ListAudit:output_type -> federator.v1.ListAuditResponse
-	115, // 156: federator.v1.Operator.Trust:output_type -> federator.v1.TrustResponse
+	115, // 156: federator.v1.Operator.GetTrust:output_type -> federator.v1.GetTrustResponse
 	34,  // 157: federator.v1.Operator.ListPolicies:output_type -> federator.v1.ListPoliciesResponse
 	32,  // 158: federator.v1.Operator.GetPolicy:output_type -> federator.v1.PolicyInfo
 	37,  // 159: federator.v1.Operator.ApplyPolicy:output_type -> federator.v1.ApplyPolicyResponse

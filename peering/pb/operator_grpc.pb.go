@@ -27,7 +27,7 @@ const (
 	Operator_Endpoints_FullMethodName        = "/federator.v1.Operator/Endpoints"
 	Operator_Resolve_FullMethodName          = "/federator.v1.Operator/Resolve"
 	Operator_ListAudit_FullMethodName        = "/federator.v1.Operator/ListAudit"
-	Operator_Trust_FullMethodName            = "/federator.v1.Operator/Trust"
+	Operator_GetTrust_FullMethodName         = "/federator.v1.Operator/GetTrust"
 	Operator_ListPolicies_FullMethodName     = "/federator.v1.Operator/ListPolicies"
 	Operator_GetPolicy_FullMethodName        = "/federator.v1.Operator/GetPolicy"
 	Operator_ApplyPolicy_FullMethodName      = "/federator.v1.Operator/ApplyPolicy"
@@ -90,9 +90,9 @@ type OperatorClient interface {
 	// Resolve explains what a client in a locality is answered, and why.
 	Resolve(ctx context.Context, in *ResolveRequest, opts ...grpc.CallOption) (*ResolveResponse, error)
 	ListAudit(ctx context.Context, in *ListAuditRequest, opts ...grpc.CallOption) (*ListAuditResponse, error)
-	// Trust tells what proves the replicas of this region to those who have no
+	// GetTrust tells what proves the replicas of this region to those who have no
 	// certificate.
-	Trust(ctx context.Context, in *TrustRequest, opts ...grpc.CallOption) (*TrustResponse, error)
+	GetTrust(ctx context.Context, in *GetTrustRequest, opts ...grpc.CallOption) (*GetTrustResponse, error)
 	ListPolicies(ctx context.Context, in *ListPoliciesRequest, opts ...grpc.CallOption) (*ListPoliciesResponse, error)
 	GetPolicy(ctx context.Context, in *GetPolicyRequest, opts ...grpc.CallOption) (*PolicyInfo, error)
 	ApplyPolicy(ctx context.Context, in *ApplyPolicyRequest, opts ...grpc.CallOption) (*ApplyPolicyResponse, error)
@@ -237,10 +237,10 @@ func (c *operatorClient) ListAudit(ctx context.Context, in *ListAuditRequest, op
 	return out, nil
 }
 
-func (c *operatorClient) Trust(ctx context.Context, in *TrustRequest, opts ...grpc.CallOption) (*TrustResponse, error) {
+func (c *operatorClient) GetTrust(ctx context.Context, in *GetTrustRequest, opts ...grpc.CallOption) (*GetTrustResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(TrustResponse)
-	err := c.cc.Invoke(ctx, Operator_Trust_FullMethodName, in, out, cOpts...)
+	out := new(GetTrustResponse)
+	err := c.cc.Invoke(ctx, Operator_GetTrust_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -685,9 +685,9 @@ type OperatorServer interface {
 	// Resolve explains what a client in a locality is answered, and why.
 	Resolve(context.Context, *ResolveRequest) (*ResolveResponse, error)
 	ListAudit(context.Context, *ListAuditRequest) (*ListAuditResponse, error)
-	// Trust tells what proves the replicas of this region to those who have no
+	// GetTrust tells what proves the replicas of this region to those who have no
 	// certificate.
-	Trust(context.Context, *TrustRequest) (*TrustResponse, error)
+	GetTrust(context.Context, *GetTrustRequest) (*GetTrustResponse, error)
 	ListPolicies(context.Context, *ListPoliciesRequest) (*ListPoliciesResponse, error)
 	GetPolicy(context.Context, *GetPolicyRequest) (*PolicyInfo, error)
 	ApplyPolicy(context.Context, *ApplyPolicyRequest) (*ApplyPolicyResponse, error)
@@ -776,8 +776,8 @@ func (UnimplementedOperatorServer) Resolve(context.Context, *ResolveRequest) (*R
 func (UnimplementedOperatorServer) ListAudit(context.Context, *ListAuditRequest) (*ListAuditResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListAudit not implemented")
 }
-func (UnimplementedOperatorServer) Trust(context.Context, *TrustRequest) (*TrustResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method Trust not implemented")
+func (UnimplementedOperatorServer) GetTrust(context.Context, *GetTrustRequest) (*GetTrustResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTrust not implemented")
 }
 func (UnimplementedOperatorServer) ListPolicies(context.Context, *ListPoliciesRequest) (*ListPoliciesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListPolicies not implemented")
@@ -1067,20 +1067,20 @@ func _Operator_ListAudit_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
-func _Operator_Trust_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(TrustRequest)
+func _Operator_GetTrust_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTrustRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(OperatorServer).Trust(ctx, in)
+		return srv.(OperatorServer).GetTrust(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: Operator_Trust_FullMethodName,
+		FullMethod: Operator_GetTrust_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(OperatorServer).Trust(ctx, req.(*TrustRequest))
+		return srv.(OperatorServer).GetTrust(ctx, req.(*GetTrustRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1856,8 +1856,8 @@ var Operator_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Operator_ListAudit_Handler,
 		},
 		{
-			MethodName: "Trust",
-			Handler:    _Operator_Trust_Handler,
+			MethodName: "GetTrust",
+			Handler:    _Operator_GetTrust_Handler,
 		},
 		{
 			MethodName: "ListPolicies",

@@ -53,7 +53,7 @@ var methods = map[string]need{
 	pb.Operator_Endpoints_FullMethodName:       viewer,
 	pb.Operator_Resolve_FullMethodName:         viewer,
 	pb.Operator_ListAudit_FullMethodName:       viewer,
-	pb.Operator_Trust_FullMethodName:           viewer,
+	pb.Operator_GetTrust_FullMethodName:        viewer,
 	pb.Operator_ListPolicies_FullMethodName:    viewer,
 	pb.Operator_GetPolicy_FullMethodName:       viewer,
 	pb.Operator_ListExportRules_FullMethodName: viewer,
