@@ -43,6 +43,14 @@ func (r *Replica) openStrangers() (strangers, error) {
 	return s, r.metrics.Register(s.svids)
 }
 
+// attesting is what the operator is told of reviews; nil without Kubernetes.
+func (s strangers) attesting() func() (time.Time, error) {
+	if s.pods == nil {
+		return nil
+	}
+	return s.pods.Fault
+}
+
 // What comes of a pod's request.
 const (
 	svidIssued     = "issued"

@@ -87,6 +87,11 @@ type Config struct {
 	// LockedOut says why a secret of the region could not be unsealed; nil if it was.
 	LockedOut func(secret string) error
 
+	// Attesting says since when, and why, the API server of the own cluster does not
+	// review the tokens of pods; nil if it does, or nobody asked. The function is nil
+	// without Kubernetes.
+	Attesting func() (since time.Time, err error)
+
 	// RemoveRegion has the authority region remove a region, also one whose replicas
 	// still answer if forced to.
 	RemoveRegion func(ctx context.Context, region, actor, origin string, force bool) (*catalog.Region, error)

@@ -47,9 +47,12 @@ type view struct {
 	known    []string // the regions that are members
 
 	renewal identity.RenewerState
-	chain   []*x509.Certificate
-	trust   identity.List
-	trusted uint64 // sequence of the list that the authority region publishes
+	// unattested says why pods get no certificates, and since when.
+	unattested      error
+	unattestedSince time.Time
+	chain           []*x509.Certificate
+	trust           identity.List
+	trusted         uint64 // sequence of the list that the authority region publishes
 }
 
 // regionView is one region.
@@ -105,6 +108,9 @@ func (s *Server) look() *view {
 		cond: s.Catalog.Conditions(), services: s.Catalog.Services(), refusals: s.Catalog.Refusals(), objects: s.objects(),
 		drills: s.Catalog.Drills(), gates: s.Catalog.Gates(), known: s.knownRegions(),
 		renewal: s.Renewal(), trust: s.Trust.List(),
+	}
+	if s.Attesting != nil {
+		v.unattestedSince, v.unattested = s.Attesting()
 	}
 	foreign := s.foreign()
 	s.Raft.Read(func(st *state.State) {

@@ -2,8 +2,10 @@ package attest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	authentication "k8s.io/api/authentication/v1"
@@ -26,6 +28,10 @@ type Reviewer struct {
 	cluster  string
 	audience string
 	turns    chan struct{}
+
+	mu    sync.Mutex
+	since time.Time // when reviews began to go unanswered
+	fault error
 }
 
 // New makes a reviewer for the tokens of a trust domain. cluster is its name in the
@@ -52,10 +58,33 @@ func (r *Reviewer) Review(ctx context.Context, token string) (Pod, error) {
 	review := &authentication.TokenReview{Spec: authentication.TokenReviewSpec{Token: token, Audiences: []string{r.audience}}}
 	answer, err := r.core.AuthenticationV1().TokenReviews().Create(ctx, review, metav1.CreateOptions{})
 	if err != nil {
-		return Pod{}, r.unavailable(err, token)
+		err = r.unavailable(err, token)
+		if !errors.Is(ctx.Err(), context.Canceled) { // the pod went away
+			r.note(err)
+		}
+		return Pod{}, err
 	}
+	r.note(nil)
 	answer.Status.Error = scrub(answer.Status.Error, token)
 	return judge(&answer.Status, r.audience)
+}
+
+// note remembers whether the API server answered the last review.
+func (r *Reviewer) note(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err == nil || r.fault == nil {
+		r.since = time.Now()
+	}
+	r.fault = err
+}
+
+// Fault says since when, and why, reviews are not answered; nil if the last one was.
+// It knows only of those that pods asked for.
+func (r *Reviewer) Fault() (since time.Time, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.since, r.fault
 }
 
 // unavailable says why there was no review.

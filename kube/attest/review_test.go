@@ -63,6 +63,9 @@ func TestTheAPIServerIsAskedForOurAudienceEveryTime(t *testing.T) {
 			t.Fatalf("found %+v, %v", p, err)
 		}
 	}
+	if _, fault := r.Fault(); fault != nil {
+		t.Error(fault)
+	}
 	if asked != 2 {
 		t.Errorf("two reviews asked the API server %d times", asked)
 	}
@@ -100,12 +103,18 @@ func TestAnAPIServerThatDoesNotDecideIsNoRefusal(t *testing.T) {
 		if strings.Contains(err.Error(), strings.Split(token, ".")[1]) {
 			t.Errorf("%s: the token is in the error", name)
 		}
+		if since, fault := r.Fault(); fault == nil || since.IsZero() || fault.Error() != err.Error() {
+			t.Errorf("%s: expected it to be remembered, found %s, %v", name, since, fault)
+		}
 	}
 	gone := server(t, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := gone.Review(ctx, token); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("an API server that is away: %v", err)
+	}
+	if _, fault := gone.Fault(); fault != nil {
+		t.Errorf("a pod that went away is taken for a fault of the API server: %v", fault)
 	}
 }
 

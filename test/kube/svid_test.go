@@ -208,6 +208,9 @@ func unanswered(t *testing.T, west *site, trust map[string]string) {
 	}); err != nil {
 		t.Error(err)
 	}
+	if found, err := west.replica.Problems(); err != nil || !strings.Contains(found["pods-unattested"].GetFound(), "create tokenreviews.authentication.k8s.io") {
+		t.Errorf("expected check to name the grant, found %v, %v", found["pods-unattested"], err)
+	}
 	west.kubectl("apply", "-f", "../../deploy/clusters/base/rbac.yaml")
 	must(t, west.StopAPIServer())
 	west.fetch(trust, token, out, "--timeout", "10s").Fails(t, 1, "the API server of cluster us-west-1", "try again")
@@ -219,6 +222,9 @@ func unanswered(t *testing.T, west *site, trust map[string]string) {
 		return nil
 	}); err != nil {
 		t.Error(err)
+	}
+	if found, err := west.replica.Problems(); err != nil || found["pods-unattested"] != nil {
+		t.Errorf("expected check to be content again, found %v, %v", found["pods-unattested"], err)
 	}
 }
 
