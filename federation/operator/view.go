@@ -49,9 +49,12 @@ type view struct {
 	imports  *Imports // nil where there is no Kubernetes cluster
 
 	renewal identity.RenewerState
-	chain   []*x509.Certificate
-	trust   identity.List
-	trusted uint64 // sequence of the list that the authority region publishes
+	// unattested says why pods get no certificates, and since when.
+	unattested      error
+	unattestedSince time.Time
+	chain           []*x509.Certificate
+	trust           identity.List
+	trusted         uint64 // sequence of the list that the authority region publishes
 }
 
 // regionView is one region.
@@ -110,6 +113,9 @@ func (s *Server) look() *view {
 	}
 	if s.Imports != nil {
 		v.imports = new(s.Imports())
+	}
+	if s.Attesting != nil {
+		v.unattestedSince, v.unattested = s.Attesting()
 	}
 	foreign := s.foreign()
 	s.Raft.Read(func(st *state.State) {
