@@ -16,9 +16,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	mcs "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 
 	"github.com/federator/federator/deploy"
 	"github.com/federator/federator/federation"
+	"github.com/federator/federator/kube/imports"
 	"github.com/federator/federator/kube/laptop"
 	"github.com/federator/federator/kube/link"
 	"github.com/federator/federator/peering/pb"
@@ -141,6 +143,15 @@ func TestTwoEmptyClustersBecomeOneFederation(t *testing.T) {
 		}
 	}
 
+	mine, foreign := imported(t, central)
+	const corefile = ".:53 {\n    errors\n}\n"
+	system := central.Core.CoreV1().ConfigMaps(metav1.NamespaceSystem)
+	_, err = system.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "coredns"}, Data: map[string]string{"Corefile": corefile}}, metav1.CreateOptions{})
+	must(t, err)
+	zone, err := link.PlanDNS(link.LookDNS(ctx, central), link.ZoneOf(ctx, central))
+	must(t, err)
+	must(t, link.ChangeDNS(ctx, central, zone))
+
 	unlink := &link.Unlink{Cluster: central, From: west, Uninstall: true, Drain: time.Second, Within: 3 * time.Minute, Progress: d.write, Now: time.Now}
 	t.Run("the cluster is taken out, once", func(t *testing.T) {
 		wrong := &link.Unlink{Cluster: west, From: central, Now: time.Now}
@@ -149,7 +160,7 @@ func TestTwoEmptyClustersBecomeOneFederation(t *testing.T) {
 		}
 		problems, steps, err := unlink.Plan(ctx)
 		must(t, err)
-		if len(link.Severe(problems)) > 0 || len(steps) != 3 || !strings.Contains(steps[2], "the namespace federator-system with its disks") {
+		if len(link.Severe(problems)) > 0 || len(steps) != 3 || !strings.Contains(steps[2], "the namespace federator-system with its disks, the ClusterRole federator and its binding, 1 ServiceImports of federator with their Services and EndpointSlices, the zone in the cluster's DNS") {
 			t.Fatalf("found %v, %q", problems, steps)
 		}
 		must(t, unlink.Run(ctx))
@@ -159,6 +170,15 @@ func TestTwoEmptyClustersBecomeOneFederation(t *testing.T) {
 		}
 		if f := link.Look(ctx, central, link.ToAsk); f.HasNamespace || len(f.Definitions) != 2 {
 			t.Errorf("expected the CRDs and nothing else, found %+v", f)
+		}
+		if found, err := system.Get(ctx, "coredns", metav1.GetOptions{}); err != nil || found.Data["Corefile"] != corefile {
+			t.Errorf("the cluster's DNS: %v, %q", err, found.Data["Corefile"])
+		}
+		if _, err := mine(); !apierrors.IsNotFound(err) {
+			t.Errorf("an import of federator is still there: %v", err)
+		}
+		if _, err := foreign(); err != nil {
+			t.Errorf("an import of somebody else is gone: %v", err)
 		}
 	})
 	t.Run("it comes back as a new one", func(t *testing.T) {
@@ -171,6 +191,23 @@ func TestTwoEmptyClustersBecomeOneFederation(t *testing.T) {
 			t.Errorf("found %+v", r)
 		}
 	})
+}
+
+// imported makes an import that is federator's and one that is not, and returns how
+// each is looked at.
+func imported(t *testing.T, c *laptop.Cluster) (mine, foreign func() (*mcs.ServiceImport, error)) {
+	t.Helper()
+	all := c.MCS.MulticlusterV1beta1().ServiceImports("default")
+	for name, labels := range map[string]map[string]string{"mine": {imports.LabelImport: "mine"}, "foreign": nil} {
+		_, err := all.Create(t.Context(), &mcs.ServiceImport{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}, Spec: mcs.ServiceImportSpec{Type: mcs.ClusterSetIP, Ports: []mcs.ServicePort{{Port: 80}}},
+		}, metav1.CreateOptions{})
+		must(t, err)
+	}
+	look := func(name string) func() (*mcs.ServiceImport, error) {
+		return func() (*mcs.ServiceImport, error) { return all.Get(t.Context(), name, metav1.GetOptions{}) }
+	}
+	return look("mine"), look("foreign")
 }
 
 func TestAnOperatorWhoMayNotHearsWhichRightIsMissing(t *testing.T) {
