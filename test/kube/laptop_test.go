@@ -101,8 +101,22 @@ func TestAnOperatorInstallsAndAsksAClusterThroughItsAPIServer(t *testing.T) {
 	for _, each := range world.Clusters {
 		must(t, each.Load(t.Context(), image))
 	}
-	c, key := command{t, binary, world.Kubeconfig}, filepath.Join(dir, "recovery.key")
+	c := command{t, binary, world.Kubeconfig}
+	founded(c, dir)
 
+	jo := impersonating(t, world, "jo")
+	must(t, grant(t.Context(), cluster, "jo", link.Needs(laptop.DefaultNamespace, link.ToAsk)))
+	if out, _ := (command{t, binary, jo}).run(0, "", "status", "--context", "jo"); !strings.Contains(out, "federator-0 of us-west") {
+		t.Errorf("found %s", out)
+	}
+
+	t.Run("its DNS asks federator, and no longer", func(t *testing.T) { throughItsDNS(command{t, binary, world.Kubeconfig}, cluster) })
+	t.Run("two clusters are linked, and parted again", func(t *testing.T) { linkedAndParted(command{t, binary, world.Kubeconfig}) })
+}
+
+// founded installs us-west, which founds the federation, and asks it this and that.
+func founded(c command, dir string) {
+	t, key := c.t, filepath.Join(dir, "recovery.key")
 	install := []string{"install", "--context", "us-west", "--trust-domain", "acme.example", "--recovery-key-file", key, "--ephemeral"}
 	c.run(0, "", append(install, "--dry-run")...)
 	if _, err := os.Stat(key); err == nil {
@@ -135,13 +149,11 @@ func TestAnOperatorInstallsAndAsksAClusterThroughItsAPIServer(t *testing.T) {
 	if out, _ := c.run(0, "", "check", "--context", "us-west"); !strings.Contains(out, "INFO: context us-west (dns-zone)") {
 		t.Errorf("found %s", out)
 	}
+}
 
-	jo := impersonating(t, world, "jo")
-	must(t, grant(t.Context(), cluster, "jo", link.Needs(laptop.DefaultNamespace, link.ToAsk)))
-	if out, _ := (command{t, binary, jo}).run(0, "", "status", "--context", "jo"); !strings.Contains(out, "federator-0 of us-west") {
-		t.Errorf("found %s", out)
-	}
-
+// throughItsDNS puts the zone into the DNS of us-west, and takes it out again.
+func throughItsDNS(c command, cluster *controlplane.Cluster) {
+	t := c.t
 	system := cluster.Clients.Core.CoreV1().ConfigMaps(metav1.NamespaceSystem)
 	before, err := system.Get(t.Context(), "coredns", metav1.GetOptions{})
 	must(t, err)
@@ -170,7 +182,6 @@ func TestAnOperatorInstallsAndAsksAClusterThroughItsAPIServer(t *testing.T) {
 	if found := asked(t, cluster, name); found == "1.0.0" {
 		t.Error("the zone is still there")
 	}
-	t.Run("two clusters are linked, and parted again", func(t *testing.T) { linkedAndParted(command{t, binary, world.Kubeconfig}) })
 }
 
 // linkedAndParted joins a second cluster to the first one's federation, and takes it
