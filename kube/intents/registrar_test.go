@@ -282,3 +282,18 @@ func TestARegistrarThatIsNotTheWriterWritesNothing(t *testing.T) {
 	}
 	o.want(0)
 }
+
+func TestManyStatusesAreWrittenLittleByLittle(t *testing.T) {
+	o := newOffice(t)
+	for i := range 60 {
+		o.create(fmt.Sprintf("p%02d", i))
+	}
+	ctx := t.Context()
+	o.stepPolicies(ctx)
+	begun := time.Now()
+	o.stepPolicies(ctx)
+	most := statusBurst + int(time.Since(begun).Seconds()*statusesPerSecond) + 1
+	if n := len(o.server.writes); o.federation.puts != 60 || n < statusBurst || n > most {
+		t.Errorf("expected 60 policies to arrive at once, and %d to %d statuses; found %d and %d", statusBurst, most, o.federation.puts, n)
+	}
+}
