@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -96,6 +97,24 @@ type Registrar struct {
 	tries    tries                           // of Run alone
 	lacking  map[string]string               // by resource, of Run alone
 	standing atomic.Pointer[map[string]int]
+	barred   sync.Map // why the status of a kind may not be written, by kind
+}
+
+// Barred says what the API server does not let this replica do; none if it lets it
+// read, and write, all that it knows of.
+func (r *Registrar) Barred() []string {
+	var out []string
+	for _, resource := range []string{v1alpha1.ResourceResolutionPolicies, v1alpha1.ResourceDrills} {
+		if _, err := r.cfg.Link.Lacking(resource); err != nil && !errors.Is(err, kube.ErrNotInstalled) {
+			out = append(out, err.Error())
+		}
+	}
+	for _, kind := range []string{v1alpha1.KindResolutionPolicy, v1alpha1.KindDrill} {
+		if why, ok := r.barred.Load(kind); ok {
+			out = append(out, fmt.Sprint(why))
+		}
+	}
+	return out
 }
 
 // New makes the registrar of a cluster, and asks the cluster for its informers.
@@ -237,9 +256,13 @@ func write[T object](ctx context.Context, r *Registrar, kind string, on *shelf[T
 	r.metrics.wrote(kind, err)
 	switch {
 	case err == nil:
+		r.barred.Delete(kind)
 		on.wrote(have, time.Now())
 	case ctx.Err() != nil || apierrors.IsConflict(err) || apierrors.IsNotFound(err): // the informer will tell
 	default:
+		if apierrors.IsForbidden(err) {
+			r.barred.Store(kind, err.Error())
+		}
 		r.cfg.Logger.Warn("the status of an object could not be written; trying again", "kind", kind, "object", next.GetNamespace()+"/"+next.GetName(), "error", err)
 	}
 }

@@ -33,6 +33,7 @@ type server struct {
 	have    map[string]*v1alpha1.ResolutionPolicy
 	version int
 	writes  []string
+	forbid  bool
 }
 
 // ServeHTTP implements [http.Handler].
@@ -46,6 +47,11 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.writes = append(s.writes, next.Name+" "+told(&next))
 	w.Header().Set("Content-Type", "application/json")
+	if s.forbid {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"federator may not update resolutionpolicies/status"}`))
+		return
+	}
 	have := s.have[next.Name]
 	if have == nil || have.ResourceVersion != next.ResourceVersion {
 		w.WriteHeader(http.StatusConflict)
@@ -261,6 +267,31 @@ func TestTheRegistrarSaysWhyAPolicyDoesNotArriveAndTriesAgain(t *testing.T) {
 	o.stepPolicies(ctx)
 	if got := told(o.server.have["a"]); !strings.HasPrefix(got, "Ready=True InForce") {
 		t.Errorf("found %s", got)
+	}
+}
+
+func TestWhatIsForbiddenIsSaidUntilItIsAllowed(t *testing.T) {
+	o := newOffice(t)
+	o.create("a")
+	ctx := t.Context()
+	o.stepPolicies(ctx)
+	o.server.forbid = true
+	o.stepPolicies(ctx)
+	if got := strings.Join(o.Barred(), ""); !strings.Contains(got, "may not update resolutionpolicies/status") {
+		t.Errorf("expected to be told what is forbidden, found %q", got)
+	}
+	o.server.forbid = false
+	o.stepPolicies(ctx)
+	if got := o.Barred(); len(got) != 0 {
+		t.Errorf("expected nothing, found %q", got)
+	}
+	o.link.lack(fmt.Errorf("kubernetes: %w drills", kube.ErrNotInstalled), time.Hour)
+	if got := o.Barred(); len(got) != 0 {
+		t.Errorf("expected a kind that is not installed to be nobody's fault, found %q", got)
+	}
+	o.link.lack(errors.New("kubernetes: not allowed to list drills"), time.Hour)
+	if got := o.Barred(); len(got) != 2 {
+		t.Errorf("expected both kinds to be named, found %q", got)
 	}
 }
 
