@@ -47,6 +47,7 @@ type view struct {
 	gates    map[string]catalog.Gate
 	known    []string // the regions that are members
 	imports  *Imports // nil where there is no Kubernetes cluster
+	barred   []string // see Config.Intents
 
 	renewal identity.RenewerState
 	// unattested says why pods get no certificates, and since when.
@@ -116,6 +117,9 @@ func (s *Server) look() *view {
 	}
 	if s.Attesting != nil {
 		v.unattestedSince, v.unattested = s.Attesting()
+	}
+	if s.Intents != nil {
+		v.barred = s.Intents()
 	}
 	foreign := s.foreign()
 	s.Raft.Read(func(st *state.State) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -96,6 +97,24 @@ type Registrar struct {
 	tries    tries                           // of Run alone
 	lacking  map[string]string               // by resource, of Run alone
 	standing atomic.Pointer[map[string]int]
+	barred   sync.Map // why the status of a kind may not be written, by kind
+}
+
+// Barred says what the API server does not let this replica do; none if it lets it
+// read, and write, all that it knows of.
+func (r *Registrar) Barred() []string {
+	var out []string
+	for _, resource := range []string{v1alpha1.ResourceResolutionPolicies, v1alpha1.ResourceDrills} {
+		if _, err := r.cfg.Link.Lacking(resource); err != nil && !errors.Is(err, kube.ErrNotInstalled) {
+			out = append(out, err.Error())
+		}
+	}
+	for _, kind := range []string{v1alpha1.KindResolutionPolicy, v1alpha1.KindDrill} {
+		if why, ok := r.barred.Load(kind); ok {
+			out = append(out, fmt.Sprint(why))
+		}
+	}
+	return out
 }
 
 // New makes the registrar of a cluster, and asks the cluster for its informers.
@@ -133,8 +152,8 @@ func (r *Registrar) Run(ctx context.Context) error {
 	for {
 		link := r.cfg.Link.Changed()
 		if r.cfg.Leading() {
-			r.stepPolicies(ctx)
 			r.stepDrills(ctx)
+			r.stepPolicies(ctx)
 		} else {
 			r.standing.Store(nil)
 			clear(r.stuck)
@@ -149,7 +168,9 @@ func (r *Registrar) Run(ctx context.Context) error {
 				ch := watch.Take()
 				waiting = !ch.All && !ch.Conditions
 			case <-r.wake:
-			case <-link:
+			case <-link: // its store may have gone back
+				r.policies.forget()
+				r.drills.forget()
 			case <-tick.C:
 			}
 		}
@@ -180,8 +201,8 @@ func (r *Registrar) stepPolicies(ctx context.Context) {
 		r.put(ctx, &plan.Deletes[i], nil)
 	}
 	for _, next := range plan.Statuses {
-		if r.limit.Wait(ctx) != nil || !r.cfg.Leading() {
-			return
+		if ctx.Err() != nil || !r.cfg.Leading() || !r.limit.Allow() {
+			return // the rest at the next tick, so that nothing waits behind many statuses
 		}
 		write(ctx, r, v1alpha1.KindResolutionPolicy, r.policies, next, func(ctx context.Context, o metav1.UpdateOptions) (*v1alpha1.ResolutionPolicy, error) {
 			return r.cfg.Kube.Federator.FederatorV1alpha1().ResolutionPolicies(next.Namespace).UpdateStatus(ctx, next, o)
@@ -235,9 +256,13 @@ func write[T object](ctx context.Context, r *Registrar, kind string, on *shelf[T
 	r.metrics.wrote(kind, err)
 	switch {
 	case err == nil:
+		r.barred.Delete(kind)
 		on.wrote(have, time.Now())
 	case ctx.Err() != nil || apierrors.IsConflict(err) || apierrors.IsNotFound(err): // the informer will tell
 	default:
+		if apierrors.IsForbidden(err) {
+			r.barred.Store(kind, err.Error())
+		}
 		r.cfg.Logger.Warn("the status of an object could not be written; trying again", "kind", kind, "object", next.GetNamespace()+"/"+next.GetName(), "error", err)
 	}
 }
