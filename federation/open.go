@@ -109,12 +109,11 @@ func (r *Replica) openHealth() error {
 	if r.cfg.Services != "" {
 		c.feeds = append(c.feeds, &feed{origin: file.SourceName, source: file.New(r.cfg.Services, r.card.Replica.Cluster, r.log)})
 	}
-	if r.cfg.Kubernetes.Enabled {
-		exports, err := r.openKubernetes()
-		if err != nil {
-			return err
-		}
-		c.feeds = append(c.feeds, &feed{origin: kubeexports.Origin, source: exports})
+	if err := r.openKubernetes(); err != nil {
+		return err
+	}
+	if r.kube != nil {
+		c.feeds = append(c.feeds, &feed{origin: kubeexports.Origin, source: r.kube.exports})
 	}
 	r.desk = newDesk(c, checker.Once, r.metrics)
 	return nil
@@ -195,11 +194,15 @@ func (r *Replica) openOutside() (err error) {
 	if len(listen) == 0 {
 		return nil
 	}
-	r.dns, err = dns.New(dns.Config{
+	config := dns.Config{
 		Zone: r.cfg.Zone, Own: catalog.Locality{Region: r.card.Replica.Region, Zone: r.card.Replica.Zone},
 		Listen: listen, TTL: time.Duration(*r.cfg.DNS.TTL), TrustedECS: r.cfg.DNS.TrustedECS, Resolvers: r.cfg.DNS.Resolvers,
 		Logger: r.log, Registerer: r.metrics,
-	}, r.catalog)
+	}
+	if r.kube != nil {
+		config.Cluster, config.VIPs = r.card.Replica.Cluster, r.kube.vips
+	}
+	r.dns, err = dns.New(config, r.catalog)
 	if err == nil {
 		r.sampler = newSampler(r.dns, r.catalog)
 	}

@@ -36,7 +36,7 @@ func (r *Replica) openStrangers() (strangers, error) {
 	if r.kube == nil {
 		return s, nil
 	}
-	s.pods = attest.New(r.kube.Core, r.card.Replica.Cluster, r.card.TrustDomain)
+	s.pods = attest.New(r.kube.cluster.Core, r.card.Replica.Cluster, r.card.TrustDomain)
 	for _, result := range []string{svidIssued, svidRefused, svidUnanswered} {
 		s.svids.WithLabelValues(result)
 	}

@@ -77,6 +77,8 @@ type Conditions struct {
 	RTT   map[string]time.Duration
 	// Policies by name ("default" or "namespace/name").
 	Policies map[string]Policy
+	// PolicyOrigins tells of the Policies that come from a cluster which.
+	PolicyOrigins map[string]PolicyOrigin
 	// Evacuations in force now, by region.
 	Evacuations map[string]Evacuation
 	// Drills that take traffic away now, in the order of [DrillInForce.Compare].
@@ -88,6 +90,10 @@ type Conditions struct {
 	Localities []Locality
 	// Prefixes places clients by source address; the longest match wins.
 	Prefixes map[netip.Prefix]Locality
+	// Networks are the client networks that each cluster announces, by cluster. Where
+	// pod networks are not one, clusters may announce the same, of which Prefixes
+	// holds one: the own region's, if it is among them.
+	Networks map[string][]ClientPrefix
 	// Headless-name lookups need to know which clusters exist, by name.
 	ClusterRegion map[string]string
 }

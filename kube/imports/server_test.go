@@ -46,6 +46,7 @@ type server struct {
 	writes   []string // "verb resource name", Leases and Events aside
 	noGC     bool
 	away     bool
+	losing   bool // updates are answered and not kept, as before its store goes back in time
 	refusing func(verb, resource, name string) error
 }
 
@@ -156,6 +157,9 @@ func (s *server) write(tracker clienttesting.ObjectTracker, action clienttesting
 		}
 		keepStatus(have, a.GetObject(), a.GetSubresource() == "status")
 		object.SetResourceVersion(version)
+		if s.losing {
+			return true, a.GetObject(), nil
+		}
 	case clienttesting.CreateActionImpl:
 		object.SetUID(types.UID("uid-" + version))
 		object.SetResourceVersion(version)
@@ -269,7 +273,6 @@ type replica struct {
 	catalog *catalog.Catalog
 	notices chan Notice
 	metrics *prometheus.Registry
-	seq     map[string]uint64
 	stop    func()
 }
 
@@ -279,7 +282,7 @@ func (s *server) start(t testing.TB, name string, c *catalog.Catalog, change ...
 	r := &replica{catalog: c, notices: make(chan Notice), metrics: prometheus.NewRegistry()}
 	cl := s.cluster()
 	cfg := Config{
-		Kube: cl, Catalog: c, Cluster: "west-1", Region: "us-west", Replica: name, Namespace: "federator-system", Federation: "acme",
+		Kube: cl, Catalog: c, Cluster: "west-1", Region: "us-west", Replica: name, Namespace: "federator-system", Federation: func() string { return "acme" },
 		Notices: r.notices, Logger: slog.New(slog.DiscardHandler), Metrics: r.metrics,
 		Verdict: func(catalog.ServiceName) *Verdict { return &Verdict{Valid: true} },
 	}

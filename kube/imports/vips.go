@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 
@@ -21,6 +22,7 @@ type VIPs struct {
 	ips     map[catalog.ServiceName][]netip.Addr
 	pending map[catalog.ServiceName]struct{}
 	ready   chan struct{}
+	synced  cache.InformerSynced
 }
 
 // NewVIPs follows the ServiceImports of a cluster, whose informers must not run yet.
@@ -28,7 +30,7 @@ func NewVIPs(c *kube.Cluster) (*VIPs, error) {
 	v := &VIPs{
 		ips: map[catalog.ServiceName][]netip.Addr{}, pending: map[catalog.ServiceName]struct{}{}, ready: make(chan struct{}, 1),
 	}
-	_, err := c.MCSInformers.Multicluster().V1beta1().ServiceImports().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+	handler, err := c.MCSInformers.Multicluster().V1beta1().ServiceImports().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    v.put,
 		UpdateFunc: func(_, next any) { v.put(next) },
 		DeleteFunc: v.drop,
@@ -36,6 +38,7 @@ func NewVIPs(c *kube.Cluster) (*VIPs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kubernetes imports: clusterset IPs: %w", err)
 	}
+	v.synced = handler.HasSynced
 	return v, nil
 }
 
@@ -46,6 +49,9 @@ func (v *VIPs) Lookup(name catalog.ServiceName) []netip.Addr {
 	defer v.mu.RUnlock()
 	return v.ips[name]
 }
+
+// Complete reports whether all that the API server had at first is there.
+func (v *VIPs) Complete() bool { return v.synced() }
 
 // Changed is readable when there are services whose IPs have changed; [VIPs.Take]
 // returns them. It is for one reader.
@@ -69,7 +75,7 @@ func (v *VIPs) put(object any) {
 		return
 	}
 	var ips []netip.Addr
-	if ours(i, i.Name) && i.DeletionTimestamp == nil && i.Spec.Type == mcsv1beta1.ClusterSetIP {
+	if ours(i, i.Name) && i.DeletionTimestamp == nil && i.Spec.Type == mcsv1beta1.ClusterSetIP && !nowhere(i) {
 		for _, text := range i.Spec.IPs {
 			if ip, err := netip.ParseAddr(text); err == nil {
 				ips = append(ips, ip)
@@ -77,6 +83,15 @@ func (v *VIPs) put(object any) {
 		}
 	}
 	v.set(catalog.ServiceName{Namespace: i.Namespace, Name: i.Name}, ips)
+}
+
+// nowhere reports whether the IPs of an import are known to lead nowhere, or to
+// somebody else's endpoints: clients had better have those of the exporters.
+func nowhere(i *mcsv1beta1.ServiceImport) bool {
+	return slices.ContainsFunc(i.Status.Conditions, func(c metav1.Condition) bool {
+		return c.Type == string(mcsv1beta1.ServiceImportConditionReady) && c.Status == metav1.ConditionFalse &&
+			(c.Reason == ReasonNameTaken || c.Reason == string(mcsv1beta1.ServiceImportReasonIPFamilyNotSupported))
+	})
 }
 
 func (v *VIPs) drop(object any) {
