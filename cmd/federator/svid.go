@@ -126,6 +126,7 @@ nobody, and the token goes to no other cluster.`,
 			return a.printFetched(id, dir, got)
 		},
 	}
+	cmd.Annotations = map[string]string{local: "yes"}
 	trust.flags(cmd.Flags(), a.env)
 	cmd.Flags().StringVar(&dir, "out", "", "the directory to write to, which the pod's containers share")
 	cmd.Flags().BoolVar(&renew, "renew", false, "stay, and renew half-way through the life of each certificate")

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,6 +24,8 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/spiffetls/tlsconfig"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/federator/federator/kube/attest"
 	"github.com/federator/federator/peering/enroll"
@@ -53,7 +56,7 @@ func TestPodsProveThemselvesToTheirOwnCluster(t *testing.T) {
 				t.Errorf("the replica's log does not say %q", want)
 			}
 		}
-		if got := svids(t, west.replica); !strings.Contains(got, `federator_kube_svids_total{result="issued"} 1`) {
+		if got := svidsOf(t, west.replica); !strings.Contains(got, `federator_kube_svids_total{result="issued"} 1`) {
 			t.Errorf("found %s", got)
 		}
 	})
@@ -178,7 +181,7 @@ func unsent(t *testing.T, west, eu *site, trust map[string]string) {
 		change(other)
 		return other
 	}
-	before := svids(t, west.replica) + svids(t, eu.replica)
+	before := svidsOf(t, west.replica) + svidsOf(t, eu.replica)
 	west.fetch(trust, west.token(pod), out).Fails(t, 1, "not sent to anybody", "audience: "+attest.Audience(fleet.TrustDomain))
 	west.fetch(trust, west.ours(nil), out).Fails(t, 1, "not sent to anybody", "bound to no pod")
 	west.fetch(trust, "nothing", out).Fails(t, 1, "three parts")
@@ -187,7 +190,7 @@ func unsent(t *testing.T, west, eu *site, trust map[string]string) {
 	// A pod of us-west that asks where eu-central answers.
 	eu.fetch(trust, west.ours(pod), out).Fails(t, 1, "the token was not sent", "us-west")
 	eu.fetch(refused(func(m map[string]string) { m["FEDERATOR_REGION"] = "eu-central" }), west.ours(pod), out).Fails(t, 1, "the token was not sent", "expected a replica of cluster us-west-1")
-	if after := svids(t, west.replica) + svids(t, eu.replica); after != before {
+	if after := svidsOf(t, west.replica) + svidsOf(t, eu.replica); after != before {
 		t.Errorf("a token was sent: before\n%safter\n%s", before, after)
 	}
 	if files, err := os.ReadDir(out); err != nil || len(files) > 0 {
@@ -198,7 +201,12 @@ func unsent(t *testing.T, west, eu *site, trust map[string]string) {
 func unanswered(t *testing.T, west *site, trust map[string]string) {
 	pod, out := west.pod("web-3"), t.TempDir()
 	token := west.ours(pod)
-	west.kubectl("patch", "clusterrole", "federator", "--type=json", `-p=[{"op":"test","path":"/rules/8/resources","value":["tokenreviews"]},{"op":"remove","path":"/rules/8"}]`)
+	roles := west.Clients.Core.RbacV1().ClusterRoles()
+	role, err := roles.Get(t.Context(), "federator", metav1.GetOptions{})
+	must(t, err)
+	role.Rules = slices.DeleteFunc(role.Rules, func(r rbacv1.PolicyRule) bool { return slices.Contains(r.Resources, "tokenreviews") })
+	_, err = roles.Update(t.Context(), role, metav1.UpdateOptions{})
+	must(t, err)
 	if err := fleet.Await(time.Minute, func() error {
 		r := west.fetch(trust, token, out)
 		if r.Code == 0 || !strings.Contains(r.Err, "create tokenreviews.authentication.k8s.io") {
@@ -264,8 +272,8 @@ func sidecar(t *testing.T, west *site, trust map[string]string) {
 	}
 }
 
-// metric is what a replica counted of the requests of pods.
-func svids(t *testing.T, r *fleet.Replica) string {
+// svidsOf is what a replica counted of the requests of pods.
+func svidsOf(t *testing.T, r *fleet.Replica) string {
 	t.Helper()
 	answer, err := http.Get("http://" + r.HTTP + "/metrics")
 	must(t, err)
