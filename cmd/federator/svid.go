@@ -126,7 +126,6 @@ nobody, and the token goes to no other cluster.`,
 			return a.printFetched(id, dir, got)
 		},
 	}
-	cmd.Annotations = map[string]string{local: "yes"}
 	trust.flags(cmd.Flags(), a.env)
 	cmd.Flags().StringVar(&dir, "out", "", "the directory to write to, which the pod's containers share")
 	cmd.Flags().BoolVar(&renew, "renew", false, "stay, and renew half-way through the life of each certificate")
@@ -201,9 +200,9 @@ func (a *app) svidTrustCmd() *cobra.Command {
 	cmd.Long = `Print a ConfigMap, federator-trust, for the namespaces whose pods fetch certificates:
 the trust domain, region and cluster, and the SHA-256 of the root's key, by which a
 pod tells a replica from somebody who takes its place. Nothing of it is secret, but it
-has to come from somebody you trust: through "kubectl exec", which the API server
-vouches for, it does.`
-	cmd.Example = `  kubectl -n federator-system exec federator-0 -- /federator svid trust | kubectl -n shop apply -f -`
+has to come from somebody you trust: with --context, or through "kubectl exec", it comes
+through the API server of the cluster.`
+	cmd.Example = `  federator svid trust --context us-west | kubectl --context us-west -n shop apply -f -`
 	cmd.Flags().StringVar(&namespace, "namespace", "", "write this namespace into it")
 	return cmd
 }
