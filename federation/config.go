@@ -49,6 +49,10 @@ type Kubernetes struct {
 	Kubeconfig string `json:"kubeconfig,omitempty"`
 	// Context is a context of that file; empty means its current one.
 	Context string `json:"context,omitempty"`
+	// Namespace holds the Lease by which the replicas of the cluster agree on who
+	// writes into it; it is the same for all of them. Default: that of the pod, else
+	// "federator-system".
+	Namespace string `json:"namespace,omitempty"`
 }
 
 // Advertise is what a replica tells others of itself. What is left empty stays as
@@ -219,8 +223,10 @@ func (c Config) Validate() error {
 	if n := c.Raft.SnapshotThreshold; n < 16 || n > 1_000_000 {
 		bad("raft.snapshotThreshold: expected 16 to 1000000, found %d", n)
 	}
-	if k := c.Kubernetes; !k.Enabled && k.Kubeconfig+k.Context != "" {
-		bad("kubernetes.enabled: expected true beside kubernetes.kubeconfig or kubernetes.context, found false")
+	if k := c.Kubernetes; !k.Enabled && k.Kubeconfig+k.Context+k.Namespace != "" {
+		bad("kubernetes.enabled: expected true beside the other fields of kubernetes, found false")
+	} else if err := catalog.ValidateLabel("kubernetes.namespace", k.Namespace); k.Namespace != "" && err != nil {
+		errs = append(errs, err)
 	} else if k.Context != "" && k.Kubeconfig == "" {
 		bad("kubernetes.context: expected kubernetes.kubeconfig beside it: a pod's service account has no contexts")
 	}

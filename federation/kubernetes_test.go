@@ -18,6 +18,8 @@ func TestTheKubernetesSectionIsValidated(t *testing.T) {
 		"in a pod":               {"{enabled: true}", ""},
 		"elsewhere":              {"{enabled: true, kubeconfig: /k, context: eu-central}", ""},
 		"off":                    {"{}", ""},
+		"another namespace":      {"{enabled: true, namespace: mesh}", ""},
+		"a namespace of no name": {"{enabled: true, namespace: Mesh}", "kubernetes.namespace"},
 		"a path and not enabled": {"{kubeconfig: /k}", "kubernetes.enabled: expected true"},
 		"a context of no file":   {"{enabled: true, context: eu-central}", "kubernetes.context: expected kubernetes.kubeconfig"},
 		"an unknown key":         {"{enable: true}", "unknown field"},
@@ -84,5 +86,41 @@ func TestAReplicaStartsAndServesWhileItsAPIServerIsAway(t *testing.T) {
 	})
 	if waiting := a.waitingFor(); len(waiting) != 0 {
 		t.Errorf("it waits for %q", waiting)
+	}
+	if id := a.foundation(); !strings.HasPrefix(id, "test.example/") || len(id) != len("test.example/")+16 || strings.ContainsAny(id, " =!") {
+		t.Errorf("the federation is identified by %q", id)
+	}
+}
+
+func TestAnExportIsToldWhatRefusesIt(t *testing.T) {
+	name := catalog.ServiceName{Namespace: "shop", Name: "web"}
+	self := catalog.Replica{Name: "a", Region: "r", Cluster: "c"}
+	rule := func(spec string) catalog.Record {
+		return catalog.Record{Object: &catalog.Object{ObjectKey: catalog.ObjectKey{Kind: catalog.KindExportRule, Name: "shops"},
+			Version: catalog.ObjectVersion{Generation: 1, Region: "r"}, Spec: []byte(spec)}}
+	}
+	set := func(cluster, source string) catalog.Record {
+		return catalog.Record{Set: &catalog.EndpointSet{SetKey: catalog.SetKey{Cluster: cluster, Service: name}, Source: source}}
+	}
+	for what, c := range map[string]struct {
+		records []catalog.Record
+		want    string
+	}{
+		"nobody exports it yet":                {nil, ""},
+		"it is exported":                       {[]catalog.Record{set("c", "kube")}, ""},
+		"a rule refuses it":                    {[]catalog.Record{set("c", "kube"), rule(`{"services":["shop/*"],"clusters":["d"]}`)}, "no export rule of the federation allows cluster c to export shop/web; it is named by shops"},
+		"a rule refuses another cluster":       {[]catalog.Record{set("c", "kube"), set("d", "kube"), rule(`{"services":["shop/*"],"clusters":["c"]}`)}, ""},
+		"another source of the cluster has it": {[]catalog.Record{set("c", "file")}, "the file source of cluster c has a service of this name"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			view := catalog.New("r", "r")
+			records := append(c.records, catalog.Record{Cluster: &catalog.Cluster{Name: "c"}}, catalog.Record{Cluster: &catalog.Cluster{Name: "d"}})
+			if err := view.Reset(catalog.Snapshot{Region: "r", Version: catalog.Version{Epoch: 1, Seq: 1}, Records: records}, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			if got := refusal(view, self, name); !strings.HasPrefix(got, c.want) || (got == "") != (c.want == "") {
+				t.Errorf("told %q, expected %q", got, c.want)
+			}
+		})
 	}
 }

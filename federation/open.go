@@ -109,12 +109,11 @@ func (r *Replica) openHealth() error {
 	if r.cfg.Services != "" {
 		c.feeds = append(c.feeds, &feed{origin: file.SourceName, source: file.New(r.cfg.Services, r.card.Replica.Cluster, r.log)})
 	}
-	if r.cfg.Kubernetes.Enabled {
-		exports, err := r.openKubernetes()
-		if err != nil {
-			return err
-		}
-		c.feeds = append(c.feeds, &feed{origin: kubeexports.Origin, source: exports})
+	if err := r.openKubernetes(); err != nil {
+		return err
+	}
+	if r.kube != nil {
+		c.feeds = append(c.feeds, &feed{origin: kubeexports.Origin, source: r.kube.exports})
 	}
 	r.desk = newDesk(c, checker.Once, r.metrics)
 	return nil

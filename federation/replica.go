@@ -23,7 +23,6 @@ import (
 	"github.com/federator/federator/federation/operator"
 	"github.com/federator/federator/federation/state"
 	"github.com/federator/federator/identity"
-	"github.com/federator/federator/kube"
 	"github.com/federator/federator/peering/port"
 	"github.com/federator/federator/peering/replication"
 	"github.com/federator/federator/peering/rpc"
@@ -61,7 +60,7 @@ type Replica struct {
 	gossip   *gossip.Gossip
 	observer *observer
 	desk     *desk
-	kube     *kube.Cluster // nil without one
+	kube     *kubernetes // nil without one
 	dns      *dns.Server
 	servers  *rpc.Servers
 	founding *founding

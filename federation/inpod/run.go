@@ -54,6 +54,9 @@ func Run(ctx context.Context, o Options) error {
 	if o.Ports == (Ports{}) {
 		o.Ports = Ports{pod.PeerPort, pod.GossipPort, pod.DNSPort}
 	}
+	if k := &o.Config.Kubernetes; k.Enabled {
+		fill(&k.Namespace, o.Pod.Self.Namespace)
+	}
 	r := &runner{Options: o}
 	if err := r.settle(ctx); err != nil {
 		if ctx.Err() != nil {

@@ -279,7 +279,7 @@ func (s *server) start(t testing.TB, name string, c *catalog.Catalog, change ...
 	r := &replica{catalog: c, notices: make(chan Notice), metrics: prometheus.NewRegistry()}
 	cl := s.cluster()
 	cfg := Config{
-		Kube: cl, Catalog: c, Cluster: "west-1", Region: "us-west", Replica: name, Namespace: "federator-system", Federation: "acme",
+		Kube: cl, Catalog: c, Cluster: "west-1", Region: "us-west", Replica: name, Namespace: "federator-system", Federation: func() string { return "acme" },
 		Notices: r.notices, Logger: slog.New(slog.DiscardHandler), Metrics: r.metrics,
 		Verdict: func(catalog.ServiceName) *Verdict { return &Verdict{Valid: true} },
 	}

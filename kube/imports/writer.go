@@ -36,8 +36,8 @@ type Config struct {
 	// "federator-imports" in Namespace while it writes.
 	Cluster, Region, Replica, Namespace string
 	// Federation identifies the trust domain from its founding on, without spaces;
-	// see [Knowledge].
-	Federation string
+	// see [Knowledge]. It is known, and not "", once [Writer.Run] is called.
+	Federation func() string
 	// Removed reports whether a region was removed from the federation for good.
 	Removed func(region string) bool
 	// Zones counts the nodes of every zone of the cluster; nil: not known, no hints.
@@ -206,7 +206,7 @@ func (w *Writer) know(old time.Duration) *Knowledge {
 func (w *Writer) takeKnowledge() *Knowledge {
 	c := w.cfg.Catalog
 	k := &Knowledge{
-		Federation: w.cfg.Federation, Regions: map[string]catalog.Version{},
+		Federation: w.cfg.Federation(), Regions: map[string]catalog.Version{},
 		Health: map[string]catalog.HealthVersion{}, Removed: w.cfg.Removed,
 	}
 	for _, region := range c.Known() {
