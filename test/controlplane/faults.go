@@ -23,7 +23,7 @@ func (c *Cluster) StartAPIServer(ctx context.Context) error {
 		return err
 	}
 	// These two may have ended, which is none of this wait's concern.
-	err := until(ctx, readyTimeout, "the API server to be ready", func(ctx context.Context) error {
+	err := Until(ctx, readyTimeout, "the API server to be ready", func(ctx context.Context) error {
 		if err := c.apiServer.over(); err != nil {
 			return final{err}
 		}

@@ -62,7 +62,7 @@ func TestThreeNodesRunPodsThatReachEachOther(t *testing.T) {
 // answers waits until a pod gets an answer from a URL.
 func answers(t *testing.T, pod, url, want string) {
 	t.Helper()
-	ok(t, until(t.Context(), 30*time.Second, fmt.Sprintf("%s to answer the pod %s with %q", url, pod, want), func(ctx context.Context) error {
+	ok(t, Until(t.Context(), 30*time.Second, fmt.Sprintf("%s to answer the pod %s with %q", url, pod, want), func(ctx context.Context) error {
 		found, err := Fetch(ctx, pod, url)
 		if err == nil && found != want {
 			err = fmt.Errorf("found %q", found)
@@ -115,7 +115,7 @@ func namesResolve(t *testing.T, w *World, pods map[string]*corev1.Pod) {
 	for _, c := range w.Clusters {
 		s := service(t, c, "named", map[string]string{"app": "echo"})
 		for _, name := range []string{"named", "named.default.svc.cluster.local"} {
-			ok(t, until(t.Context(), time.Minute, name+" to resolve in "+c.Name, func(ctx context.Context) error {
+			ok(t, Until(t.Context(), time.Minute, name+" to resolve in "+c.Name, func(ctx context.Context) error {
 				found, err := Lookup(ctx, pods[c.Name].Status.PodIP, name)
 				if err == nil && found != s.Spec.ClusterIP {
 					err = fmt.Errorf("expected %s, found %s", s.Spec.ClusterIP, found)
@@ -145,7 +145,7 @@ func flipsArrive(t *testing.T, c *Cluster, pod *corev1.Pod) {
 	for _, ready := range []bool{false, true} {
 		began := time.Now()
 		ok(t, SetReady(t.Context(), pod.Status.PodIP, ready))
-		ok(t, until(t.Context(), 30*time.Second, fmt.Sprintf("the endpoint to be ready: %v", ready), func(ctx context.Context) error {
+		ok(t, Until(t.Context(), 30*time.Second, fmt.Sprintf("the endpoint to be ready: %v", ready), func(ctx context.Context) error {
 			slices, err := c.Clients.Core.DiscoveryV1().EndpointSlices("default").List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=echo"})
 			if err != nil {
 				return err
@@ -226,7 +226,7 @@ func statefulSet(t *testing.T, c *Cluster) {
 	sets := c.Clients.Core.AppsV1().StatefulSets("default")
 	_, err := sets.Create(within(t, time.Minute), set, metav1.CreateOptions{})
 	ok(t, err)
-	ok(t, until(t.Context(), 2*time.Minute, "two ready replicas", func(ctx context.Context) error {
+	ok(t, Until(t.Context(), 2*time.Minute, "two ready replicas", func(ctx context.Context) error {
 		s, err := sets.Get(ctx, "stateful", metav1.GetOptions{})
 		if err == nil && s.Status.ReadyReplicas != 2 {
 			err = fmt.Errorf("found %+v", s.Status)
@@ -237,7 +237,7 @@ func statefulSet(t *testing.T, c *Cluster) {
 
 func kubeletDies(t *testing.T, c *Cluster, pods map[string]*corev1.Pod) {
 	ok(t, c.KillKubelet())
-	ok(t, until(t.Context(), 2*time.Minute, "the node not to be ready", func(ctx context.Context) error {
+	ok(t, Until(t.Context(), 2*time.Minute, "the node not to be ready", func(ctx context.Context) error {
 		n, err := c.Clients.Core.CoreV1().Nodes().Get(ctx, c.NodeName, metav1.GetOptions{})
 		if err != nil {
 			return err

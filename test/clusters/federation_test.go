@@ -1,0 +1,253 @@
+//go:build linux
+
+package clusters
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/encoding/protojson"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	federator "github.com/federator/federator/federation"
+	"github.com/federator/federator/kube/pod"
+	"github.com/federator/federator/peering/pb"
+	"github.com/federator/federator/test/controlplane"
+)
+
+// What federator is called in a cluster.
+const (
+	namespace   = "federator-system"
+	statefulSet = "federator"
+	firstPod    = "federator-0"
+	// replicas are those of deploy/clusters.
+	replicas    = 3
+	trustDomain = "acme.example"
+	zone        = "clusterset.local"
+)
+
+// federation is three clusters in which federator runs.
+type federation struct {
+	// clusters are us-west, which founds the trust domain, eu-central and asia-east.
+	clusters []*cluster
+	// world is what the clusters are made of; nil if they are somebody else's.
+	world *controlplane.World
+}
+
+// open finds or makes the clusters, in which there is nothing of ours yet.
+func open(ctx context.Context) (*federation, error) {
+	names := []string{"us-west", "eu-central", "asia-east"}
+	if path := os.Getenv(kubeconfigVariable); path != "" {
+		return existing(path, names)
+	}
+	image := make(chan error, 1)
+	dir, err := os.MkdirTemp("", "federator-image-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	tar := dir + "/federator.tar"
+	go func() { image <- buildImage(ctx, tar) }()
+	w, err := controlplane.Start(ctx, controlplane.Options{
+		Clusters: names, Nodes: true, DNS: true, Audit: []string{"system:serviceaccounts:" + namespace}, Progress: os.Stderr,
+	})
+	if built := <-image; err != nil || built != nil {
+		if w != nil {
+			err = errors.Join(err, w.Close())
+		}
+		return nil, errors.Join(err, built)
+	}
+	f := &federation{world: w}
+	for _, c := range w.Clusters {
+		f.clusters = append(f.clusters, &cluster{name: c.Name, config: c.Config, Cluster: c.Clients, dynamic: c.Dynamic, real: c})
+	}
+	err = f.each(ctx, func(ctx context.Context, c *cluster) error { return c.real.Load(ctx, tar) })
+	if err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return f, nil
+}
+
+func (f *federation) close() error {
+	if f.world == nil {
+		return nil
+	}
+	return f.world.Close()
+}
+
+// cluster is the one of that name.
+func (f *federation) cluster(name string) *cluster {
+	for _, c := range f.clusters {
+		if c.name == name {
+			return c
+		}
+	}
+	panic("there is no cluster " + name)
+}
+
+// each does something in all clusters at once.
+func (f *federation) each(ctx context.Context, do func(context.Context, *cluster) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, c := range f.clusters {
+		g.Go(func() error {
+			if err := do(ctx, c); err != nil {
+				return fmt.Errorf("cluster %s: %w", c.name, err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// form installs federator, founds a trust domain, joins the clusters, and waits until
+// all replicas are ready and check finds nothing that needs doing.
+func (f *federation) form(ctx context.Context) error {
+	began := time.Now()
+	said := func(what string) {
+		fmt.Fprintf(os.Stderr, "%s after %s\n", what, time.Since(began).Round(100*time.Millisecond))
+	}
+	if err := f.each(ctx, func(ctx context.Context, c *cluster) error { return c.install(ctx) }); err != nil {
+		return err
+	}
+	said("deploy/clusters is applied")
+	if err := f.found(ctx); err != nil {
+		return err
+	}
+	said("the trust domain is founded")
+	if err := f.each(ctx, f.join); err != nil {
+		return err
+	}
+	said("all clusters have a member")
+	err := f.each(ctx, func(ctx context.Context, c *cluster) error {
+		if err := c.ready(ctx, replicas); err != nil {
+			return err
+		}
+		return errors.Join(c.forward(ctx), c.startCaller(ctx))
+	})
+	if err != nil {
+		return err
+	}
+	said("all replicas are ready")
+	if err := f.quiet(ctx); err != nil {
+		return err
+	}
+	said("check finds nothing")
+	return nil
+}
+
+// found has the first pod of the first cluster found the trust domain. The recovery
+// key is nobody's: only its public half goes to the cluster.
+func (f *federation) found(ctx context.Context) error {
+	_, recipient, err := federator.NewRecoveryKey()
+	if err != nil {
+		return err
+	}
+	first := f.clusters[0]
+	_, err = first.Core.CoreV1().ConfigMaps(namespace).Create(ctx, &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: pod.InitName},
+		Data:       map[string]string{pod.TrustDomainKey: trustDomain, pod.RecipientKey: recipient},
+	}, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	return first.podReady(ctx, firstPod)
+}
+
+// join has the first pod of a cluster join, with a token that was made in the first
+// cluster and is put where the pod waits for it.
+func (f *federation) join(ctx context.Context, c *cluster) error {
+	if c == f.clusters[0] {
+		return nil
+	}
+	err := controlplane.Until(ctx, 2*time.Minute, "the pod to say that it waits for a token", func(ctx context.Context) error {
+		_, err := c.Core.CoreV1().ConfigMaps(namespace).Get(ctx, pod.WaitingName(firstPod), metav1.GetOptions{})
+		if err != nil && c.isReady(ctx, firstPod) == nil {
+			return nil // it has joined before
+		}
+		return err
+	})
+	if err != nil || c.isReady(ctx, firstPod) == nil {
+		return err
+	}
+	token, err := f.clusters[0].exec(ctx, firstPod, "/federator", "token", "create", "--region", c.name)
+	if err != nil {
+		return err
+	}
+	_, err = c.Core.CoreV1().Secrets(namespace).Create(ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: pod.JoinSecret(firstPod)},
+		StringData: map[string]string{pod.TokenKey: strings.TrimSpace(token)},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	return c.podReady(ctx, firstPod)
+}
+
+// quiet waits until check, asked in every cluster, finds nothing but hints.
+func (f *federation) quiet(ctx context.Context) error {
+	return f.each(ctx, func(ctx context.Context, c *cluster) error {
+		return controlplane.Until(ctx, 90*time.Second, "check to find nothing", func(ctx context.Context) error {
+			found, err := c.check(ctx)
+			if err != nil {
+				return err
+			}
+			for _, p := range found.GetProblems() {
+				if p.GetSeverity() != "info" {
+					err = errors.Join(err, fmt.Errorf("%s %s: %s: expected %s, found %s", p.GetSeverity(), p.GetCode(), p.GetSubject(), p.GetExpected(), p.GetFound()))
+				}
+			}
+			return err
+		})
+	})
+}
+
+// check is what the command of the name says in a cluster.
+func (c *cluster) check(ctx context.Context) (*pb.CheckResponse, error) {
+	out, err := c.exec(ctx, firstPod, "/federator", "check", "-o", "json")
+	found := &pb.CheckResponse{}
+	if parseErr := protojson.Unmarshal([]byte(out), found); parseErr != nil {
+		return nil, errors.Join(err, fmt.Errorf("check said %q: %w", out, parseErr))
+	}
+	return found, nil // its exit code says that there are problems
+}
+
+// members are the replicas of a region, as those of a cluster know them.
+func (c *cluster) members(ctx context.Context, region string) ([]*pb.Member, error) {
+	out, err := c.exec(ctx, firstPod, "/federator", "members", "-o", "json")
+	if err != nil {
+		return nil, err
+	}
+	all := &pb.MembersResponse{}
+	if err := protojson.Unmarshal([]byte(out), all); err != nil {
+		return nil, fmt.Errorf("members said %q: %w", out, err)
+	}
+	var of []*pb.Member
+	for _, m := range all.GetMembers() {
+		if m.GetReplica().GetRegion() == region {
+			of = append(of, m)
+		}
+	}
+	return of, nil
+}
+
+// logs are what the replicas and, where that can be seen, the programs of the clusters
+// said last.
+func (f *federation) logs(lines int64) string {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	var out strings.Builder
+	for _, c := range f.clusters {
+		out.WriteString(c.logs(ctx, lines))
+	}
+	if f.world != nil {
+		out.WriteString(f.world.Tails(5))
+	}
+	return out.String()
+}

@@ -1,0 +1,93 @@
+//go:build linux
+
+package clusters
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/federator/federator/kube/pod"
+)
+
+func TestEveryClusterKnowsTheReplicasOfAll(t *testing.T) {
+	f := need(t)
+	for _, of := range f.clusters {
+		f.allKnow(t, of, replicas)
+	}
+}
+
+// knows returns an error unless a cluster knows so many replicas of another, all alive,
+// at the addresses that their pods have.
+func (c *cluster) knows(ctx context.Context, of *cluster, want int) error {
+	members, err := c.members(ctx, of.name)
+	if err != nil {
+		return err
+	}
+	if len(members) != want {
+		err = fmt.Errorf("found %d", len(members))
+	}
+	for _, m := range members {
+		r := m.GetReplica()
+		p, getErr := of.Core.CoreV1().Pods(namespace).Get(ctx, r.GetName(), metav1.GetOptions{})
+		if getErr != nil {
+			return getErr
+		}
+		if m.GetState() != "alive" || r.GetPeerAddress() != p.Status.PodIP+":7443" || r.GetCluster() != of.name {
+			err = errors.Join(err, fmt.Errorf("found %s of %s %s at %s, its pod at %s", r.GetName(), r.GetCluster(), m.GetState(), r.GetPeerAddress(), p.Status.PodIP))
+		}
+	}
+	return err
+}
+
+func TestNoTokenStaysInACluster(t *testing.T) {
+	f := need(t)
+	for _, c := range f.clusters {
+		eventually(t, time.Minute, "what pods needed to join to be gone from "+c.name, func(ctx context.Context) error {
+			for i := range replicas {
+				name := fmt.Sprintf("%s-%d", statefulSet, i)
+				if _, err := c.Core.CoreV1().Secrets(namespace).Get(ctx, pod.JoinSecret(name), metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+					return fmt.Errorf("the Secret of %s: %v", name, err)
+				}
+				if _, err := c.Core.CoreV1().ConfigMaps(namespace).Get(ctx, pod.WaitingName(name), metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+					return fmt.Errorf("the ConfigMap of %s: %v", name, err)
+				}
+			}
+			return nil
+		})
+	}
+	init, err := f.clusters[0].Core.CoreV1().ConfigMaps(namespace).Get(t.Context(), pod.InitName, metav1.GetOptions{})
+	ok(t, err)
+	if init.Annotations[pod.FoundedAnnotation] == "" {
+		t.Error("expected a mark on the ConfigMap that founded the trust domain, so that it founds no second one")
+	}
+}
+
+func TestPodsRunWithoutPrivileges(t *testing.T) {
+	f := need(t)
+	for _, c := range f.clusters {
+		ns, err := c.Core.CoreV1().Namespaces().Get(t.Context(), namespace, metav1.GetOptions{})
+		ok(t, err)
+		if ns.Labels["pod-security.kubernetes.io/enforce"] != "restricted" {
+			t.Errorf("%s: found the labels %v", c.name, ns.Labels)
+		}
+		pods, err := c.Core.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{})
+		ok(t, err)
+		for _, p := range pods.Items {
+			for _, s := range p.Status.ContainerStatuses {
+				if s.RestartCount != 0 {
+					t.Errorf("%s %s was restarted %d times: %+v", c.name, p.Name, s.RestartCount, s.LastTerminationState)
+				}
+			}
+			if p.Status.Phase != corev1.PodRunning {
+				t.Errorf("%s %s is %s", c.name, p.Name, p.Status.Phase)
+			}
+		}
+	}
+}

@@ -1,0 +1,69 @@
+//go:build linux
+
+package clusters
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestAPodThatComesBackElsewhereIsKnownInAllClusters(t *testing.T) {
+	f := need(t)
+	home := f.cluster("eu-central")
+	for _, name := range []string{"federator-1", "federator-0"} {
+		old, err := home.Core.CoreV1().Pods(namespace).Get(t.Context(), name, metav1.GetOptions{})
+		ok(t, err)
+		ok(t, home.Core.CoreV1().Pods(namespace).Delete(t.Context(), name, metav1.DeleteOptions{}))
+		eventually(t, 2*time.Minute, name+" to come back at another address", func(ctx context.Context) error {
+			p, err := home.Core.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
+			if err == nil && (p.UID == old.UID || p.Status.PodIP == "") {
+				err = errors.New("it is not there yet")
+			}
+			if err == nil && p.Status.PodIP == old.Status.PodIP {
+				t.Fatalf("%s has the address %s again, which proves nothing", name, p.Status.PodIP)
+			}
+			return err
+		})
+		ok(t, home.ready(t.Context(), replicas))
+		f.allKnow(t, home, replicas)
+	}
+	ok(t, f.quiet(t.Context()))
+}
+
+func TestReplicasThatAreScaledAwayLeaveAndComeBackAsNewOnes(t *testing.T) {
+	f := need(t)
+	home := f.cluster("asia-east")
+	home.scaleFederator(t, replicas-1)
+	f.allKnow(t, home, replicas-1)
+	name := fmt.Sprintf("%s-%d", statefulSet, replicas-1)
+	if _, err := home.Core.CoreV1().Pods(namespace).Get(t.Context(), name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("expected no pod %s, found %v", name, err)
+	}
+	home.scaleFederator(t, replicas) // its disk is still there, of a replica that has left
+	f.allKnow(t, home, replicas)
+	ok(t, f.quiet(t.Context()))
+}
+
+// scaleFederator says how many replicas a cluster is to have, and waits for them.
+func (c *cluster) scaleFederator(t *testing.T, want int32) {
+	t.Helper()
+	_, err := c.Core.AppsV1().StatefulSets(namespace).Patch(t.Context(), statefulSet, "application/merge-patch+json", fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, want), metav1.PatchOptions{})
+	ok(t, err)
+	ok(t, c.ready(t.Context(), want))
+}
+
+// allKnow waits until every cluster knows so many replicas of one.
+func (f *federation) allKnow(t *testing.T, of *cluster, want int) {
+	t.Helper()
+	for _, c := range f.clusters {
+		eventually(t, 90*time.Second, fmt.Sprintf("%s to know %d replicas of %s", c.name, want, of.name), func(ctx context.Context) error {
+			return c.knows(ctx, of, want)
+		})
+	}
+}
