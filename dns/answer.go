@@ -151,6 +151,9 @@ func (w *worker) admit(p peer) bool {
 
 // service answers for a service, one of its ports or one of its endpoints.
 func (w *worker) service(world *world, d node, who placing) {
+	if who.inside && w.virtual(d) {
+		return
+	}
 	key := d.pin
 	if key == 0 || world.localities[who.at].Region == world.localities[d.pin&^pinned].Region {
 		key = d.pin&pinned | tableKey(who.at)
@@ -236,9 +239,14 @@ func (w *worker) srv(world *world, d node, t *table) {
 		set.turn = turn
 		t.srv.Store(set)
 	}
-	for i := range set.ports {
-		im := &set.ports[i]
-		if im.port != d.port || !w.fits(len(im.records)) {
+	w.port(set.ports, d.port)
+}
+
+// port answers with what was made for one port.
+func (w *worker) port(all []srvImage, port catalog.Port) {
+	for i := range all {
+		im := &all[i]
+		if im.port != port || !w.fits(len(im.records)) {
 			continue
 		}
 		at := len(w.out)

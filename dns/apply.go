@@ -31,6 +31,8 @@ func (s *Server) follow(ctx context.Context, w *catalog.Watch) error {
 		case <-w.Changed():
 			s.apply(w.Take(), s.clock())
 			s.refresh(w.Changed())
+		case <-s.vipsChanged():
+			s.applyVIPs(s.clock())
 		case <-ramps.C:
 			s.stepRamps(s.clock())
 		case <-turns.C:
@@ -89,10 +91,13 @@ func (s *Server) update(name catalog.ServiceName, w *world, now time.Time) {
 		return
 	}
 	factors := s.step(svc, w, now)
-	if old != nil && old.service == svc && maps.Equal(old.ramp, factors) {
+	ips := s.lookupVIP(svc)
+	if old != nil && old.service == svc && maps.Equal(old.ramp, factors) && slices.Equal(old.vip.addresses(), ips) {
 		return
 	}
-	s.replace(old, newPrepared(svc, factors, s.ttl, &s.cells), w)
+	next := newPrepared(svc, factors, s.ttl, &s.cells)
+	next.vip = s.newVIP(svc, ips)
+	s.replace(old, next, w)
 }
 
 func (s *Server) forget(name catalog.ServiceName, old *prepared) {
@@ -190,7 +195,7 @@ func (s *Server) newWorld(c *catalog.Conditions) *world {
 	for _, r := range append(c.Regions(), c.Region, s.cfg.Own.Region) {
 		w.regions[r] = s.ids.id(catalog.Locality{Region: r})
 	}
-	w.clients = newClients(own, c.Prefixes, &s.ids)
+	w.clients = newClients(own, c, &s.cfg, &s.ids)
 	w.localities = slices.Clone(s.ids.names)
 	return w
 }

@@ -252,7 +252,12 @@ func TestTheScopeOfASubnetCoversOnlyClientsPlacedAlike(t *testing.T) {
 	for i, p := range []string{"10.0.0.0/8", "10.1.0.0/16", "10.1.128.0/20", "192.168.0.0/24", "0.0.0.0/1", "255.255.255.255/32", "2001:db8::/32", "2001:db8:1::/48"} {
 		prefixes[netip.MustParsePrefix(p)] = catalog.Locality{Region: fmt.Sprint("r", i)}
 	}
-	c := newClients(ids.id(ownPlace), prefixes, ids)
+	inside := catalog.ClientPrefix{Prefix: netip.MustParsePrefix("10.1.128.0/20")}
+	cond := &catalog.Conditions{Prefixes: prefixes, Networks: map[string][]catalog.ClientPrefix{"here": {inside}}}
+	c := newClients(ids.id(ownPlace), cond, &Config{Own: ownPlace, Cluster: "here"}, ids)
+	if at, _ := c.table.Lookup(netip.MustParseAddr("10.1.128.1")); !at.inside {
+		t.Error("a client in the own cluster's network is not inside")
+	}
 	for _, a := range []string{"10.1.2.3", "10.1.128.1", "10.200.0.1", "192.168.0.7", "192.168.1.7", "172.16.0.1", "255.255.255.255", "255.255.255.254", "0.0.0.0", "128.0.0.0", "2001:db8:1::1", "2001:db8:2::", "::1", "ffff::"} {
 		addr := netip.MustParseAddr(a)
 		bits := c.scope(addr)

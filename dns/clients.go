@@ -35,22 +35,36 @@ func (l *localities) id(at catalog.Locality) localityID {
 // clients places clients by address. It is immutable.
 type clients struct {
 	own    localityID
-	table  bart.Table[localityID]
+	table  bart.Table[seat]
 	v4, v6 edges
+}
+
+// seat is what a network says of a client in it.
+type seat struct {
+	at     localityID
+	inside bool // it is in the replica's own cluster
 }
 
 // edges are the addresses of one family at which the placing can change: the
 // first of every prefix, and the first behind it, in order.
 type edges []netip.Addr
 
-func newClients(own localityID, prefixes map[netip.Prefix]catalog.Locality, ids *localities) *clients {
+// newClients places clients in the networks that are announced. Where the own
+// cluster announces one that another does, too, whoever asks here is in the own one.
+func newClients(own localityID, cond *catalog.Conditions, cfg *Config, ids *localities) *clients {
 	c := &clients{own: own}
-	for p, at := range prefixes {
-		p = p.Masked()
+	seats := make(map[netip.Prefix]seat, len(cond.Prefixes))
+	for p, at := range cond.Prefixes {
+		seats[p.Masked()] = seat{at: ids.id(at)}
+	}
+	for _, p := range cond.Networks[cfg.Cluster] {
+		seats[p.Prefix.Masked()] = seat{at: ids.id(catalog.Locality{Region: cfg.Own.Region, Zone: p.Zone}), inside: true}
+	}
+	for p, s := range seats {
 		if !p.IsValid() {
 			continue
 		}
-		c.table.Insert(p, ids.id(at))
+		c.table.Insert(p, s)
 		e := &c.v6
 		if p.Addr().Is4() {
 			e = &c.v4
@@ -81,6 +95,7 @@ func lastOf(p netip.Prefix) netip.Addr {
 type placing struct {
 	at     localityID
 	shared bool // may be a resolver that many clients share
+	inside bool // in the replica's own cluster
 	scope  int  // of the client subnet (RFC 7871): the bits that the answer depends on
 	key    uint64
 }
@@ -88,17 +103,17 @@ type placing struct {
 // place places a sender by its client subnet if that counts, else by its address.
 func (c *clients) place(ecs netip.Prefix, from netip.Addr, resolver bool) placing {
 	if ecs.IsValid() && ecs.Bits() > 0 {
-		at, ok := c.table.LookupPrefix(ecs)
+		s, ok := c.table.LookupPrefix(ecs)
 		if !ok {
-			at = c.own
+			s.at = c.own
 		}
-		return placing{at: at, shared: !ok, scope: c.scope(ecs.Addr()), key: hashAddr(ecs.Addr())}
+		return placing{at: s.at, shared: !ok, inside: s.inside, scope: c.scope(ecs.Addr()), key: hashAddr(ecs.Addr())}
 	}
-	at, ok := c.table.Lookup(from)
+	s, ok := c.table.Lookup(from)
 	if !ok {
-		at = c.own
+		s.at = c.own
 	}
-	return placing{at: at, shared: !ok || resolver, key: hashAddr(from)}
+	return placing{at: s.at, shared: !ok || resolver, inside: s.inside, key: hashAddr(from)}
 }
 
 // scope returns how many leading bits of an address decide its place: every

@@ -36,6 +36,11 @@ type Config struct {
 	Zone string
 	// Own is where this replica is; unplaced clients count as being there.
 	Own catalog.Locality
+	// Cluster is the cluster that this replica belongs to. Clients in the networks that
+	// it announces get the addresses of VIPs instead of endpoints, where there are some.
+	Cluster string
+	// VIPs are the clusterset IPs of that cluster; nil: it has none.
+	VIPs VIPs
 	// Listen has one IP:PORT per address, UDP and TCP alike; ":PORT" means every
 	// address, port 0 any free one.
 	Listen []string

@@ -47,6 +47,11 @@
 // show over many clients or many seconds, not in a burst from one client. A
 // headless service answers with all its endpoints, the nearest tier first.
 //
+// A client in a network of the replica's own cluster, Config.Cluster, gets instead
+// the addresses that a service has there, Config.VIPs, where it has some: from the
+// service's name, and as the one SRV target of its named ports. Where they lead is
+// decided behind them.
+//
 // SRV lists every tier: the localities that serve now share priority 0 with
 // their effective weights, each tier that stands by follows with its own. The
 // weights of a priority add up to about 10000.

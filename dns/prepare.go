@@ -64,6 +64,7 @@ type prepared struct {
 	ttl      uint32
 	cells    *cells
 	families [2]bool // whether it has endpoints with A and AAAA records
+	vip      *vip    // nil if it has none here
 
 	tables atomic.Pointer[[]*table] // ordered by key, replaced as a whole
 	mu     sync.Mutex               // serialises building

@@ -18,6 +18,9 @@ import (
 type reference struct {
 	cat  *catalog.Catalog
 	cond *catalog.Conditions
+	// The own cluster and its clusterset IPs; "" for none.
+	cluster string
+	vips    map[catalog.ServiceName][]netip.Addr
 }
 
 type expected struct {
@@ -68,7 +71,23 @@ func (r *reference) below(l []string, pin, name string, qtype uint16, client net
 	}
 	res := r.resolve(s, pin, client)
 	rest := strings.Join(l[:m-2], ".")
+	vip := r.vips[s.Name]
+	if pin != "" || s.Headless || !r.inside(client) {
+		vip = nil
+	}
 	switch {
+	case rest == "" && len(vip) > 0:
+		e := expected{must: true}
+		for _, ip := range vip {
+			e.add(name, ip, qtype)
+		}
+		return e
+	case strings.HasPrefix(rest, "_") && qtype == mdns.TypeSRV && len(vip) > 0:
+		e := r.port(s, res, rest, name, qtype)
+		if len(e.may) > 0 {
+			e.may = []string{name + " " + s.Name.Name + "." + s.Name.Namespace + ".svc.clusterset.local."}
+		}
+		return e
 	case rest == "":
 		return r.addresses(s, res, name, qtype)
 	case strings.HasPrefix(l[m-3], "_"):
@@ -77,6 +96,23 @@ func (r *reference) below(l []string, pin, name string, qtype uint16, client net
 		return none
 	}
 	return r.endpoint(s, rest, name, qtype)
+}
+
+// inside reports whether a client is in the own cluster: no other network that
+// somebody announces is as narrow around it as one of the own cluster's.
+func (r *reference) inside(client netip.Addr) bool {
+	own, other := -1, -1
+	for p := range r.cond.Prefixes {
+		if p.Contains(client) {
+			other = max(other, p.Bits())
+		}
+	}
+	for _, p := range r.cond.Networks[r.cluster] {
+		if p.Prefix.Contains(client) {
+			own = max(own, p.Prefix.Bits())
+		}
+	}
+	return own >= 0 && own >= other
 }
 
 func (r *reference) resolve(s *catalog.Service, pin string, client netip.Addr) locality.Resolution {
@@ -222,6 +258,9 @@ func FuzzAnswersAreThoseOfTheReference(f *testing.F) {
 	fx := newFixture(f)
 	s := fx.server(func(c *Config) { c.Rate = -1 })
 	ref := &reference{cat: fx.cat, cond: fx.cat.Conditions()}
+	virtual := newVIPs(map[catalog.ServiceName]string{shop: "10.96.0.7 fd96::7", peers: "10.96.0.8"})
+	inside := fx.server(func(c *Config) { c.Rate, c.Cluster, c.VIPs = -1, "us-west-1", virtual })
+	refInside := &reference{cat: fx.cat, cond: fx.cat.Conditions(), cluster: "us-west-1", vips: virtual.ips}
 	clients := []string{"10.1.0.9", "10.2.0.9", "10.3.0.9", "fd01::9", "203.0.113.7"}
 	f.Fuzz(func(t *testing.T, name string, qtype uint16, client byte, big bool) {
 		if _, ok := mdns.IsDomainName(name); !ok || !mdns.IsFqdn(name) || strings.ContainsAny(name, "\\") || qtype == typeOPT || qtype == typeAXFR || qtype == typeIXFR {
@@ -236,6 +275,7 @@ func FuzzAnswersAreThoseOfTheReference(f *testing.F) {
 		}
 		from := clients[int(client)%len(clients)]
 		ref.answer(name, qtype, netip.MustParseAddr(from)).check(t, ask(t, s, m, from))
+		refInside.answer(name, qtype, netip.MustParseAddr(from)).check(t, ask(t, inside, m, from))
 	})
 }
 

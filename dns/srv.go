@@ -146,21 +146,26 @@ func (b *srvBuilder) image(port catalog.Port, list []candidate) srvImage {
 			break
 		}
 		weight := max(1, r.share/max(1, sums[r.priority]/priorityWeight))
-		im.records = head(put16(im.records, ownerAtQ), typeSRV, b.ttl, 6+len(r.name))
-		im.records = put16(put16(put16(im.records, int(r.priority)), int(min(weight, 65535))), int(r.number))
+		im.append(r, int(min(weight, 65535)), b.ttl)
 		im.count++
 		for _, n := range r.named {
 			if !slices.Contains(im.named, n) {
 				im.named = append(im.named, n)
 			}
 		}
-		for _, a := range r.addresses {
-			im.targets = append(im.targets, srvTarget{len(im.records), appendAddress(put16(nil, ownerAtQ), a, b.ttl)})
-		}
-		im.records = append(im.records, r.name...)
 	}
 	im.named = b.cells.together(im.named)
 	return im
+}
+
+// append writes one record and the addresses of its target.
+func (im *srvImage) append(r *srvRecord, weight int, ttl uint32) {
+	im.records = head(put16(im.records, ownerAtQ), typeSRV, ttl, 6+len(r.name))
+	im.records = put16(put16(put16(im.records, int(r.priority)), weight), int(r.number))
+	for _, a := range r.addresses {
+		im.targets = append(im.targets, srvTarget{len(im.records), appendAddress(put16(nil, ownerAtQ), a, ttl)})
+	}
+	im.records = append(im.records, r.name...)
 }
 
 // srvRecord is one SRV record in the making.

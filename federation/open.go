@@ -190,11 +190,15 @@ func (r *Replica) openOutside() (err error) {
 	if len(listen) == 0 {
 		return nil
 	}
-	r.dns, err = dns.New(dns.Config{
+	config := dns.Config{
 		Zone: r.cfg.Zone, Own: catalog.Locality{Region: r.card.Replica.Region, Zone: r.card.Replica.Zone},
 		Listen: listen, TTL: time.Duration(*r.cfg.DNS.TTL), TrustedECS: r.cfg.DNS.TrustedECS, Resolvers: r.cfg.DNS.Resolvers,
 		Logger: r.log, Registerer: r.metrics,
-	}, r.catalog)
+	}
+	if r.kube != nil {
+		config.Cluster, config.VIPs = r.card.Replica.Cluster, r.kube.vips
+	}
+	r.dns, err = dns.New(config, r.catalog)
 	if err == nil {
 		r.sampler = newSampler(r.dns, r.catalog)
 	}

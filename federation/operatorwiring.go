@@ -7,7 +7,7 @@ import (
 
 // operatorServer makes what answers the command line.
 func (r *Replica) operatorServer() pb.OperatorServer {
-	return operator.New(operator.Config{
+	c := operator.Config{
 		Self: r.card.Replica, TrustDomain: r.card.TrustDomain, Authority: r.card.Authority,
 		Zone: r.cfg.Zone, DNS: len(r.cfg.Listen.DNS) > 0 || r.card.Replica.DNSAddress != "", Started: r.started,
 
@@ -19,5 +19,10 @@ func (r *Replica) operatorServer() pb.OperatorServer {
 
 		BackupHead: r.backupHead, RemoveRegion: r.removeRegion, Revoke: r.revoke, Keyring: r.keyringStatus, RotateKeyring: r.rotateKeyring, Left: r.left,
 		Log: r.log,
-	})
+	}
+	if r.kube != nil {
+		c.VIPs = r.kube.vips.Lookup
+		c.Imports = func() operator.Imports { return operator.Imports(r.kube.writer.Status()) }
+	}
+	return operator.New(c)
 }

@@ -11,7 +11,8 @@ import (
 )
 
 // firstImports is how long DNS waits for what it can do without: a leader of the
-// own region, and the other regions' catalogs on a replica that holds none yet.
+// own region, the other regions' catalogs on a replica that holds none yet, and the
+// clusterset IPs of the own cluster.
 const firstImports = 3 * time.Second
 
 // answer opens DNS once the first catalog is there. It waits for the own region,
@@ -36,7 +37,7 @@ func (r *Replica) answer(ctx context.Context) error {
 		if since.IsZero() {
 			since = time.Now()
 		}
-		if r.importsKnown() && r.sourceKnown() && r.ownCurrent() || time.Since(since) > firstImports {
+		if r.importsKnown() && r.sourceKnown() && r.vipsKnown() && r.ownCurrent() || time.Since(since) > firstImports {
 			break
 		}
 	}
@@ -89,6 +90,10 @@ func (r *Replica) ownCurrent() bool {
 func (r *Replica) sourceKnown() bool {
 	return r.desk.isEmpty() || len(r.desk.own()) > 0
 }
+
+// vipsKnown reports whether the clusterset IPs of the own cluster are there, if it is
+// one of Kubernetes.
+func (r *Replica) vipsKnown() bool { return r.kube == nil || r.kube.vips.Complete() }
 
 // waitingFor says what keeps the replica from being ready; nothing of it is in
 // another region.

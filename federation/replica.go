@@ -209,6 +209,9 @@ func (r *Replica) openCatalog() (err error) {
 	if r.drillMetrics, err = newDrillMetrics(r.metrics); err != nil {
 		return err
 	}
+	if err := r.metrics.Register(refusedExports(r.catalog)); err != nil {
+		return err
+	}
 	r.tee = &replication.Tee{View: r.catalog, Feed: r.feed, Cache: r.cache, Now: time.Now}
 	regions, err := r.tee.Restore()
 	if err != nil {
@@ -219,6 +222,13 @@ func (r *Replica) openCatalog() (err error) {
 	}
 	r.cutOff("") // a drill may go on
 	return nil
+}
+
+// refusedExports counts what the export rules refuse now.
+func refusedExports(c *catalog.Catalog) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "federator_catalog_refused_exports", Help: "Exports of all clusters that export rules refuse, as this replica enforces them.",
+	}, func() float64 { return float64(len(c.Refusals())) })
 }
 
 // snapshotEvery is how often the length of the log is looked at.

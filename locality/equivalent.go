@@ -21,6 +21,7 @@ func Equivalent(a, b *catalog.Conditions) bool {
 	}
 	x, y := *a, *b
 	x.RTT, y.RTT = nil, nil
+	x.Prefixes, x.Networks, y.Prefixes, y.Networks = nil, nil, nil, nil // which place clients
 	return reflect.DeepEqual(&x, &y) && slices.Equal(byRTT(a), byRTT(b))
 }
 

@@ -42,6 +42,9 @@ func showStatus(p *printer, s *pb.StatusResponse) {
 		p.line("renewal\tFAILS: %s", failed)
 	}
 	p.line("serves\t%d services, %d endpoints", s.GetServices(), s.GetEndpoints())
+	if i := s.GetImports(); i != nil {
+		p.line("imports\t%s", importsNote(i))
+	}
 	p.gap()
 	showRegions(p, s.GetRegions())
 	p.gap()
@@ -54,6 +57,21 @@ func showStatus(p *printer, s *pb.StatusResponse) {
 		p.gap()
 		showDrills(p, s.GetDrills())
 	}
+}
+
+// importsNote says how the imports of the Kubernetes cluster are.
+func importsNote(i *pb.ImportsStatus) string {
+	writer := "written by " + or(i.GetHolder(), "nobody")
+	if i.GetWriter() {
+		writer = fmt.Sprintf("%d, written by this replica", i.GetImports())
+	}
+	if i.GetUnansweredSince() != nil {
+		writer += ", STALE: the API server has not answered since " + moment(i.GetUnansweredSince())
+	}
+	if n := len(i.GetForeign()); n > 0 {
+		writer += fmt.Sprintf(", %d object(s) in the way", n)
+	}
+	return writer
 }
 
 func showRegions(p *printer, regions []*pb.RegionStatus) {

@@ -18,6 +18,7 @@ func (c *Catalog) buildConditions() *Conditions {
 		Policies:      map[string]Policy{},
 		Evacuations:   map[string]Evacuation{},
 		Prefixes:      map[netip.Prefix]Locality{},
+		Networks:      map[string][]ClientPrefix{},
 		ClusterRegion: map[string]string{},
 	}
 	places := map[Locality]struct{}{}
@@ -57,9 +58,21 @@ func (c *Catalog) noteCluster(region string, r *Record, cond *Conditions) {
 		return
 	}
 	cond.ClusterRegion[r.Cluster.Name] = region
+	cond.Networks[r.Cluster.Name] = r.Cluster.Prefixes
 	for _, p := range r.Cluster.Prefixes {
-		cond.Prefixes[p.Prefix] = Locality{Region: region, Zone: p.Zone}
+		at := Locality{Region: region, Zone: p.Zone}
+		if other, twice := cond.Prefixes[p.Prefix]; !twice || c.nearer(at, other) {
+			cond.Prefixes[p.Prefix] = at
+		}
 	}
+}
+
+// nearer reports whether a place counts for more than another of the same network.
+func (c *Catalog) nearer(a, b Locality) bool {
+	if own := a.Region == c.region; own != (b.Region == c.region) {
+		return own
+	}
+	return a.Compare(b) < 0
 }
 
 func (c *Catalog) noteObject(o *Object, cond *Conditions) {

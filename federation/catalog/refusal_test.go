@@ -184,7 +184,6 @@ func TestRefusalsDoNotDependOnTheOrderOfArrival(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		clusters := []string{"c1", "c2", "d1"}
 		regions := map[string]string{"c1": "west", "c2": "east", "d1": "east"}
-		rules := map[string]ExportRule{}
 		records := map[string][]Record{}
 		for _, cluster := range clusters {
 			for _, name := range []string{"api", "web"} {
@@ -195,26 +194,7 @@ func TestRefusalsDoNotDependOnTheOrderOfArrival(t *testing.T) {
 				}
 			}
 		}
-		for i := range rapid.IntRange(0, 4).Draw(t, "rules") {
-			name := fmt.Sprintf("r%d", i)
-			rule := ExportRule{
-				Services: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"*/*", "shop/api", "shop/w*", "*/web", "s*/*"}), 1, 2, rapid.ID[string]).Draw(t, "services"),
-				Clusters: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"c1", "c*", "*1", "region:east", "region:west"}), 0, 2, rapid.ID[string]).Draw(t, "clusters"),
-			}
-			in := rapid.SampledFrom([]string{"west", "east"})
-			old := in.Draw(t, "old")
-			records[old] = append(records[old], ruleObject(name, 1, old, []string{"*/*"}, nil))
-			var last Record
-			if writer := in.Draw(t, "writer"); rapid.Bool().Draw(t, "deleted") {
-				last = ruleObject(name, 2, writer, nil, nil)
-			} else {
-				last = ruleObject(name, 2, writer, rule.Services, rule.Clusters)
-				rules[name] = rule
-			}
-			for _, holder := range []string{"west", "east"} { // each region adopts it
-				records[holder] = append(records[holder], last)
-			}
-		}
+		rules := drawRules(t, records)
 		c := New("west", "west")
 		registry := []Record{{Region: &Region{Name: "west", Epoch: 1, Clusters: []string{"c1"}}}, {Region: &Region{Name: "east", Epoch: 1, Clusters: []string{"c2", "d1"}}}}
 		for _, region := range rapid.Permutation([]string{"west", "east"}).Draw(t, "regions") {
@@ -244,6 +224,33 @@ func TestRefusalsDoNotDependOnTheOrderOfArrival(t *testing.T) {
 			}
 		}
 	})
+}
+
+// drawRules adds export rules to the records of both regions, each overwritten once,
+// and returns those that are in force.
+func drawRules(t *rapid.T, records map[string][]Record) map[string]ExportRule {
+	rules := map[string]ExportRule{}
+	for i := range rapid.IntRange(0, 4).Draw(t, "rules") {
+		name := fmt.Sprintf("r%d", i)
+		rule := ExportRule{
+			Services: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"*/*", "shop/api", "shop/w*", "*/web", "s*/*"}), 1, 2, rapid.ID[string]).Draw(t, "services"),
+			Clusters: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"c1", "c*", "*1", "region:east", "region:west"}), 0, 2, rapid.ID[string]).Draw(t, "clusters"),
+		}
+		in := rapid.SampledFrom([]string{"west", "east"})
+		old := in.Draw(t, "old")
+		records[old] = append(records[old], ruleObject(name, 1, old, []string{"*/*"}, nil))
+		var last Record
+		if writer := in.Draw(t, "writer"); rapid.Bool().Draw(t, "deleted") {
+			last = ruleObject(name, 2, writer, nil, nil)
+		} else {
+			last = ruleObject(name, 2, writer, rule.Services, rule.Clusters)
+			rules[name] = rule
+		}
+		for _, holder := range []string{"west", "east"} { // each region adopts it
+			records[holder] = append(records[holder], last)
+		}
+	}
+	return rules
 }
 
 // deliver brings the records of a region, the registry among them if it is west,

@@ -88,6 +88,10 @@ type Conditions struct {
 	Localities []Locality
 	// Prefixes places clients by source address; the longest match wins.
 	Prefixes map[netip.Prefix]Locality
+	// Networks are the client networks that each cluster announces, by cluster. Where
+	// pod networks are not one, clusters may announce the same, of which Prefixes
+	// holds one: the own region's, if it is among them.
+	Networks map[string][]ClientPrefix
 	// Headless-name lookups need to know which clusters exist, by name.
 	ClusterRegion map[string]string
 }

@@ -55,6 +55,7 @@ func examinations() []examination {
 		{"sealed secrets", (*view).checkSecrets},
 		{"sources of services", (*view).checkSources},
 		{"services and their endpoints", (*view).checkServices},
+		{"imports of the Kubernetes cluster", (*view).checkImports},
 		{"export rules", (*view).checkExportRules},
 		{"policies", (*view).checkPolicies},
 		{"evacuations", (*view).checkEvacuations},

@@ -105,7 +105,7 @@ type trouble struct {
 }
 
 func TestEveryTroubleIsFoundAndWorded(t *testing.T) {
-	for _, group := range [][]trouble{raftTroubles(), regionTroubles(), clockTroubles(), identityTroubles(), serviceTroubles(), writeTroubles()} {
+	for _, group := range [][]trouble{raftTroubles(), regionTroubles(), clockTroubles(), identityTroubles(), serviceTroubles(), importTroubles(), writeTroubles()} {
 		for _, c := range group {
 			t.Run(c.name, func(t *testing.T) { c.run(t) })
 		}

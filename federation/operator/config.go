@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"io"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/federator/federator/federation/catalog"
@@ -86,6 +87,13 @@ type Config struct {
 	Signer func() (*identity.Intermediate, bool)
 	// LockedOut says why a secret of the region could not be unsealed; nil if it was.
 	LockedOut func(secret string) error
+
+	// Imports tells how the imports of the replica's Kubernetes cluster are; nil where
+	// it belongs to none.
+	Imports func() Imports
+	// VIPs are the clusterset IPs that DNS answers clients in that cluster with, none
+	// for a service that has none; nil like Imports.
+	VIPs func(catalog.ServiceName) []netip.Addr
 
 	// RemoveRegion has the authority region remove a region, also one whose replicas
 	// still answer if forced to.

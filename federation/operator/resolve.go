@@ -30,12 +30,28 @@ func (s *Server) Resolve(_ context.Context, r *pb.ResolveRequest) (*pb.ResolveRe
 	out := resolution(res, cond)
 	out.Headless, out.From, out.FromReason = service.Headless, from.String(), from.reason
 	out.DnsAnswers = dnsAnswers(res, service.Headless, from.known)
+	if vips := s.virtual(service, from); len(vips) > 0 {
+		out.DnsAnswers = vips
+		out.Explanation = append(out.Explanation, fmt.Sprintf("DNS answers clients in cluster %s with its clusterset IP %s, which leads there", s.Self.Cluster, strings.Join(vips, ", ")))
+	}
 	for _, refusal := range s.Catalog.RefusalsOf(service.Name) {
 		why := fmt.Sprintf("cluster %s of %s exports it, refused by %s", refusal.Cluster, refusal.Region, rulesNamed(refusal.Rules))
 		out.Omissions = append(out.Omissions, &pb.Omission{Subject: "cluster " + refusal.Cluster, Reason: why})
 		out.Explanation = append(out.Explanation, why)
 	}
 	return out, nil
+}
+
+// virtual returns the clusterset IPs with which DNS answers for a service; none
+// where it answers with endpoints.
+func (s *Server) virtual(service *catalog.Service, from place) (out []string) {
+	if s.VIPs == nil || service.Headless || !from.inside {
+		return nil
+	}
+	for _, ip := range s.VIPs(service.Name) {
+		out = append(out, ip.String())
+	}
+	return out
 }
 
 // service finds a service by its written name.
@@ -76,6 +92,7 @@ type place struct {
 	catalog.Locality
 	reason string
 	known  bool
+	inside bool // in the replica's own cluster
 }
 
 // place finds out where the question is asked from.
@@ -86,7 +103,7 @@ func (s *Server) place(cond *catalog.Conditions, r *pb.ResolveRequest) (place, e
 	case r.GetClientAddress() != "":
 		return s.placeAddress(cond, r.GetClientAddress())
 	case r.GetFrom() == "":
-		return place{s.own(), "(where this replica is)", true}, nil
+		return place{Locality: s.own(), reason: "(where this replica is)", known: true}, nil
 	}
 	from, err := catalog.ParseLocality(r.GetFrom())
 	if err != nil {
@@ -99,7 +116,7 @@ func (s *Server) place(cond *catalog.Conditions, r *pb.ResolveRequest) (place, e
 	if from.Zone != "" && !slices.Contains(cond.Localities, from) {
 		reason = "(nothing is known to be in that zone)"
 	}
-	return place{from, reason, true}, nil
+	return place{Locality: from, reason: reason, known: true}, nil
 }
 
 func (s *Server) own() catalog.Locality {
@@ -115,15 +132,20 @@ func (s *Server) placeAddress(cond *catalog.Conditions, written string) (place, 
 	}
 	addr = addr.Unmap().WithZone("")
 	best := netip.Prefix{}
-	for prefix := range cond.Prefixes {
+	found := place{Locality: s.own(), reason: fmt.Sprintf("(no cluster announces a network with %s, so where this replica is)", addr)}
+	for prefix, at := range cond.Prefixes {
 		if prefix.Contains(addr) && (!best.IsValid() || prefix.Bits() > best.Bits()) {
 			best = prefix
+			found = place{Locality: at, reason: fmt.Sprintf("(%s is in %s)", addr, best), known: true}
 		}
 	}
-	if !best.IsValid() {
-		return place{s.own(), fmt.Sprintf("(no cluster announces a network with %s, so where this replica is)", addr), false}, nil
+	for _, own := range cond.Networks[s.Self.Cluster] { // which count where another is as narrow
+		if own.Prefix.Contains(addr) && (!best.IsValid() || own.Prefix.Bits() >= best.Bits()) {
+			best = own.Prefix
+			found = place{Locality: catalog.Locality{Region: s.Self.Region, Zone: own.Zone}, reason: fmt.Sprintf("(%s is in %s of this cluster)", addr, best), known: true, inside: true}
+		}
 	}
-	return place{cond.Prefixes[best], fmt.Sprintf("(%s is in %s)", addr, best), true}, nil
+	return found, nil
 }
 
 // resolution puts a resolution and its reasons on the wire.

@@ -29,7 +29,7 @@ func (v *view) status() *pb.StatusResponse {
 		Time: timestamppb.New(v.now), Uptime: lasting(v.now.Sub(v.started)),
 		Ready: len(v.waitingFor) == 0, WaitingFor: v.waitingFor, Isolated: v.cond.Isolated,
 		Raft: v.raft(), Certificate: v.certificate(), Evacuations: v.evacuations(), Drills: v.liveDrills(),
-		Services: uint32(len(v.services)),
+		Services: uint32(len(v.services)), Imports: v.imports.wire(),
 	}
 	for _, r := range v.regions {
 		out.Regions = append(out.Regions, v.regionStatus(r))

@@ -45,6 +45,7 @@ type view struct {
 	drills   []catalog.DrillView // oldest first
 	gates    map[string]catalog.Gate
 	known    []string // the regions that are members
+	imports  *Imports // nil where there is no Kubernetes cluster
 
 	renewal identity.RenewerState
 	chain   []*x509.Certificate
@@ -105,6 +106,9 @@ func (s *Server) look() *view {
 		cond: s.Catalog.Conditions(), services: s.Catalog.Services(), refusals: s.Catalog.Refusals(), objects: s.objects(),
 		drills: s.Catalog.Drills(), gates: s.Catalog.Gates(), known: s.knownRegions(),
 		renewal: s.Renewal(), trust: s.Trust.List(),
+	}
+	if s.Imports != nil {
+		v.imports = new(s.Imports())
 	}
 	foreign := s.foreign()
 	s.Raft.Read(func(st *state.State) {

@@ -267,12 +267,17 @@ func TestNodesSayWhereClientsAre(t *testing.T) {
 		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{corev1.LabelTopologyZone: zone}}, Spec: corev1.NodeSpec{PodCIDRs: cidrs}}
 	}
 	old := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "old", Labels: map[string]string{corev1.LabelFailureDomainBetaZone: "Zone_A.1"}}, Spec: corev1.NodeSpec{PodCIDR: "10.9.0.0/24"}}
-	p := placesOf([]*corev1.Node{node("n1", "a", "10.1.0.0/24", "fd00:1::/64"), node("n2", "b", "10.2.0.7/24", "nonsense"), node("n3", "a", "10.3.0.0/24"), node("n4", "b", "10.3.0.0/24"), node("n5", ""), old})
+	host := node("host", "b")
+	host.Status.Addresses = []corev1.NodeAddress{
+		{Type: corev1.NodeHostName, Address: "host"}, {Type: corev1.NodeInternalIP, Address: "192.168.1.7"}, {Type: corev1.NodeInternalIP, Address: "fd00:2::7"},
+		{Type: corev1.NodeExternalIP, Address: "203.0.113.7"}, {Type: corev1.NodeInternalIP, Address: "fe80::1%eth0"},
+	}
+	p := placesOf([]*corev1.Node{host, node("n1", "a", "10.1.0.0/24", "fd00:1::/64"), node("n2", "b", "10.2.0.7/24", "nonsense"), node("n3", "a", "10.3.0.0/24"), node("n4", "b", "10.3.0.0/24"), node("n5", ""), old})
 	var got []string
 	for _, c := range p.prefixes {
 		got = append(got, fmt.Sprint(c.Prefix, " ", c.Zone))
 	}
-	want := []string{"10.1.0.0/24 a", "10.2.0.0/24 b", "10.3.0.0/24 ", "10.9.0.0/24 zone-a-1", "fd00:1::/64 a"}
+	want := []string{"10.1.0.0/24 a", "10.2.0.0/24 b", "10.3.0.0/24 ", "10.9.0.0/24 zone-a-1", "192.168.1.7/32 b", "fd00:1::/64 a", "fd00:2::7/128 b"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

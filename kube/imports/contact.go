@@ -18,6 +18,25 @@ type contact struct {
 	mu    sync.Mutex
 	lost  time.Time
 	again chan struct{}
+	// holder is whose the Lease was when it was last seen, refusal why it cannot be
+	// read or taken although the API server answers.
+	holder  string
+	refusal string
+}
+
+// leased takes the outcome of one request for the Lease.
+func (c *contact) leased(have *coordinationv1.Lease, err error) {
+	c.heard(err, time.Now())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case err == nil:
+		c.holder, c.refusal = holder(have), ""
+	case apierrors.IsNotFound(err): // the first to come makes it
+		c.holder = ""
+	case !unanswered(err) && !raced(err):
+		c.refusal = err.Error()
+	}
 }
 
 // heard takes the outcome of one request.
@@ -57,8 +76,12 @@ func (c *contact) channel() chan struct{} {
 	return c.again
 }
 
-// releases is how often a holder tries to give up its Lease.
-const releases = 3
+// releases is how often a holder tries to give up its Lease, releaseTimeout how long
+// in all: a replica that is told to end does not wait for its API server.
+const (
+	releases       = 3
+	releaseTimeout = 3 * time.Second
+)
 
 // leases is a client of Leases that tells a contact how it went, and gives up only
 // what replica holds.
@@ -83,7 +106,7 @@ type lease struct {
 // Get reads the Lease.
 func (l lease) Get(ctx context.Context, name string, o metav1.GetOptions) (*coordinationv1.Lease, error) {
 	have, err := l.LeaseInterface.Get(ctx, name, o)
-	l.contact.heard(err, time.Now())
+	l.contact.leased(have, err)
 	return have, err
 }
 
@@ -100,6 +123,8 @@ func (l lease) Update(ctx context.Context, next *coordinationv1.Lease, o metav1.
 // has taken since; and it tries again, deeper in its stack each time, for as long as
 // the API server answers with a conflict. So none is handed on to it.
 func (l lease) release(ctx context.Context, next *coordinationv1.Lease, o metav1.UpdateOptions) (*coordinationv1.Lease, error) {
+	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
+	defer cancel()
 	var err error
 	for range releases {
 		var have *coordinationv1.Lease
@@ -127,6 +152,13 @@ func holder(l *coordinationv1.Lease) string {
 
 func (l lease) update(ctx context.Context, next *coordinationv1.Lease, o metav1.UpdateOptions) (*coordinationv1.Lease, error) {
 	have, err := l.LeaseInterface.Update(ctx, next, o)
-	l.contact.heard(err, time.Now())
+	l.contact.leased(have, err)
+	return have, err
+}
+
+// Create makes the Lease.
+func (l lease) Create(ctx context.Context, next *coordinationv1.Lease, o metav1.CreateOptions) (*coordinationv1.Lease, error) {
+	have, err := l.LeaseInterface.Create(ctx, next, o)
+	l.contact.leased(have, err)
 	return have, err
 }

@@ -183,7 +183,7 @@ func (p *planner) judge(first int) {
 	switch {
 	case before > 0 && after == 0:
 		*notes = append(*notes, Note{Warning: true, Reason: "NoEndpoints", Message: "no endpoint of any cluster may serve here now"})
-	case before == 0 && after > 0 && len(p.listed) > 0:
+	case before == 0 && after > 0 && known:
 		*notes = append(*notes, Note{Reason: "Endpoints", Message: "endpoints serve again"})
 	}
 }

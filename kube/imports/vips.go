@@ -21,6 +21,7 @@ type VIPs struct {
 	ips     map[catalog.ServiceName][]netip.Addr
 	pending map[catalog.ServiceName]struct{}
 	ready   chan struct{}
+	synced  cache.InformerSynced
 }
 
 // NewVIPs follows the ServiceImports of a cluster, whose informers must not run yet.
@@ -28,7 +29,7 @@ func NewVIPs(c *kube.Cluster) (*VIPs, error) {
 	v := &VIPs{
 		ips: map[catalog.ServiceName][]netip.Addr{}, pending: map[catalog.ServiceName]struct{}{}, ready: make(chan struct{}, 1),
 	}
-	_, err := c.MCSInformers.Multicluster().V1beta1().ServiceImports().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+	handler, err := c.MCSInformers.Multicluster().V1beta1().ServiceImports().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    v.put,
 		UpdateFunc: func(_, next any) { v.put(next) },
 		DeleteFunc: v.drop,
@@ -36,6 +37,7 @@ func NewVIPs(c *kube.Cluster) (*VIPs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kubernetes imports: clusterset IPs: %w", err)
 	}
+	v.synced = handler.HasSynced
 	return v, nil
 }
 
@@ -46,6 +48,9 @@ func (v *VIPs) Lookup(name catalog.ServiceName) []netip.Addr {
 	defer v.mu.RUnlock()
 	return v.ips[name]
 }
+
+// Complete reports whether all that the API server had at first is there.
+func (v *VIPs) Complete() bool { return v.synced() }
 
 // Changed is readable when there are services whose IPs have changed; [VIPs.Take]
 // returns them. It is for one reader.

@@ -213,7 +213,9 @@ type StatusResponse struct {
 	Clusters    []*ClusterStatus   `protobuf:"bytes,15,rep,name=clusters,proto3" json:"clusters,omitempty"`
 	Build       *VersionResponse   `protobuf:"bytes,16,opt,name=build,proto3" json:"build,omitempty"`
 	// Those that are not over.
-	Drills        []*DrillInfo `protobuf:"bytes,17,rep,name=drills,proto3" json:"drills,omitempty"`
+	Drills []*DrillInfo `protobuf:"bytes,17,rep,name=drills,proto3" json:"drills,omitempty"`
+	// Set where the replica belongs to a Kubernetes cluster.
+	Imports       *ImportsStatus `protobuf:"bytes,18,opt,name=imports,proto3" json:"imports,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -367,6 +369,112 @@ func (x *StatusResponse) GetDrills() []*DrillInfo {
 	return nil
 }
 
+func (x *StatusResponse) GetImports() *ImportsStatus {
+	if x != nil {
+		return x.Imports
+	}
+	return nil
+}
+
+// ImportsStatus is how the imports of the answering replica's Kubernetes cluster are.
+type ImportsStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// This replica writes them.
+	Writer bool `protobuf:"varint,1,opt,name=writer,proto3" json:"writer,omitempty"`
+	// The replica that does, as last seen; "" if none does.
+	Holder string `protobuf:"bytes,2,opt,name=holder,proto3" json:"holder,omitempty"`
+	// Since when the API server has not answered this replica.
+	UnansweredSince *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=unanswered_since,json=unansweredSince,proto3" json:"unanswered_since,omitempty"`
+	// Why the API server refuses to let it become the writer.
+	Refused string `protobuf:"bytes,4,opt,name=refused,proto3" json:"refused,omitempty"`
+	// What the writer counts; of other replicas 0 and none. Services that are imported,
+	// those that it leaves alone until it knows more, objects that are in the way.
+	Imports       uint32   `protobuf:"varint,5,opt,name=imports,proto3" json:"imports,omitempty"`
+	Behind        uint32   `protobuf:"varint,6,opt,name=behind,proto3" json:"behind,omitempty"`
+	Foreign       []string `protobuf:"bytes,7,rep,name=foreign,proto3" json:"foreign,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportsStatus) Reset() {
+	*x = ImportsStatus{}
+	mi := &file_federator_v1_operator_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportsStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportsStatus) ProtoMessage() {}
+
+func (x *ImportsStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportsStatus.ProtoReflect.Descriptor instead.
+func (*ImportsStatus) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ImportsStatus) GetWriter() bool {
+	if x != nil {
+		return x.Writer
+	}
+	return false
+}
+
+func (x *ImportsStatus) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
+}
+
+func (x *ImportsStatus) GetUnansweredSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UnansweredSince
+	}
+	return nil
+}
+
+func (x *ImportsStatus) GetRefused() string {
+	if x != nil {
+		return x.Refused
+	}
+	return ""
+}
+
+func (x *ImportsStatus) GetImports() uint32 {
+	if x != nil {
+		return x.Imports
+	}
+	return 0
+}
+
+func (x *ImportsStatus) GetBehind() uint32 {
+	if x != nil {
+		return x.Behind
+	}
+	return 0
+}
+
+func (x *ImportsStatus) GetForeign() []string {
+	if x != nil {
+		return x.Foreign
+	}
+	return nil
+}
+
 // RaftStatus is the answering replica's part in its region's Raft.
 type RaftStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -388,7 +496,7 @@ type RaftStatus struct {
 
 func (x *RaftStatus) Reset() {
 	*x = RaftStatus{}
-	mi := &file_federator_v1_operator_proto_msgTypes[4]
+	mi := &file_federator_v1_operator_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -400,7 +508,7 @@ func (x *RaftStatus) String() string {
 func (*RaftStatus) ProtoMessage() {}
 
 func (x *RaftStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[4]
+	mi := &file_federator_v1_operator_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -413,7 +521,7 @@ func (x *RaftStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaftStatus.ProtoReflect.Descriptor instead.
 func (*RaftStatus) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{4}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RaftStatus) GetState() string {
@@ -528,7 +636,7 @@ type RegionStatus struct {
 
 func (x *RegionStatus) Reset() {
 	*x = RegionStatus{}
-	mi := &file_federator_v1_operator_proto_msgTypes[5]
+	mi := &file_federator_v1_operator_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -540,7 +648,7 @@ func (x *RegionStatus) String() string {
 func (*RegionStatus) ProtoMessage() {}
 
 func (x *RegionStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[5]
+	mi := &file_federator_v1_operator_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -553,7 +661,7 @@ func (x *RegionStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegionStatus.ProtoReflect.Descriptor instead.
 func (*RegionStatus) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{5}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RegionStatus) GetName() string {
@@ -743,7 +851,7 @@ type ClusterStatus struct {
 
 func (x *ClusterStatus) Reset() {
 	*x = ClusterStatus{}
-	mi := &file_federator_v1_operator_proto_msgTypes[6]
+	mi := &file_federator_v1_operator_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -755,7 +863,7 @@ func (x *ClusterStatus) String() string {
 func (*ClusterStatus) ProtoMessage() {}
 
 func (x *ClusterStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[6]
+	mi := &file_federator_v1_operator_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -768,7 +876,7 @@ func (x *ClusterStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterStatus.ProtoReflect.Descriptor instead.
 func (*ClusterStatus) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{6}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ClusterStatus) GetName() string {
@@ -850,7 +958,7 @@ type CertificateStatus struct {
 
 func (x *CertificateStatus) Reset() {
 	*x = CertificateStatus{}
-	mi := &file_federator_v1_operator_proto_msgTypes[7]
+	mi := &file_federator_v1_operator_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -862,7 +970,7 @@ func (x *CertificateStatus) String() string {
 func (*CertificateStatus) ProtoMessage() {}
 
 func (x *CertificateStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[7]
+	mi := &file_federator_v1_operator_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -875,7 +983,7 @@ func (x *CertificateStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateStatus.ProtoReflect.Descriptor instead.
 func (*CertificateStatus) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{7}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CertificateStatus) GetId() string {
@@ -936,7 +1044,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[8]
+	mi := &file_federator_v1_operator_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -948,7 +1056,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[8]
+	mi := &file_federator_v1_operator_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -961,7 +1069,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{8}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{9}
 }
 
 // CheckResponse lists what is wrong, worst first.
@@ -976,7 +1084,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[9]
+	mi := &file_federator_v1_operator_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1096,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[9]
+	mi := &file_federator_v1_operator_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1109,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{9}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CheckResponse) GetProblems() []*Problem {
@@ -1038,7 +1146,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_federator_v1_operator_proto_msgTypes[10]
+	mi := &file_federator_v1_operator_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1050,7 +1158,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[10]
+	mi := &file_federator_v1_operator_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1063,7 +1171,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{10}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Problem) GetSeverity() string {
@@ -1125,7 +1233,7 @@ type MembersRequest struct {
 
 func (x *MembersRequest) Reset() {
 	*x = MembersRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[11]
+	mi := &file_federator_v1_operator_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1137,7 +1245,7 @@ func (x *MembersRequest) String() string {
 func (*MembersRequest) ProtoMessage() {}
 
 func (x *MembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[11]
+	mi := &file_federator_v1_operator_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1150,7 +1258,7 @@ func (x *MembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembersRequest.ProtoReflect.Descriptor instead.
 func (*MembersRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{11}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *MembersRequest) GetRegion() string {
@@ -1170,7 +1278,7 @@ type MembersResponse struct {
 
 func (x *MembersResponse) Reset() {
 	*x = MembersResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[12]
+	mi := &file_federator_v1_operator_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1182,7 +1290,7 @@ func (x *MembersResponse) String() string {
 func (*MembersResponse) ProtoMessage() {}
 
 func (x *MembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[12]
+	mi := &file_federator_v1_operator_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1195,7 +1303,7 @@ func (x *MembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembersResponse.ProtoReflect.Descriptor instead.
 func (*MembersResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{12}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *MembersResponse) GetMembers() []*Member {
@@ -1222,7 +1330,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_federator_v1_operator_proto_msgTypes[13]
+	mi := &file_federator_v1_operator_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +1342,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[13]
+	mi := &file_federator_v1_operator_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,7 +1355,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{13}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Member) GetReplica() *Replica {
@@ -1303,7 +1411,7 @@ type ServicesRequest struct {
 
 func (x *ServicesRequest) Reset() {
 	*x = ServicesRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[14]
+	mi := &file_federator_v1_operator_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1315,7 +1423,7 @@ func (x *ServicesRequest) String() string {
 func (*ServicesRequest) ProtoMessage() {}
 
 func (x *ServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[14]
+	mi := &file_federator_v1_operator_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1328,7 +1436,7 @@ func (x *ServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServicesRequest.ProtoReflect.Descriptor instead.
 func (*ServicesRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{14}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ServicesRequest) GetNamespace() string {
@@ -1355,7 +1463,7 @@ type ServicesResponse struct {
 
 func (x *ServicesResponse) Reset() {
 	*x = ServicesResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[15]
+	mi := &file_federator_v1_operator_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1367,7 +1475,7 @@ func (x *ServicesResponse) String() string {
 func (*ServicesResponse) ProtoMessage() {}
 
 func (x *ServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[15]
+	mi := &file_federator_v1_operator_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1380,7 +1488,7 @@ func (x *ServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServicesResponse.ProtoReflect.Descriptor instead.
 func (*ServicesResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{15}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ServicesResponse) GetServices() []*ServiceSummary {
@@ -1410,7 +1518,7 @@ type ServiceSummary struct {
 
 func (x *ServiceSummary) Reset() {
 	*x = ServiceSummary{}
-	mi := &file_federator_v1_operator_proto_msgTypes[16]
+	mi := &file_federator_v1_operator_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1422,7 +1530,7 @@ func (x *ServiceSummary) String() string {
 func (*ServiceSummary) ProtoMessage() {}
 
 func (x *ServiceSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[16]
+	mi := &file_federator_v1_operator_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1435,7 +1543,7 @@ func (x *ServiceSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceSummary.ProtoReflect.Descriptor instead.
 func (*ServiceSummary) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{16}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ServiceSummary) GetName() string {
@@ -1514,7 +1622,7 @@ type ServicePort struct {
 
 func (x *ServicePort) Reset() {
 	*x = ServicePort{}
-	mi := &file_federator_v1_operator_proto_msgTypes[17]
+	mi := &file_federator_v1_operator_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1526,7 +1634,7 @@ func (x *ServicePort) String() string {
 func (*ServicePort) ProtoMessage() {}
 
 func (x *ServicePort) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[17]
+	mi := &file_federator_v1_operator_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1539,7 +1647,7 @@ func (x *ServicePort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServicePort.ProtoReflect.Descriptor instead.
 func (*ServicePort) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{17}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ServicePort) GetName() string {
@@ -1585,7 +1693,7 @@ type BackendSummary struct {
 
 func (x *BackendSummary) Reset() {
 	*x = BackendSummary{}
-	mi := &file_federator_v1_operator_proto_msgTypes[18]
+	mi := &file_federator_v1_operator_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1597,7 +1705,7 @@ func (x *BackendSummary) String() string {
 func (*BackendSummary) ProtoMessage() {}
 
 func (x *BackendSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[18]
+	mi := &file_federator_v1_operator_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1610,7 +1718,7 @@ func (x *BackendSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackendSummary.ProtoReflect.Descriptor instead.
 func (*BackendSummary) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{18}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *BackendSummary) GetRegion() string {
@@ -1666,7 +1774,7 @@ type EndpointsRequest struct {
 
 func (x *EndpointsRequest) Reset() {
 	*x = EndpointsRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[19]
+	mi := &file_federator_v1_operator_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1678,7 +1786,7 @@ func (x *EndpointsRequest) String() string {
 func (*EndpointsRequest) ProtoMessage() {}
 
 func (x *EndpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[19]
+	mi := &file_federator_v1_operator_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1691,7 +1799,7 @@ func (x *EndpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndpointsRequest.ProtoReflect.Descriptor instead.
 func (*EndpointsRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{19}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *EndpointsRequest) GetService() string {
@@ -1719,7 +1827,7 @@ type EndpointsResponse struct {
 
 func (x *EndpointsResponse) Reset() {
 	*x = EndpointsResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[20]
+	mi := &file_federator_v1_operator_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1731,7 +1839,7 @@ func (x *EndpointsResponse) String() string {
 func (*EndpointsResponse) ProtoMessage() {}
 
 func (x *EndpointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[20]
+	mi := &file_federator_v1_operator_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1744,7 +1852,7 @@ func (x *EndpointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndpointsResponse.ProtoReflect.Descriptor instead.
 func (*EndpointsResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{20}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *EndpointsResponse) GetService() string {
@@ -1784,7 +1892,7 @@ type EndpointInfo struct {
 
 func (x *EndpointInfo) Reset() {
 	*x = EndpointInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[21]
+	mi := &file_federator_v1_operator_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1796,7 +1904,7 @@ func (x *EndpointInfo) String() string {
 func (*EndpointInfo) ProtoMessage() {}
 
 func (x *EndpointInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[21]
+	mi := &file_federator_v1_operator_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1809,7 +1917,7 @@ func (x *EndpointInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndpointInfo.ProtoReflect.Descriptor instead.
 func (*EndpointInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{21}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *EndpointInfo) GetId() string {
@@ -1911,7 +2019,7 @@ type ResolveRequest struct {
 
 func (x *ResolveRequest) Reset() {
 	*x = ResolveRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[22]
+	mi := &file_federator_v1_operator_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1923,7 +2031,7 @@ func (x *ResolveRequest) String() string {
 func (*ResolveRequest) ProtoMessage() {}
 
 func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[22]
+	mi := &file_federator_v1_operator_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1936,7 +2044,7 @@ func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveRequest.ProtoReflect.Descriptor instead.
 func (*ResolveRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{22}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ResolveRequest) GetService() string {
@@ -1987,7 +2095,7 @@ type ResolveResponse struct {
 
 func (x *ResolveResponse) Reset() {
 	*x = ResolveResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[23]
+	mi := &file_federator_v1_operator_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1999,7 +2107,7 @@ func (x *ResolveResponse) String() string {
 func (*ResolveResponse) ProtoMessage() {}
 
 func (x *ResolveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[23]
+	mi := &file_federator_v1_operator_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2012,7 +2120,7 @@ func (x *ResolveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveResponse.ProtoReflect.Descriptor instead.
 func (*ResolveResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{23}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ResolveResponse) GetService() string {
@@ -2115,7 +2223,7 @@ type ResolvedPriority struct {
 
 func (x *ResolvedPriority) Reset() {
 	*x = ResolvedPriority{}
-	mi := &file_federator_v1_operator_proto_msgTypes[24]
+	mi := &file_federator_v1_operator_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2127,7 +2235,7 @@ func (x *ResolvedPriority) String() string {
 func (*ResolvedPriority) ProtoMessage() {}
 
 func (x *ResolvedPriority) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[24]
+	mi := &file_federator_v1_operator_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2140,7 +2248,7 @@ func (x *ResolvedPriority) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolvedPriority.ProtoReflect.Descriptor instead.
 func (*ResolvedPriority) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{24}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ResolvedPriority) GetPriority() uint32 {
@@ -2202,7 +2310,7 @@ type ResolvedLocality struct {
 
 func (x *ResolvedLocality) Reset() {
 	*x = ResolvedLocality{}
-	mi := &file_federator_v1_operator_proto_msgTypes[25]
+	mi := &file_federator_v1_operator_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2214,7 +2322,7 @@ func (x *ResolvedLocality) String() string {
 func (*ResolvedLocality) ProtoMessage() {}
 
 func (x *ResolvedLocality) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[25]
+	mi := &file_federator_v1_operator_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2227,7 +2335,7 @@ func (x *ResolvedLocality) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolvedLocality.ProtoReflect.Descriptor instead.
 func (*ResolvedLocality) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{25}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ResolvedLocality) GetRegion() string {
@@ -2296,7 +2404,7 @@ type ResolvedEndpoint struct {
 
 func (x *ResolvedEndpoint) Reset() {
 	*x = ResolvedEndpoint{}
-	mi := &file_federator_v1_operator_proto_msgTypes[26]
+	mi := &file_federator_v1_operator_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2308,7 +2416,7 @@ func (x *ResolvedEndpoint) String() string {
 func (*ResolvedEndpoint) ProtoMessage() {}
 
 func (x *ResolvedEndpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[26]
+	mi := &file_federator_v1_operator_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2321,7 +2429,7 @@ func (x *ResolvedEndpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolvedEndpoint.ProtoReflect.Descriptor instead.
 func (*ResolvedEndpoint) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{26}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ResolvedEndpoint) GetId() string {
@@ -2391,7 +2499,7 @@ type Omission struct {
 
 func (x *Omission) Reset() {
 	*x = Omission{}
-	mi := &file_federator_v1_operator_proto_msgTypes[27]
+	mi := &file_federator_v1_operator_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2403,7 +2511,7 @@ func (x *Omission) String() string {
 func (*Omission) ProtoMessage() {}
 
 func (x *Omission) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[27]
+	mi := &file_federator_v1_operator_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2416,7 +2524,7 @@ func (x *Omission) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Omission.ProtoReflect.Descriptor instead.
 func (*Omission) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{27}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Omission) GetSubject() string {
@@ -2446,7 +2554,7 @@ type ListAuditRequest struct {
 
 func (x *ListAuditRequest) Reset() {
 	*x = ListAuditRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[28]
+	mi := &file_federator_v1_operator_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2458,7 +2566,7 @@ func (x *ListAuditRequest) String() string {
 func (*ListAuditRequest) ProtoMessage() {}
 
 func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[28]
+	mi := &file_federator_v1_operator_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2471,7 +2579,7 @@ func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{28}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListAuditRequest) GetSince() *timestamppb.Timestamp {
@@ -2505,7 +2613,7 @@ type ListAuditResponse struct {
 
 func (x *ListAuditResponse) Reset() {
 	*x = ListAuditResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[29]
+	mi := &file_federator_v1_operator_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2517,7 +2625,7 @@ func (x *ListAuditResponse) String() string {
 func (*ListAuditResponse) ProtoMessage() {}
 
 func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[29]
+	mi := &file_federator_v1_operator_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2530,7 +2638,7 @@ func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{29}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListAuditResponse) GetEntries() []*AuditEntry {
@@ -2560,7 +2668,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_federator_v1_operator_proto_msgTypes[30]
+	mi := &file_federator_v1_operator_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2572,7 +2680,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[30]
+	mi := &file_federator_v1_operator_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2585,7 +2693,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{30}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *AuditEntry) GetTime() *timestamppb.Timestamp {
@@ -2664,7 +2772,7 @@ type ObjectMeta struct {
 
 func (x *ObjectMeta) Reset() {
 	*x = ObjectMeta{}
-	mi := &file_federator_v1_operator_proto_msgTypes[31]
+	mi := &file_federator_v1_operator_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2676,7 +2784,7 @@ func (x *ObjectMeta) String() string {
 func (*ObjectMeta) ProtoMessage() {}
 
 func (x *ObjectMeta) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[31]
+	mi := &file_federator_v1_operator_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2689,7 +2797,7 @@ func (x *ObjectMeta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectMeta.ProtoReflect.Descriptor instead.
 func (*ObjectMeta) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{31}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ObjectMeta) GetGeneration() uint64 {
@@ -2733,7 +2841,7 @@ type PolicyInfo struct {
 
 func (x *PolicyInfo) Reset() {
 	*x = PolicyInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[32]
+	mi := &file_federator_v1_operator_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2745,7 +2853,7 @@ func (x *PolicyInfo) String() string {
 func (*PolicyInfo) ProtoMessage() {}
 
 func (x *PolicyInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[32]
+	mi := &file_federator_v1_operator_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2758,7 +2866,7 @@ func (x *PolicyInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyInfo.ProtoReflect.Descriptor instead.
 func (*PolicyInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{32}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PolicyInfo) GetName() string {
@@ -2794,7 +2902,7 @@ type ListPoliciesRequest struct {
 
 func (x *ListPoliciesRequest) Reset() {
 	*x = ListPoliciesRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[33]
+	mi := &file_federator_v1_operator_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2806,7 +2914,7 @@ func (x *ListPoliciesRequest) String() string {
 func (*ListPoliciesRequest) ProtoMessage() {}
 
 func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[33]
+	mi := &file_federator_v1_operator_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2819,7 +2927,7 @@ func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoliciesRequest.ProtoReflect.Descriptor instead.
 func (*ListPoliciesRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{33}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListPoliciesRequest) GetConsistent() bool {
@@ -2839,7 +2947,7 @@ type ListPoliciesResponse struct {
 
 func (x *ListPoliciesResponse) Reset() {
 	*x = ListPoliciesResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[34]
+	mi := &file_federator_v1_operator_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2851,7 +2959,7 @@ func (x *ListPoliciesResponse) String() string {
 func (*ListPoliciesResponse) ProtoMessage() {}
 
 func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[34]
+	mi := &file_federator_v1_operator_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2864,7 +2972,7 @@ func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoliciesResponse.ProtoReflect.Descriptor instead.
 func (*ListPoliciesResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{34}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListPoliciesResponse) GetPolicies() []*PolicyInfo {
@@ -2886,7 +2994,7 @@ type GetPolicyRequest struct {
 
 func (x *GetPolicyRequest) Reset() {
 	*x = GetPolicyRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[35]
+	mi := &file_federator_v1_operator_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2898,7 +3006,7 @@ func (x *GetPolicyRequest) String() string {
 func (*GetPolicyRequest) ProtoMessage() {}
 
 func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[35]
+	mi := &file_federator_v1_operator_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2911,7 +3019,7 @@ func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*GetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{35}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GetPolicyRequest) GetName() string {
@@ -2940,7 +3048,7 @@ type ApplyPolicyRequest struct {
 
 func (x *ApplyPolicyRequest) Reset() {
 	*x = ApplyPolicyRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[36]
+	mi := &file_federator_v1_operator_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2952,7 +3060,7 @@ func (x *ApplyPolicyRequest) String() string {
 func (*ApplyPolicyRequest) ProtoMessage() {}
 
 func (x *ApplyPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[36]
+	mi := &file_federator_v1_operator_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2965,7 +3073,7 @@ func (x *ApplyPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyPolicyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{36}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ApplyPolicyRequest) GetName() string {
@@ -3002,7 +3110,7 @@ type ApplyPolicyResponse struct {
 
 func (x *ApplyPolicyResponse) Reset() {
 	*x = ApplyPolicyResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[37]
+	mi := &file_federator_v1_operator_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3014,7 +3122,7 @@ func (x *ApplyPolicyResponse) String() string {
 func (*ApplyPolicyResponse) ProtoMessage() {}
 
 func (x *ApplyPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[37]
+	mi := &file_federator_v1_operator_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3027,7 +3135,7 @@ func (x *ApplyPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyPolicyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{37}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ApplyPolicyResponse) GetPolicy() *PolicyInfo {
@@ -3061,7 +3169,7 @@ type DeletePolicyRequest struct {
 
 func (x *DeletePolicyRequest) Reset() {
 	*x = DeletePolicyRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[38]
+	mi := &file_federator_v1_operator_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3073,7 +3181,7 @@ func (x *DeletePolicyRequest) String() string {
 func (*DeletePolicyRequest) ProtoMessage() {}
 
 func (x *DeletePolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[38]
+	mi := &file_federator_v1_operator_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3086,7 +3194,7 @@ func (x *DeletePolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePolicyRequest.ProtoReflect.Descriptor instead.
 func (*DeletePolicyRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{38}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *DeletePolicyRequest) GetName() string {
@@ -3105,7 +3213,7 @@ type DeletePolicyResponse struct {
 
 func (x *DeletePolicyResponse) Reset() {
 	*x = DeletePolicyResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[39]
+	mi := &file_federator_v1_operator_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3117,7 +3225,7 @@ func (x *DeletePolicyResponse) String() string {
 func (*DeletePolicyResponse) ProtoMessage() {}
 
 func (x *DeletePolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[39]
+	mi := &file_federator_v1_operator_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3130,7 +3238,7 @@ func (x *DeletePolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePolicyResponse.ProtoReflect.Descriptor instead.
 func (*DeletePolicyResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{39}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{40}
 }
 
 // ExportRuleInfo is an export rule. Spec is the JSON of catalog.ExportRule.
@@ -3147,7 +3255,7 @@ type ExportRuleInfo struct {
 
 func (x *ExportRuleInfo) Reset() {
 	*x = ExportRuleInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[40]
+	mi := &file_federator_v1_operator_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3159,7 +3267,7 @@ func (x *ExportRuleInfo) String() string {
 func (*ExportRuleInfo) ProtoMessage() {}
 
 func (x *ExportRuleInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[40]
+	mi := &file_federator_v1_operator_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3172,7 +3280,7 @@ func (x *ExportRuleInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRuleInfo.ProtoReflect.Descriptor instead.
 func (*ExportRuleInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{40}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ExportRuleInfo) GetName() string {
@@ -3214,7 +3322,7 @@ type ListExportRulesRequest struct {
 
 func (x *ListExportRulesRequest) Reset() {
 	*x = ListExportRulesRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[41]
+	mi := &file_federator_v1_operator_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3226,7 +3334,7 @@ func (x *ListExportRulesRequest) String() string {
 func (*ListExportRulesRequest) ProtoMessage() {}
 
 func (x *ListExportRulesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[41]
+	mi := &file_federator_v1_operator_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3239,7 +3347,7 @@ func (x *ListExportRulesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExportRulesRequest.ProtoReflect.Descriptor instead.
 func (*ListExportRulesRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{41}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListExportRulesRequest) GetConsistent() bool {
@@ -3259,7 +3367,7 @@ type ListExportRulesResponse struct {
 
 func (x *ListExportRulesResponse) Reset() {
 	*x = ListExportRulesResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[42]
+	mi := &file_federator_v1_operator_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3271,7 +3379,7 @@ func (x *ListExportRulesResponse) String() string {
 func (*ListExportRulesResponse) ProtoMessage() {}
 
 func (x *ListExportRulesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[42]
+	mi := &file_federator_v1_operator_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3284,7 +3392,7 @@ func (x *ListExportRulesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExportRulesResponse.ProtoReflect.Descriptor instead.
 func (*ListExportRulesResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{42}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListExportRulesResponse) GetRules() []*ExportRuleInfo {
@@ -3306,7 +3414,7 @@ type GetExportRuleRequest struct {
 
 func (x *GetExportRuleRequest) Reset() {
 	*x = GetExportRuleRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[43]
+	mi := &file_federator_v1_operator_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3318,7 +3426,7 @@ func (x *GetExportRuleRequest) String() string {
 func (*GetExportRuleRequest) ProtoMessage() {}
 
 func (x *GetExportRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[43]
+	mi := &file_federator_v1_operator_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3331,7 +3439,7 @@ func (x *GetExportRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExportRuleRequest.ProtoReflect.Descriptor instead.
 func (*GetExportRuleRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{43}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *GetExportRuleRequest) GetName() string {
@@ -3362,7 +3470,7 @@ type ApplyExportRulesRequest struct {
 
 func (x *ApplyExportRulesRequest) Reset() {
 	*x = ApplyExportRulesRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[44]
+	mi := &file_federator_v1_operator_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3374,7 +3482,7 @@ func (x *ApplyExportRulesRequest) String() string {
 func (*ApplyExportRulesRequest) ProtoMessage() {}
 
 func (x *ApplyExportRulesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[44]
+	mi := &file_federator_v1_operator_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3387,7 +3495,7 @@ func (x *ApplyExportRulesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyExportRulesRequest.ProtoReflect.Descriptor instead.
 func (*ApplyExportRulesRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{44}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ApplyExportRulesRequest) GetRules() []*ExportRuleInfo {
@@ -3426,7 +3534,7 @@ type ApplyExportRulesResponse struct {
 
 func (x *ApplyExportRulesResponse) Reset() {
 	*x = ApplyExportRulesResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[45]
+	mi := &file_federator_v1_operator_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3438,7 +3546,7 @@ func (x *ApplyExportRulesResponse) String() string {
 func (*ApplyExportRulesResponse) ProtoMessage() {}
 
 func (x *ApplyExportRulesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[45]
+	mi := &file_federator_v1_operator_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3451,7 +3559,7 @@ func (x *ApplyExportRulesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyExportRulesResponse.ProtoReflect.Descriptor instead.
 func (*ApplyExportRulesResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{45}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ApplyExportRulesResponse) GetRules() []*ExportRuleChange {
@@ -3488,7 +3596,7 @@ type ExportRuleChange struct {
 
 func (x *ExportRuleChange) Reset() {
 	*x = ExportRuleChange{}
-	mi := &file_federator_v1_operator_proto_msgTypes[46]
+	mi := &file_federator_v1_operator_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3500,7 +3608,7 @@ func (x *ExportRuleChange) String() string {
 func (*ExportRuleChange) ProtoMessage() {}
 
 func (x *ExportRuleChange) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[46]
+	mi := &file_federator_v1_operator_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3513,7 +3621,7 @@ func (x *ExportRuleChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRuleChange.ProtoReflect.Descriptor instead.
 func (*ExportRuleChange) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{46}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ExportRuleChange) GetName() string {
@@ -3552,7 +3660,7 @@ type RefusedExport struct {
 
 func (x *RefusedExport) Reset() {
 	*x = RefusedExport{}
-	mi := &file_federator_v1_operator_proto_msgTypes[47]
+	mi := &file_federator_v1_operator_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3564,7 +3672,7 @@ func (x *RefusedExport) String() string {
 func (*RefusedExport) ProtoMessage() {}
 
 func (x *RefusedExport) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[47]
+	mi := &file_federator_v1_operator_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3577,7 +3685,7 @@ func (x *RefusedExport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedExport.ProtoReflect.Descriptor instead.
 func (*RefusedExport) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{47}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RefusedExport) GetService() string {
@@ -3628,7 +3736,7 @@ type DeleteExportRuleRequest struct {
 
 func (x *DeleteExportRuleRequest) Reset() {
 	*x = DeleteExportRuleRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[48]
+	mi := &file_federator_v1_operator_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3640,7 +3748,7 @@ func (x *DeleteExportRuleRequest) String() string {
 func (*DeleteExportRuleRequest) ProtoMessage() {}
 
 func (x *DeleteExportRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[48]
+	mi := &file_federator_v1_operator_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3653,7 +3761,7 @@ func (x *DeleteExportRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteExportRuleRequest.ProtoReflect.Descriptor instead.
 func (*DeleteExportRuleRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{48}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *DeleteExportRuleRequest) GetName() string {
@@ -3689,7 +3797,7 @@ type DeleteExportRuleResponse struct {
 
 func (x *DeleteExportRuleResponse) Reset() {
 	*x = DeleteExportRuleResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[49]
+	mi := &file_federator_v1_operator_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3701,7 +3809,7 @@ func (x *DeleteExportRuleResponse) String() string {
 func (*DeleteExportRuleResponse) ProtoMessage() {}
 
 func (x *DeleteExportRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[49]
+	mi := &file_federator_v1_operator_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3714,7 +3822,7 @@ func (x *DeleteExportRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteExportRuleResponse.ProtoReflect.Descriptor instead.
 func (*DeleteExportRuleResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{49}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *DeleteExportRuleResponse) GetTakesAway() []*RefusedExport {
@@ -3742,7 +3850,7 @@ type CheckExportRequest struct {
 
 func (x *CheckExportRequest) Reset() {
 	*x = CheckExportRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[50]
+	mi := &file_federator_v1_operator_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3754,7 +3862,7 @@ func (x *CheckExportRequest) String() string {
 func (*CheckExportRequest) ProtoMessage() {}
 
 func (x *CheckExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[50]
+	mi := &file_federator_v1_operator_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3767,7 +3875,7 @@ func (x *CheckExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckExportRequest.ProtoReflect.Descriptor instead.
 func (*CheckExportRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{50}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *CheckExportRequest) GetService() string {
@@ -3804,7 +3912,7 @@ type CheckExportResponse struct {
 
 func (x *CheckExportResponse) Reset() {
 	*x = CheckExportResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[51]
+	mi := &file_federator_v1_operator_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3816,7 +3924,7 @@ func (x *CheckExportResponse) String() string {
 func (*CheckExportResponse) ProtoMessage() {}
 
 func (x *CheckExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[51]
+	mi := &file_federator_v1_operator_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3829,7 +3937,7 @@ func (x *CheckExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckExportResponse.ProtoReflect.Descriptor instead.
 func (*CheckExportResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{51}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *CheckExportResponse) GetService() string {
@@ -3901,7 +4009,7 @@ type EvacuationInfo struct {
 
 func (x *EvacuationInfo) Reset() {
 	*x = EvacuationInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[52]
+	mi := &file_federator_v1_operator_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3913,7 +4021,7 @@ func (x *EvacuationInfo) String() string {
 func (*EvacuationInfo) ProtoMessage() {}
 
 func (x *EvacuationInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[52]
+	mi := &file_federator_v1_operator_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3926,7 +4034,7 @@ func (x *EvacuationInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvacuationInfo.ProtoReflect.Descriptor instead.
 func (*EvacuationInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{52}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *EvacuationInfo) GetRegion() string {
@@ -4001,7 +4109,7 @@ type ListEvacuationsRequest struct {
 
 func (x *ListEvacuationsRequest) Reset() {
 	*x = ListEvacuationsRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[53]
+	mi := &file_federator_v1_operator_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4013,7 +4121,7 @@ func (x *ListEvacuationsRequest) String() string {
 func (*ListEvacuationsRequest) ProtoMessage() {}
 
 func (x *ListEvacuationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[53]
+	mi := &file_federator_v1_operator_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4026,7 +4134,7 @@ func (x *ListEvacuationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEvacuationsRequest.ProtoReflect.Descriptor instead.
 func (*ListEvacuationsRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{53}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{54}
 }
 
 // ListEvacuationsResponse lists those in force.
@@ -4039,7 +4147,7 @@ type ListEvacuationsResponse struct {
 
 func (x *ListEvacuationsResponse) Reset() {
 	*x = ListEvacuationsResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[54]
+	mi := &file_federator_v1_operator_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4051,7 +4159,7 @@ func (x *ListEvacuationsResponse) String() string {
 func (*ListEvacuationsResponse) ProtoMessage() {}
 
 func (x *ListEvacuationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[54]
+	mi := &file_federator_v1_operator_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4064,7 +4172,7 @@ func (x *ListEvacuationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEvacuationsResponse.ProtoReflect.Descriptor instead.
 func (*ListEvacuationsResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{54}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ListEvacuationsResponse) GetEvacuations() []*EvacuationInfo {
@@ -4088,7 +4196,7 @@ type EvacuateRequest struct {
 
 func (x *EvacuateRequest) Reset() {
 	*x = EvacuateRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[55]
+	mi := &file_federator_v1_operator_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4100,7 +4208,7 @@ func (x *EvacuateRequest) String() string {
 func (*EvacuateRequest) ProtoMessage() {}
 
 func (x *EvacuateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[55]
+	mi := &file_federator_v1_operator_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4113,7 +4221,7 @@ func (x *EvacuateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvacuateRequest.ProtoReflect.Descriptor instead.
 func (*EvacuateRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{55}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *EvacuateRequest) GetRegion() string {
@@ -4154,7 +4262,7 @@ type StopEvacuationRequest struct {
 
 func (x *StopEvacuationRequest) Reset() {
 	*x = StopEvacuationRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[56]
+	mi := &file_federator_v1_operator_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4166,7 +4274,7 @@ func (x *StopEvacuationRequest) String() string {
 func (*StopEvacuationRequest) ProtoMessage() {}
 
 func (x *StopEvacuationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[56]
+	mi := &file_federator_v1_operator_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4179,7 +4287,7 @@ func (x *StopEvacuationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopEvacuationRequest.ProtoReflect.Descriptor instead.
 func (*StopEvacuationRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{56}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *StopEvacuationRequest) GetRegion() string {
@@ -4198,7 +4306,7 @@ type StopEvacuationResponse struct {
 
 func (x *StopEvacuationResponse) Reset() {
 	*x = StopEvacuationResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[57]
+	mi := &file_federator_v1_operator_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4210,7 +4318,7 @@ func (x *StopEvacuationResponse) String() string {
 func (*StopEvacuationResponse) ProtoMessage() {}
 
 func (x *StopEvacuationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[57]
+	mi := &file_federator_v1_operator_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4223,7 +4331,7 @@ func (x *StopEvacuationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopEvacuationResponse.ProtoReflect.Descriptor instead.
 func (*StopEvacuationResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{57}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{58}
 }
 
 // PlanDrillRequest describes a drill as StartDrillRequest does.
@@ -4236,7 +4344,7 @@ type PlanDrillRequest struct {
 
 func (x *PlanDrillRequest) Reset() {
 	*x = PlanDrillRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[58]
+	mi := &file_federator_v1_operator_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4248,7 +4356,7 @@ func (x *PlanDrillRequest) String() string {
 func (*PlanDrillRequest) ProtoMessage() {}
 
 func (x *PlanDrillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[58]
+	mi := &file_federator_v1_operator_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4261,7 +4369,7 @@ func (x *PlanDrillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanDrillRequest.ProtoReflect.Descriptor instead.
 func (*PlanDrillRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{58}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *PlanDrillRequest) GetSpec() []byte {
@@ -4283,7 +4391,7 @@ type PlanDrillResponse struct {
 
 func (x *PlanDrillResponse) Reset() {
 	*x = PlanDrillResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[59]
+	mi := &file_federator_v1_operator_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4295,7 +4403,7 @@ func (x *PlanDrillResponse) String() string {
 func (*PlanDrillResponse) ProtoMessage() {}
 
 func (x *PlanDrillResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[59]
+	mi := &file_federator_v1_operator_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4308,7 +4416,7 @@ func (x *PlanDrillResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanDrillResponse.ProtoReflect.Descriptor instead.
 func (*PlanDrillResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{59}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *PlanDrillResponse) GetPlan() []byte {
@@ -4337,7 +4445,7 @@ type StartDrillRequest struct {
 
 func (x *StartDrillRequest) Reset() {
 	*x = StartDrillRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[60]
+	mi := &file_federator_v1_operator_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4349,7 +4457,7 @@ func (x *StartDrillRequest) String() string {
 func (*StartDrillRequest) ProtoMessage() {}
 
 func (x *StartDrillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[60]
+	mi := &file_federator_v1_operator_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4362,7 +4470,7 @@ func (x *StartDrillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartDrillRequest.ProtoReflect.Descriptor instead.
 func (*StartDrillRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{60}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *StartDrillRequest) GetSpec() []byte {
@@ -4384,7 +4492,7 @@ type StopDrillRequest struct {
 
 func (x *StopDrillRequest) Reset() {
 	*x = StopDrillRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[61]
+	mi := &file_federator_v1_operator_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4396,7 +4504,7 @@ func (x *StopDrillRequest) String() string {
 func (*StopDrillRequest) ProtoMessage() {}
 
 func (x *StopDrillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[61]
+	mi := &file_federator_v1_operator_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4409,7 +4517,7 @@ func (x *StopDrillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopDrillRequest.ProtoReflect.Descriptor instead.
 func (*StopDrillRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{61}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *StopDrillRequest) GetId() string {
@@ -4437,7 +4545,7 @@ type ExtendDrillRequest struct {
 
 func (x *ExtendDrillRequest) Reset() {
 	*x = ExtendDrillRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[62]
+	mi := &file_federator_v1_operator_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4449,7 +4557,7 @@ func (x *ExtendDrillRequest) String() string {
 func (*ExtendDrillRequest) ProtoMessage() {}
 
 func (x *ExtendDrillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[62]
+	mi := &file_federator_v1_operator_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4462,7 +4570,7 @@ func (x *ExtendDrillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtendDrillRequest.ProtoReflect.Descriptor instead.
 func (*ExtendDrillRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{62}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ExtendDrillRequest) GetId() string {
@@ -4488,7 +4596,7 @@ type ListDrillsRequest struct {
 
 func (x *ListDrillsRequest) Reset() {
 	*x = ListDrillsRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[63]
+	mi := &file_federator_v1_operator_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4500,7 +4608,7 @@ func (x *ListDrillsRequest) String() string {
 func (*ListDrillsRequest) ProtoMessage() {}
 
 func (x *ListDrillsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[63]
+	mi := &file_federator_v1_operator_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4513,7 +4621,7 @@ func (x *ListDrillsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDrillsRequest.ProtoReflect.Descriptor instead.
 func (*ListDrillsRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{63}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{64}
 }
 
 // ListDrillsResponse lists drills, newest first.
@@ -4526,7 +4634,7 @@ type ListDrillsResponse struct {
 
 func (x *ListDrillsResponse) Reset() {
 	*x = ListDrillsResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[64]
+	mi := &file_federator_v1_operator_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4538,7 +4646,7 @@ func (x *ListDrillsResponse) String() string {
 func (*ListDrillsResponse) ProtoMessage() {}
 
 func (x *ListDrillsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[64]
+	mi := &file_federator_v1_operator_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4551,7 +4659,7 @@ func (x *ListDrillsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDrillsResponse.ProtoReflect.Descriptor instead.
 func (*ListDrillsResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{64}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ListDrillsResponse) GetDrills() []*DrillInfo {
@@ -4571,7 +4679,7 @@ type GetDrillRequest struct {
 
 func (x *GetDrillRequest) Reset() {
 	*x = GetDrillRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[65]
+	mi := &file_federator_v1_operator_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4583,7 +4691,7 @@ func (x *GetDrillRequest) String() string {
 func (*GetDrillRequest) ProtoMessage() {}
 
 func (x *GetDrillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[65]
+	mi := &file_federator_v1_operator_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4596,7 +4704,7 @@ func (x *GetDrillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDrillRequest.ProtoReflect.Descriptor instead.
 func (*GetDrillRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{65}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *GetDrillRequest) GetId() string {
@@ -4647,7 +4755,7 @@ type DrillInfo struct {
 
 func (x *DrillInfo) Reset() {
 	*x = DrillInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[66]
+	mi := &file_federator_v1_operator_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4659,7 +4767,7 @@ func (x *DrillInfo) String() string {
 func (*DrillInfo) ProtoMessage() {}
 
 func (x *DrillInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[66]
+	mi := &file_federator_v1_operator_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4672,7 +4780,7 @@ func (x *DrillInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrillInfo.ProtoReflect.Descriptor instead.
 func (*DrillInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{66}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *DrillInfo) GetId() string {
@@ -4861,7 +4969,7 @@ type DrillBallot struct {
 
 func (x *DrillBallot) Reset() {
 	*x = DrillBallot{}
-	mi := &file_federator_v1_operator_proto_msgTypes[67]
+	mi := &file_federator_v1_operator_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4873,7 +4981,7 @@ func (x *DrillBallot) String() string {
 func (*DrillBallot) ProtoMessage() {}
 
 func (x *DrillBallot) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[67]
+	mi := &file_federator_v1_operator_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4886,7 +4994,7 @@ func (x *DrillBallot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrillBallot.ProtoReflect.Descriptor instead.
 func (*DrillBallot) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{67}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *DrillBallot) GetRegion() string {
@@ -4949,7 +5057,7 @@ type DrillAck struct {
 
 func (x *DrillAck) Reset() {
 	*x = DrillAck{}
-	mi := &file_federator_v1_operator_proto_msgTypes[68]
+	mi := &file_federator_v1_operator_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4961,7 +5069,7 @@ func (x *DrillAck) String() string {
 func (*DrillAck) ProtoMessage() {}
 
 func (x *DrillAck) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[68]
+	mi := &file_federator_v1_operator_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4974,7 +5082,7 @@ func (x *DrillAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrillAck.ProtoReflect.Descriptor instead.
 func (*DrillAck) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{68}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *DrillAck) GetPhase() string {
@@ -5003,7 +5111,7 @@ type ReportDrillRequest struct {
 
 func (x *ReportDrillRequest) Reset() {
 	*x = ReportDrillRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[69]
+	mi := &file_federator_v1_operator_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5015,7 +5123,7 @@ func (x *ReportDrillRequest) String() string {
 func (*ReportDrillRequest) ProtoMessage() {}
 
 func (x *ReportDrillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[69]
+	mi := &file_federator_v1_operator_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5028,7 +5136,7 @@ func (x *ReportDrillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportDrillRequest.ProtoReflect.Descriptor instead.
 func (*ReportDrillRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{69}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ReportDrillRequest) GetId() string {
@@ -5058,7 +5166,7 @@ type ReportDrillResponse struct {
 
 func (x *ReportDrillResponse) Reset() {
 	*x = ReportDrillResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[70]
+	mi := &file_federator_v1_operator_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5070,7 +5178,7 @@ func (x *ReportDrillResponse) String() string {
 func (*ReportDrillResponse) ProtoMessage() {}
 
 func (x *ReportDrillResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[70]
+	mi := &file_federator_v1_operator_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5083,7 +5191,7 @@ func (x *ReportDrillResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportDrillResponse.ProtoReflect.Descriptor instead.
 func (*ReportDrillResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{70}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *ReportDrillResponse) GetId() string {
@@ -5118,7 +5226,7 @@ type CreateGateRequest struct {
 
 func (x *CreateGateRequest) Reset() {
 	*x = CreateGateRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[71]
+	mi := &file_federator_v1_operator_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5130,7 +5238,7 @@ func (x *CreateGateRequest) String() string {
 func (*CreateGateRequest) ProtoMessage() {}
 
 func (x *CreateGateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[71]
+	mi := &file_federator_v1_operator_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5143,7 +5251,7 @@ func (x *CreateGateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGateRequest.ProtoReflect.Descriptor instead.
 func (*CreateGateRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{71}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *CreateGateRequest) GetName() string {
@@ -5171,7 +5279,7 @@ type OpenGateRequest struct {
 
 func (x *OpenGateRequest) Reset() {
 	*x = OpenGateRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[72]
+	mi := &file_federator_v1_operator_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5183,7 +5291,7 @@ func (x *OpenGateRequest) String() string {
 func (*OpenGateRequest) ProtoMessage() {}
 
 func (x *OpenGateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[72]
+	mi := &file_federator_v1_operator_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5196,7 +5304,7 @@ func (x *OpenGateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenGateRequest.ProtoReflect.Descriptor instead.
 func (*OpenGateRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{72}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *OpenGateRequest) GetName() string {
@@ -5223,7 +5331,7 @@ type CloseGateRequest struct {
 
 func (x *CloseGateRequest) Reset() {
 	*x = CloseGateRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[73]
+	mi := &file_federator_v1_operator_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5235,7 +5343,7 @@ func (x *CloseGateRequest) String() string {
 func (*CloseGateRequest) ProtoMessage() {}
 
 func (x *CloseGateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[73]
+	mi := &file_federator_v1_operator_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5248,7 +5356,7 @@ func (x *CloseGateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseGateRequest.ProtoReflect.Descriptor instead.
 func (*CloseGateRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{73}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *CloseGateRequest) GetName() string {
@@ -5267,7 +5375,7 @@ type ListGatesRequest struct {
 
 func (x *ListGatesRequest) Reset() {
 	*x = ListGatesRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[74]
+	mi := &file_federator_v1_operator_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5279,7 +5387,7 @@ func (x *ListGatesRequest) String() string {
 func (*ListGatesRequest) ProtoMessage() {}
 
 func (x *ListGatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[74]
+	mi := &file_federator_v1_operator_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5292,7 +5400,7 @@ func (x *ListGatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGatesRequest.ProtoReflect.Descriptor instead.
 func (*ListGatesRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{74}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{75}
 }
 
 // ListGatesResponse lists gates by name, those included that policies name and
@@ -5306,7 +5414,7 @@ type ListGatesResponse struct {
 
 func (x *ListGatesResponse) Reset() {
 	*x = ListGatesResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[75]
+	mi := &file_federator_v1_operator_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5318,7 +5426,7 @@ func (x *ListGatesResponse) String() string {
 func (*ListGatesResponse) ProtoMessage() {}
 
 func (x *ListGatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[75]
+	mi := &file_federator_v1_operator_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5331,7 +5439,7 @@ func (x *ListGatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGatesResponse.ProtoReflect.Descriptor instead.
 func (*ListGatesResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{75}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *ListGatesResponse) GetGates() []*GateInfo {
@@ -5359,7 +5467,7 @@ type GateInfo struct {
 
 func (x *GateInfo) Reset() {
 	*x = GateInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[76]
+	mi := &file_federator_v1_operator_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5371,7 +5479,7 @@ func (x *GateInfo) String() string {
 func (*GateInfo) ProtoMessage() {}
 
 func (x *GateInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[76]
+	mi := &file_federator_v1_operator_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5384,7 +5492,7 @@ func (x *GateInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GateInfo.ProtoReflect.Descriptor instead.
 func (*GateInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{76}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *GateInfo) GetName() string {
@@ -5453,7 +5561,7 @@ type DeleteGateRequest struct {
 
 func (x *DeleteGateRequest) Reset() {
 	*x = DeleteGateRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[77]
+	mi := &file_federator_v1_operator_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5465,7 +5573,7 @@ func (x *DeleteGateRequest) String() string {
 func (*DeleteGateRequest) ProtoMessage() {}
 
 func (x *DeleteGateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[77]
+	mi := &file_federator_v1_operator_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5478,7 +5586,7 @@ func (x *DeleteGateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGateRequest.ProtoReflect.Descriptor instead.
 func (*DeleteGateRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{77}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *DeleteGateRequest) GetName() string {
@@ -5497,7 +5605,7 @@ type DeleteGateResponse struct {
 
 func (x *DeleteGateResponse) Reset() {
 	*x = DeleteGateResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[78]
+	mi := &file_federator_v1_operator_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5509,7 +5617,7 @@ func (x *DeleteGateResponse) String() string {
 func (*DeleteGateResponse) ProtoMessage() {}
 
 func (x *DeleteGateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[78]
+	mi := &file_federator_v1_operator_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5522,7 +5630,7 @@ func (x *DeleteGateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGateResponse.ProtoReflect.Descriptor instead.
 func (*DeleteGateResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{78}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{79}
 }
 
 // ApplyScheduleRequest writes one. Spec is at most 64 KiB of strict JSON of
@@ -5538,7 +5646,7 @@ type ApplyScheduleRequest struct {
 
 func (x *ApplyScheduleRequest) Reset() {
 	*x = ApplyScheduleRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[79]
+	mi := &file_federator_v1_operator_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5550,7 +5658,7 @@ func (x *ApplyScheduleRequest) String() string {
 func (*ApplyScheduleRequest) ProtoMessage() {}
 
 func (x *ApplyScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[79]
+	mi := &file_federator_v1_operator_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5563,7 +5671,7 @@ func (x *ApplyScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyScheduleRequest.ProtoReflect.Descriptor instead.
 func (*ApplyScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{79}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *ApplyScheduleRequest) GetName() string {
@@ -5599,7 +5707,7 @@ type ApplyScheduleResponse struct {
 
 func (x *ApplyScheduleResponse) Reset() {
 	*x = ApplyScheduleResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[80]
+	mi := &file_federator_v1_operator_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5611,7 +5719,7 @@ func (x *ApplyScheduleResponse) String() string {
 func (*ApplyScheduleResponse) ProtoMessage() {}
 
 func (x *ApplyScheduleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[80]
+	mi := &file_federator_v1_operator_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5624,7 +5732,7 @@ func (x *ApplyScheduleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyScheduleResponse.ProtoReflect.Descriptor instead.
 func (*ApplyScheduleResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{80}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *ApplyScheduleResponse) GetSchedule() *ScheduleInfo {
@@ -5657,7 +5765,7 @@ type ListSchedulesRequest struct {
 
 func (x *ListSchedulesRequest) Reset() {
 	*x = ListSchedulesRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[81]
+	mi := &file_federator_v1_operator_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5669,7 +5777,7 @@ func (x *ListSchedulesRequest) String() string {
 func (*ListSchedulesRequest) ProtoMessage() {}
 
 func (x *ListSchedulesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[81]
+	mi := &file_federator_v1_operator_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5682,7 +5790,7 @@ func (x *ListSchedulesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSchedulesRequest.ProtoReflect.Descriptor instead.
 func (*ListSchedulesRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{81}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{82}
 }
 
 // ListSchedulesResponse lists schedules by name.
@@ -5695,7 +5803,7 @@ type ListSchedulesResponse struct {
 
 func (x *ListSchedulesResponse) Reset() {
 	*x = ListSchedulesResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[82]
+	mi := &file_federator_v1_operator_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5707,7 +5815,7 @@ func (x *ListSchedulesResponse) String() string {
 func (*ListSchedulesResponse) ProtoMessage() {}
 
 func (x *ListSchedulesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[82]
+	mi := &file_federator_v1_operator_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5720,7 +5828,7 @@ func (x *ListSchedulesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSchedulesResponse.ProtoReflect.Descriptor instead.
 func (*ListSchedulesResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{82}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ListSchedulesResponse) GetSchedules() []*ScheduleInfo {
@@ -5749,7 +5857,7 @@ type ScheduleInfo struct {
 
 func (x *ScheduleInfo) Reset() {
 	*x = ScheduleInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[83]
+	mi := &file_federator_v1_operator_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5761,7 +5869,7 @@ func (x *ScheduleInfo) String() string {
 func (*ScheduleInfo) ProtoMessage() {}
 
 func (x *ScheduleInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[83]
+	mi := &file_federator_v1_operator_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5774,7 +5882,7 @@ func (x *ScheduleInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleInfo.ProtoReflect.Descriptor instead.
 func (*ScheduleInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{83}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ScheduleInfo) GetName() string {
@@ -5850,7 +5958,7 @@ type DeleteScheduleRequest struct {
 
 func (x *DeleteScheduleRequest) Reset() {
 	*x = DeleteScheduleRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[84]
+	mi := &file_federator_v1_operator_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5862,7 +5970,7 @@ func (x *DeleteScheduleRequest) String() string {
 func (*DeleteScheduleRequest) ProtoMessage() {}
 
 func (x *DeleteScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[84]
+	mi := &file_federator_v1_operator_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5875,7 +5983,7 @@ func (x *DeleteScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteScheduleRequest.ProtoReflect.Descriptor instead.
 func (*DeleteScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{84}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *DeleteScheduleRequest) GetName() string {
@@ -5894,7 +6002,7 @@ type DeleteScheduleResponse struct {
 
 func (x *DeleteScheduleResponse) Reset() {
 	*x = DeleteScheduleResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[85]
+	mi := &file_federator_v1_operator_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5906,7 +6014,7 @@ func (x *DeleteScheduleResponse) String() string {
 func (*DeleteScheduleResponse) ProtoMessage() {}
 
 func (x *DeleteScheduleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[85]
+	mi := &file_federator_v1_operator_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5919,7 +6027,7 @@ func (x *DeleteScheduleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteScheduleResponse.ProtoReflect.Descriptor instead.
 func (*DeleteScheduleResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{85}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{86}
 }
 
 // RunScheduleRequest names one.
@@ -5933,7 +6041,7 @@ type RunScheduleRequest struct {
 
 func (x *RunScheduleRequest) Reset() {
 	*x = RunScheduleRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[86]
+	mi := &file_federator_v1_operator_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5945,7 +6053,7 @@ func (x *RunScheduleRequest) String() string {
 func (*RunScheduleRequest) ProtoMessage() {}
 
 func (x *RunScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[86]
+	mi := &file_federator_v1_operator_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5958,7 +6066,7 @@ func (x *RunScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunScheduleRequest.ProtoReflect.Descriptor instead.
 func (*RunScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{86}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *RunScheduleRequest) GetName() string {
@@ -5990,7 +6098,7 @@ type ApplyServicesRequest struct {
 
 func (x *ApplyServicesRequest) Reset() {
 	*x = ApplyServicesRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[87]
+	mi := &file_federator_v1_operator_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6002,7 +6110,7 @@ func (x *ApplyServicesRequest) String() string {
 func (*ApplyServicesRequest) ProtoMessage() {}
 
 func (x *ApplyServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[87]
+	mi := &file_federator_v1_operator_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6015,7 +6123,7 @@ func (x *ApplyServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyServicesRequest.ProtoReflect.Descriptor instead.
 func (*ApplyServicesRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{87}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *ApplyServicesRequest) GetCluster() string {
@@ -6057,7 +6165,7 @@ type ApplyServicesResponse struct {
 
 func (x *ApplyServicesResponse) Reset() {
 	*x = ApplyServicesResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[88]
+	mi := &file_federator_v1_operator_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6069,7 +6177,7 @@ func (x *ApplyServicesResponse) String() string {
 func (*ApplyServicesResponse) ProtoMessage() {}
 
 func (x *ApplyServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[88]
+	mi := &file_federator_v1_operator_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6082,7 +6190,7 @@ func (x *ApplyServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyServicesResponse.ProtoReflect.Descriptor instead.
 func (*ApplyServicesResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{88}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *ApplyServicesResponse) GetChanges() []*ServiceChange {
@@ -6110,7 +6218,7 @@ type ServiceChange struct {
 
 func (x *ServiceChange) Reset() {
 	*x = ServiceChange{}
-	mi := &file_federator_v1_operator_proto_msgTypes[89]
+	mi := &file_federator_v1_operator_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6122,7 +6230,7 @@ func (x *ServiceChange) String() string {
 func (*ServiceChange) ProtoMessage() {}
 
 func (x *ServiceChange) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[89]
+	mi := &file_federator_v1_operator_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6135,7 +6243,7 @@ func (x *ServiceChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceChange.ProtoReflect.Descriptor instead.
 func (*ServiceChange) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{89}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *ServiceChange) GetService() string {
@@ -6163,7 +6271,7 @@ type DeleteServiceRequest struct {
 
 func (x *DeleteServiceRequest) Reset() {
 	*x = DeleteServiceRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[90]
+	mi := &file_federator_v1_operator_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6175,7 +6283,7 @@ func (x *DeleteServiceRequest) String() string {
 func (*DeleteServiceRequest) ProtoMessage() {}
 
 func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[90]
+	mi := &file_federator_v1_operator_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6188,7 +6296,7 @@ func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{90}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *DeleteServiceRequest) GetCluster() string {
@@ -6214,7 +6322,7 @@ type DeleteServiceResponse struct {
 
 func (x *DeleteServiceResponse) Reset() {
 	*x = DeleteServiceResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[91]
+	mi := &file_federator_v1_operator_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6226,7 +6334,7 @@ func (x *DeleteServiceResponse) String() string {
 func (*DeleteServiceResponse) ProtoMessage() {}
 
 func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[91]
+	mi := &file_federator_v1_operator_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6239,7 +6347,7 @@ func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServiceResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{91}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{92}
 }
 
 // CreateTokenRequest asks for a join token.
@@ -6257,7 +6365,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[92]
+	mi := &file_federator_v1_operator_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6269,7 +6377,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[92]
+	mi := &file_federator_v1_operator_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6282,7 +6390,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{92}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *CreateTokenRequest) GetTtl() *durationpb.Duration {
@@ -6324,7 +6432,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[93]
+	mi := &file_federator_v1_operator_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6336,7 +6444,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[93]
+	mi := &file_federator_v1_operator_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6349,7 +6457,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{93}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *CreateTokenResponse) GetToken() string {
@@ -6387,7 +6495,7 @@ type TokenInfo struct {
 
 func (x *TokenInfo) Reset() {
 	*x = TokenInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[94]
+	mi := &file_federator_v1_operator_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6399,7 +6507,7 @@ func (x *TokenInfo) String() string {
 func (*TokenInfo) ProtoMessage() {}
 
 func (x *TokenInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[94]
+	mi := &file_federator_v1_operator_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6412,7 +6520,7 @@ func (x *TokenInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenInfo.ProtoReflect.Descriptor instead.
 func (*TokenInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{94}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *TokenInfo) GetId() string {
@@ -6494,7 +6602,7 @@ type ListTokensRequest struct {
 
 func (x *ListTokensRequest) Reset() {
 	*x = ListTokensRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[95]
+	mi := &file_federator_v1_operator_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6506,7 +6614,7 @@ func (x *ListTokensRequest) String() string {
 func (*ListTokensRequest) ProtoMessage() {}
 
 func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[95]
+	mi := &file_federator_v1_operator_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6519,7 +6627,7 @@ func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListTokensRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{95}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{96}
 }
 
 // ListTokensResponse lists this region's tokens, newest first.
@@ -6532,7 +6640,7 @@ type ListTokensResponse struct {
 
 func (x *ListTokensResponse) Reset() {
 	*x = ListTokensResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[96]
+	mi := &file_federator_v1_operator_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6544,7 +6652,7 @@ func (x *ListTokensResponse) String() string {
 func (*ListTokensResponse) ProtoMessage() {}
 
 func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[96]
+	mi := &file_federator_v1_operator_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6557,7 +6665,7 @@ func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensResponse.ProtoReflect.Descriptor instead.
 func (*ListTokensResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{96}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *ListTokensResponse) GetTokens() []*TokenInfo {
@@ -6577,7 +6685,7 @@ type RevokeTokenRequest struct {
 
 func (x *RevokeTokenRequest) Reset() {
 	*x = RevokeTokenRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[97]
+	mi := &file_federator_v1_operator_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6589,7 +6697,7 @@ func (x *RevokeTokenRequest) String() string {
 func (*RevokeTokenRequest) ProtoMessage() {}
 
 func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[97]
+	mi := &file_federator_v1_operator_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6602,7 +6710,7 @@ func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{97}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *RevokeTokenRequest) GetId() string {
@@ -6621,7 +6729,7 @@ type RevokeTokenResponse struct {
 
 func (x *RevokeTokenResponse) Reset() {
 	*x = RevokeTokenResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[98]
+	mi := &file_federator_v1_operator_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6633,7 +6741,7 @@ func (x *RevokeTokenResponse) String() string {
 func (*RevokeTokenResponse) ProtoMessage() {}
 
 func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[98]
+	mi := &file_federator_v1_operator_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6646,7 +6754,7 @@ func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenResponse.ProtoReflect.Descriptor instead.
 func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{98}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{99}
 }
 
 // CreateOperatorRequest grants a role to a name, and signs its key.
@@ -6664,7 +6772,7 @@ type CreateOperatorRequest struct {
 
 func (x *CreateOperatorRequest) Reset() {
 	*x = CreateOperatorRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[99]
+	mi := &file_federator_v1_operator_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6676,7 +6784,7 @@ func (x *CreateOperatorRequest) String() string {
 func (*CreateOperatorRequest) ProtoMessage() {}
 
 func (x *CreateOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[99]
+	mi := &file_federator_v1_operator_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6689,7 +6797,7 @@ func (x *CreateOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOperatorRequest.ProtoReflect.Descriptor instead.
 func (*CreateOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{99}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *CreateOperatorRequest) GetName() string {
@@ -6736,7 +6844,7 @@ type CreateOperatorResponse struct {
 
 func (x *CreateOperatorResponse) Reset() {
 	*x = CreateOperatorResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[100]
+	mi := &file_federator_v1_operator_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6748,7 +6856,7 @@ func (x *CreateOperatorResponse) String() string {
 func (*CreateOperatorResponse) ProtoMessage() {}
 
 func (x *CreateOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[100]
+	mi := &file_federator_v1_operator_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6761,7 +6869,7 @@ func (x *CreateOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOperatorResponse.ProtoReflect.Descriptor instead.
 func (*CreateOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{100}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *CreateOperatorResponse) GetChain() [][]byte {
@@ -6818,7 +6926,7 @@ type OperatorInfo struct {
 
 func (x *OperatorInfo) Reset() {
 	*x = OperatorInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[101]
+	mi := &file_federator_v1_operator_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6830,7 +6938,7 @@ func (x *OperatorInfo) String() string {
 func (*OperatorInfo) ProtoMessage() {}
 
 func (x *OperatorInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[101]
+	mi := &file_federator_v1_operator_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6843,7 +6951,7 @@ func (x *OperatorInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorInfo.ProtoReflect.Descriptor instead.
 func (*OperatorInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{101}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *OperatorInfo) GetName() string {
@@ -6876,7 +6984,7 @@ type ListOperatorsRequest struct {
 
 func (x *ListOperatorsRequest) Reset() {
 	*x = ListOperatorsRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[102]
+	mi := &file_federator_v1_operator_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6888,7 +6996,7 @@ func (x *ListOperatorsRequest) String() string {
 func (*ListOperatorsRequest) ProtoMessage() {}
 
 func (x *ListOperatorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[102]
+	mi := &file_federator_v1_operator_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6901,7 +7009,7 @@ func (x *ListOperatorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperatorsRequest.ProtoReflect.Descriptor instead.
 func (*ListOperatorsRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{102}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{103}
 }
 
 // ListOperatorsResponse lists them by name.
@@ -6914,7 +7022,7 @@ type ListOperatorsResponse struct {
 
 func (x *ListOperatorsResponse) Reset() {
 	*x = ListOperatorsResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[103]
+	mi := &file_federator_v1_operator_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6926,7 +7034,7 @@ func (x *ListOperatorsResponse) String() string {
 func (*ListOperatorsResponse) ProtoMessage() {}
 
 func (x *ListOperatorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[103]
+	mi := &file_federator_v1_operator_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6939,7 +7047,7 @@ func (x *ListOperatorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperatorsResponse.ProtoReflect.Descriptor instead.
 func (*ListOperatorsResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{103}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *ListOperatorsResponse) GetOperators() []*OperatorInfo {
@@ -6959,7 +7067,7 @@ type DeleteOperatorRequest struct {
 
 func (x *DeleteOperatorRequest) Reset() {
 	*x = DeleteOperatorRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[104]
+	mi := &file_federator_v1_operator_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6971,7 +7079,7 @@ func (x *DeleteOperatorRequest) String() string {
 func (*DeleteOperatorRequest) ProtoMessage() {}
 
 func (x *DeleteOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[104]
+	mi := &file_federator_v1_operator_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6984,7 +7092,7 @@ func (x *DeleteOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteOperatorRequest.ProtoReflect.Descriptor instead.
 func (*DeleteOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{104}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *DeleteOperatorRequest) GetName() string {
@@ -7003,7 +7111,7 @@ type DeleteOperatorResponse struct {
 
 func (x *DeleteOperatorResponse) Reset() {
 	*x = DeleteOperatorResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[105]
+	mi := &file_federator_v1_operator_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7015,7 +7123,7 @@ func (x *DeleteOperatorResponse) String() string {
 func (*DeleteOperatorResponse) ProtoMessage() {}
 
 func (x *DeleteOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[105]
+	mi := &file_federator_v1_operator_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7028,7 +7136,7 @@ func (x *DeleteOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteOperatorResponse.ProtoReflect.Descriptor instead.
 func (*DeleteOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{105}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{106}
 }
 
 // LeaveRequest names a replica of the called one's region; empty means itself.
@@ -7045,7 +7153,7 @@ type LeaveRequest struct {
 
 func (x *LeaveRequest) Reset() {
 	*x = LeaveRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[106]
+	mi := &file_federator_v1_operator_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7057,7 +7165,7 @@ func (x *LeaveRequest) String() string {
 func (*LeaveRequest) ProtoMessage() {}
 
 func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[106]
+	mi := &file_federator_v1_operator_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7070,7 +7178,7 @@ func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
 func (*LeaveRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{106}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *LeaveRequest) GetName() string {
@@ -7105,7 +7213,7 @@ type LeaveResponse struct {
 
 func (x *LeaveResponse) Reset() {
 	*x = LeaveResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[107]
+	mi := &file_federator_v1_operator_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7117,7 +7225,7 @@ func (x *LeaveResponse) String() string {
 func (*LeaveResponse) ProtoMessage() {}
 
 func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[107]
+	mi := &file_federator_v1_operator_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7130,7 +7238,7 @@ func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveResponse.ProtoReflect.Descriptor instead.
 func (*LeaveResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{107}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *LeaveResponse) GetVoters() []string {
@@ -7159,7 +7267,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[108]
+	mi := &file_federator_v1_operator_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7171,7 +7279,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[108]
+	mi := &file_federator_v1_operator_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7184,7 +7292,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{108}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *BackupRequest) GetRecipients() []string {
@@ -7209,7 +7317,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[109]
+	mi := &file_federator_v1_operator_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7221,7 +7329,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[109]
+	mi := &file_federator_v1_operator_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7234,7 +7342,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{109}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *BackupResponse) GetData() []byte {
@@ -7267,7 +7375,7 @@ type KeyringStatusRequest struct {
 
 func (x *KeyringStatusRequest) Reset() {
 	*x = KeyringStatusRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[110]
+	mi := &file_federator_v1_operator_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7279,7 +7387,7 @@ func (x *KeyringStatusRequest) String() string {
 func (*KeyringStatusRequest) ProtoMessage() {}
 
 func (x *KeyringStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[110]
+	mi := &file_federator_v1_operator_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7292,7 +7400,7 @@ func (x *KeyringStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyringStatusRequest.ProtoReflect.Descriptor instead.
 func (*KeyringStatusRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{110}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{111}
 }
 
 // KeyringStatusResponse never holds a key, only fingerprints.
@@ -7308,7 +7416,7 @@ type KeyringStatusResponse struct {
 
 func (x *KeyringStatusResponse) Reset() {
 	*x = KeyringStatusResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[111]
+	mi := &file_federator_v1_operator_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7320,7 +7428,7 @@ func (x *KeyringStatusResponse) String() string {
 func (*KeyringStatusResponse) ProtoMessage() {}
 
 func (x *KeyringStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[111]
+	mi := &file_federator_v1_operator_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7333,7 +7441,7 @@ func (x *KeyringStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyringStatusResponse.ProtoReflect.Descriptor instead.
 func (*KeyringStatusResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{111}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *KeyringStatusResponse) GetVersion() uint64 {
@@ -7370,7 +7478,7 @@ type KeyInfo struct {
 
 func (x *KeyInfo) Reset() {
 	*x = KeyInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[112]
+	mi := &file_federator_v1_operator_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7382,7 +7490,7 @@ func (x *KeyInfo) String() string {
 func (*KeyInfo) ProtoMessage() {}
 
 func (x *KeyInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[112]
+	mi := &file_federator_v1_operator_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7395,7 +7503,7 @@ func (x *KeyInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyInfo.ProtoReflect.Descriptor instead.
 func (*KeyInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{112}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *KeyInfo) GetFingerprint() string {
@@ -7430,7 +7538,7 @@ type RotateKeyringRequest struct {
 
 func (x *RotateKeyringRequest) Reset() {
 	*x = RotateKeyringRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[113]
+	mi := &file_federator_v1_operator_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7442,7 +7550,7 @@ func (x *RotateKeyringRequest) String() string {
 func (*RotateKeyringRequest) ProtoMessage() {}
 
 func (x *RotateKeyringRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[113]
+	mi := &file_federator_v1_operator_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7455,7 +7563,7 @@ func (x *RotateKeyringRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyringRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyringRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{113}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *RotateKeyringRequest) GetWithout() []string {
@@ -7480,7 +7588,7 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\fmin_protocol\x18\x05 \x01(\rR\vminProtocol\x12!\n" +
 	"\fmax_protocol\x18\x06 \x01(\rR\vmaxProtocol\x12\x1a\n" +
 	"\bprotocol\x18\a \x01(\rR\bprotocol\"\x0f\n" +
-	"\rStatusRequest\"\xe8\x05\n" +
+	"\rStatusRequest\"\x9f\x06\n" +
 	"\x0eStatusResponse\x12!\n" +
 	"\ftrust_domain\x18\x01 \x01(\tR\vtrustDomain\x12\x12\n" +
 	"\x04zone\x18\x02 \x01(\tR\x04zone\x12)\n" +
@@ -7500,7 +7608,16 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\tendpoints\x18\x0e \x01(\rR\tendpoints\x127\n" +
 	"\bclusters\x18\x0f \x03(\v2\x1b.federator.v1.ClusterStatusR\bclusters\x123\n" +
 	"\x05build\x18\x10 \x01(\v2\x1d.federator.v1.VersionResponseR\x05build\x12/\n" +
-	"\x06drills\x18\x11 \x03(\v2\x17.federator.v1.DrillInfoR\x06drills\"\xc7\x02\n" +
+	"\x06drills\x18\x11 \x03(\v2\x17.federator.v1.DrillInfoR\x06drills\x125\n" +
+	"\aimports\x18\x12 \x01(\v2\x1b.federator.v1.ImportsStatusR\aimports\"\xec\x01\n" +
+	"\rImportsStatus\x12\x16\n" +
+	"\x06writer\x18\x01 \x01(\bR\x06writer\x12\x16\n" +
+	"\x06holder\x18\x02 \x01(\tR\x06holder\x12E\n" +
+	"\x10unanswered_since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x0funansweredSince\x12\x18\n" +
+	"\arefused\x18\x04 \x01(\tR\arefused\x12\x18\n" +
+	"\aimports\x18\x05 \x01(\rR\aimports\x12\x16\n" +
+	"\x06behind\x18\x06 \x01(\rR\x06behind\x12\x18\n" +
+	"\aforeign\x18\a \x03(\tR\aforeign\"\xc7\x02\n" +
 	"\n" +
 	"RaftStatus\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x16\n" +
@@ -8093,332 +8210,335 @@ func file_federator_v1_operator_proto_rawDescGZIP() []byte {
 	return file_federator_v1_operator_proto_rawDescData
 }
 
-var file_federator_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 115)
+var file_federator_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 116)
 var file_federator_v1_operator_proto_goTypes = []any{
 	(*VersionRequest)(nil),           // 0: federator.v1.VersionRequest
 	(*VersionResponse)(nil),          // 1: federator.v1.VersionResponse
 	(*StatusRequest)(nil),            // 2: federator.v1.StatusRequest
 	(*StatusResponse)(nil),           // 3: federator.v1.StatusResponse
-	(*RaftStatus)(nil),               // 4: federator.v1.RaftStatus
-	(*RegionStatus)(nil),             // 5: federator.v1.RegionStatus
-	(*ClusterStatus)(nil),            // 6: federator.v1.ClusterStatus
-	(*CertificateStatus)(nil),        // 7: federator.v1.CertificateStatus
-	(*CheckRequest)(nil),             // 8: federator.v1.CheckRequest
-	(*CheckResponse)(nil),            // 9: federator.v1.CheckResponse
-	(*Problem)(nil),                  // 10: federator.v1.Problem
-	(*MembersRequest)(nil),           // 11: federator.v1.MembersRequest
-	(*MembersResponse)(nil),          // 12: federator.v1.MembersResponse
-	(*Member)(nil),                   // 13: federator.v1.Member
-	(*ServicesRequest)(nil),          // 14: federator.v1.ServicesRequest
-	(*ServicesResponse)(nil),         // 15: federator.v1.ServicesResponse
-	(*ServiceSummary)(nil),           // 16: federator.v1.ServiceSummary
-	(*ServicePort)(nil),              // 17: federator.v1.ServicePort
-	(*BackendSummary)(nil),           // 18: federator.v1.BackendSummary
-	(*EndpointsRequest)(nil),         // 19: federator.v1.EndpointsRequest
-	(*EndpointsResponse)(nil),        // 20: federator.v1.EndpointsResponse
-	(*EndpointInfo)(nil),             // 21: federator.v1.EndpointInfo
-	(*ResolveRequest)(nil),           // 22: federator.v1.ResolveRequest
-	(*ResolveResponse)(nil),          // 23: federator.v1.ResolveResponse
-	(*ResolvedPriority)(nil),         // 24: federator.v1.ResolvedPriority
-	(*ResolvedLocality)(nil),         // 25: federator.v1.ResolvedLocality
-	(*ResolvedEndpoint)(nil),         // 26: federator.v1.ResolvedEndpoint
-	(*Omission)(nil),                 // 27: federator.v1.Omission
-	(*ListAuditRequest)(nil),         // 28: federator.v1.ListAuditRequest
-	(*ListAuditResponse)(nil),        // 29: federator.v1.ListAuditResponse
-	(*AuditEntry)(nil),               // 30: federator.v1.AuditEntry
-	(*ObjectMeta)(nil),               // 31: federator.v1.ObjectMeta
-	(*PolicyInfo)(nil),               // 32: federator.v1.PolicyInfo
-	(*ListPoliciesRequest)(nil),      // 33: federator.v1.ListPoliciesRequest
-	(*ListPoliciesResponse)(nil),     // 34: federator.v1.ListPoliciesResponse
-	(*GetPolicyRequest)(nil),         // 35: federator.v1.GetPolicyRequest
-	(*ApplyPolicyRequest)(nil),       // 36: federator.v1.ApplyPolicyRequest
-	(*ApplyPolicyResponse)(nil),      // 37: federator.v1.ApplyPolicyResponse
-	(*DeletePolicyRequest)(nil),      // 38: federator.v1.DeletePolicyRequest
-	(*DeletePolicyResponse)(nil),     // 39: federator.v1.DeletePolicyResponse
-	(*ExportRuleInfo)(nil),           // 40: federator.v1.ExportRuleInfo
-	(*ListExportRulesRequest)(nil),   // 41: federator.v1.ListExportRulesRequest
-	(*ListExportRulesResponse)(nil),  // 42: federator.v1.ListExportRulesResponse
-	(*GetExportRuleRequest)(nil),     // 43: federator.v1.GetExportRuleRequest
-	(*ApplyExportRulesRequest)(nil),  // 44: federator.v1.ApplyExportRulesRequest
-	(*ApplyExportRulesResponse)(nil), // 45: federator.v1.ApplyExportRulesResponse
-	(*ExportRuleChange)(nil),         // 46: federator.v1.ExportRuleChange
-	(*RefusedExport)(nil),            // 47: federator.v1.RefusedExport
-	(*DeleteExportRuleRequest)(nil),  // 48: federator.v1.DeleteExportRuleRequest
-	(*DeleteExportRuleResponse)(nil), // 49: federator.v1.DeleteExportRuleResponse
-	(*CheckExportRequest)(nil),       // 50: federator.v1.CheckExportRequest
-	(*CheckExportResponse)(nil),      // 51: federator.v1.CheckExportResponse
-	(*EvacuationInfo)(nil),           // 52: federator.v1.EvacuationInfo
-	(*ListEvacuationsRequest)(nil),   // 53: federator.v1.ListEvacuationsRequest
-	(*ListEvacuationsResponse)(nil),  // 54: federator.v1.ListEvacuationsResponse
-	(*EvacuateRequest)(nil),          // 55: federator.v1.EvacuateRequest
-	(*StopEvacuationRequest)(nil),    // 56: federator.v1.StopEvacuationRequest
-	(*StopEvacuationResponse)(nil),   // 57: federator.v1.StopEvacuationResponse
-	(*PlanDrillRequest)(nil),         // 58: federator.v1.PlanDrillRequest
-	(*PlanDrillResponse)(nil),        // 59: federator.v1.PlanDrillResponse
-	(*StartDrillRequest)(nil),        // 60: federator.v1.StartDrillRequest
-	(*StopDrillRequest)(nil),         // 61: federator.v1.StopDrillRequest
-	(*ExtendDrillRequest)(nil),       // 62: federator.v1.ExtendDrillRequest
-	(*ListDrillsRequest)(nil),        // 63: federator.v1.ListDrillsRequest
-	(*ListDrillsResponse)(nil),       // 64: federator.v1.ListDrillsResponse
-	(*GetDrillRequest)(nil),          // 65: federator.v1.GetDrillRequest
-	(*DrillInfo)(nil),                // 66: federator.v1.DrillInfo
-	(*DrillBallot)(nil),              // 67: federator.v1.DrillBallot
-	(*DrillAck)(nil),                 // 68: federator.v1.DrillAck
-	(*ReportDrillRequest)(nil),       // 69: federator.v1.ReportDrillRequest
-	(*ReportDrillResponse)(nil),      // 70: federator.v1.ReportDrillResponse
-	(*CreateGateRequest)(nil),        // 71: federator.v1.CreateGateRequest
-	(*OpenGateRequest)(nil),          // 72: federator.v1.OpenGateRequest
-	(*CloseGateRequest)(nil),         // 73: federator.v1.CloseGateRequest
-	(*ListGatesRequest)(nil),         // 74: federator.v1.ListGatesRequest
-	(*ListGatesResponse)(nil),        // 75: federator.v1.ListGatesResponse
-	(*GateInfo)(nil),                 // 76: federator.v1.GateInfo
-	(*DeleteGateRequest)(nil),        // 77: federator.v1.DeleteGateRequest
-	(*DeleteGateResponse)(nil),       // 78: federator.v1.DeleteGateResponse
-	(*ApplyScheduleRequest)(nil),     // 79: federator.v1.ApplyScheduleRequest
-	(*ApplyScheduleResponse)(nil),    // 80: federator.v1.ApplyScheduleResponse
-	(*ListSchedulesRequest)(nil),     // 81: federator.v1.ListSchedulesRequest
-	(*ListSchedulesResponse)(nil),    // 82: federator.v1.ListSchedulesResponse
-	(*ScheduleInfo)(nil),             // 83: federator.v1.ScheduleInfo
-	(*DeleteScheduleRequest)(nil),    // 84: federator.v1.DeleteScheduleRequest
-	(*DeleteScheduleResponse)(nil),   // 85: federator.v1.DeleteScheduleResponse
-	(*RunScheduleRequest)(nil),       // 86: federator.v1.RunScheduleRequest
-	(*ApplyServicesRequest)(nil),     // 87: federator.v1.ApplyServicesRequest
-	(*ApplyServicesResponse)(nil),    // 88: federator.v1.ApplyServicesResponse
-	(*ServiceChange)(nil),            // 89: federator.v1.ServiceChange
-	(*DeleteServiceRequest)(nil),     // 90: federator.v1.DeleteServiceRequest
-	(*DeleteServiceResponse)(nil),    // 91: federator.v1.DeleteServiceResponse
-	(*CreateTokenRequest)(nil),       // 92: federator.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),      // 93: federator.v1.CreateTokenResponse
-	(*TokenInfo)(nil),                // 94: federator.v1.TokenInfo
-	(*ListTokensRequest)(nil),        // 95: federator.v1.ListTokensRequest
-	(*ListTokensResponse)(nil),       // 96: federator.v1.ListTokensResponse
-	(*RevokeTokenRequest)(nil),       // 97: federator.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil),      // 98: federator.v1.RevokeTokenResponse
-	(*CreateOperatorRequest)(nil),    // 99: federator.v1.CreateOperatorRequest
-	(*CreateOperatorResponse)(nil),   // 100: federator.v1.CreateOperatorResponse
-	(*OperatorInfo)(nil),             // 101: federator.v1.OperatorInfo
-	(*ListOperatorsRequest)(nil),     // 102: federator.v1.ListOperatorsRequest
-	(*ListOperatorsResponse)(nil),    // 103: federator.v1.ListOperatorsResponse
-	(*DeleteOperatorRequest)(nil),    // 104: federator.v1.DeleteOperatorRequest
-	(*DeleteOperatorResponse)(nil),   // 105: federator.v1.DeleteOperatorResponse
-	(*LeaveRequest)(nil),             // 106: federator.v1.LeaveRequest
-	(*LeaveResponse)(nil),            // 107: federator.v1.LeaveResponse
-	(*BackupRequest)(nil),            // 108: federator.v1.BackupRequest
-	(*BackupResponse)(nil),           // 109: federator.v1.BackupResponse
-	(*KeyringStatusRequest)(nil),     // 110: federator.v1.KeyringStatusRequest
-	(*KeyringStatusResponse)(nil),    // 111: federator.v1.KeyringStatusResponse
-	(*KeyInfo)(nil),                  // 112: federator.v1.KeyInfo
-	(*RotateKeyringRequest)(nil),     // 113: federator.v1.RotateKeyringRequest
-	nil,                              // 114: federator.v1.EndpointInfo.PortsEntry
-	(*Replica)(nil),                  // 115: federator.v1.Replica
-	(*timestamppb.Timestamp)(nil),    // 116: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 117: google.protobuf.Duration
-	(*Region)(nil),                   // 118: federator.v1.Region
-	(*RemoveRegionRequest)(nil),      // 119: federator.v1.RemoveRegionRequest
-	(*RemoveRegionResponse)(nil),     // 120: federator.v1.RemoveRegionResponse
+	(*ImportsStatus)(nil),            // 4: federator.v1.ImportsStatus
+	(*RaftStatus)(nil),               // 5: federator.v1.RaftStatus
+	(*RegionStatus)(nil),             // 6: federator.v1.RegionStatus
+	(*ClusterStatus)(nil),            // 7: federator.v1.ClusterStatus
+	(*CertificateStatus)(nil),        // 8: federator.v1.CertificateStatus
+	(*CheckRequest)(nil),             // 9: federator.v1.CheckRequest
+	(*CheckResponse)(nil),            // 10: federator.v1.CheckResponse
+	(*Problem)(nil),                  // 11: federator.v1.Problem
+	(*MembersRequest)(nil),           // 12: federator.v1.MembersRequest
+	(*MembersResponse)(nil),          // 13: federator.v1.MembersResponse
+	(*Member)(nil),                   // 14: federator.v1.Member
+	(*ServicesRequest)(nil),          // 15: federator.v1.ServicesRequest
+	(*ServicesResponse)(nil),         // 16: federator.v1.ServicesResponse
+	(*ServiceSummary)(nil),           // 17: federator.v1.ServiceSummary
+	(*ServicePort)(nil),              // 18: federator.v1.ServicePort
+	(*BackendSummary)(nil),           // 19: federator.v1.BackendSummary
+	(*EndpointsRequest)(nil),         // 20: federator.v1.EndpointsRequest
+	(*EndpointsResponse)(nil),        // 21: federator.v1.EndpointsResponse
+	(*EndpointInfo)(nil),             // 22: federator.v1.EndpointInfo
+	(*ResolveRequest)(nil),           // 23: federator.v1.ResolveRequest
+	(*ResolveResponse)(nil),          // 24: federator.v1.ResolveResponse
+	(*ResolvedPriority)(nil),         // 25: federator.v1.ResolvedPriority
+	(*ResolvedLocality)(nil),         // 26: federator.v1.ResolvedLocality
+	(*ResolvedEndpoint)(nil),         // 27: federator.v1.ResolvedEndpoint
+	(*Omission)(nil),                 // 28: federator.v1.Omission
+	(*ListAuditRequest)(nil),         // 29: federator.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),        // 30: federator.v1.ListAuditResponse
+	(*AuditEntry)(nil),               // 31: federator.v1.AuditEntry
+	(*ObjectMeta)(nil),               // 32: federator.v1.ObjectMeta
+	(*PolicyInfo)(nil),               // 33: federator.v1.PolicyInfo
+	(*ListPoliciesRequest)(nil),      // 34: federator.v1.ListPoliciesRequest
+	(*ListPoliciesResponse)(nil),     // 35: federator.v1.ListPoliciesResponse
+	(*GetPolicyRequest)(nil),         // 36: federator.v1.GetPolicyRequest
+	(*ApplyPolicyRequest)(nil),       // 37: federator.v1.ApplyPolicyRequest
+	(*ApplyPolicyResponse)(nil),      // 38: federator.v1.ApplyPolicyResponse
+	(*DeletePolicyRequest)(nil),      // 39: federator.v1.DeletePolicyRequest
+	(*DeletePolicyResponse)(nil),     // 40: federator.v1.DeletePolicyResponse
+	(*ExportRuleInfo)(nil),           // 41: federator.v1.ExportRuleInfo
+	(*ListExportRulesRequest)(nil),   // 42: federator.v1.ListExportRulesRequest
+	(*ListExportRulesResponse)(nil),  // 43: federator.v1.ListExportRulesResponse
+	(*GetExportRuleRequest)(nil),     // 44: federator.v1.GetExportRuleRequest
+	(*ApplyExportRulesRequest)(nil),  // 45: federator.v1.ApplyExportRulesRequest
+	(*ApplyExportRulesResponse)(nil), // 46: federator.v1.ApplyExportRulesResponse
+	(*ExportRuleChange)(nil),         // 47: federator.v1.ExportRuleChange
+	(*RefusedExport)(nil),            // 48: federator.v1.RefusedExport
+	(*DeleteExportRuleRequest)(nil),  // 49: federator.v1.DeleteExportRuleRequest
+	(*DeleteExportRuleResponse)(nil), // 50: federator.v1.DeleteExportRuleResponse
+	(*CheckExportRequest)(nil),       // 51: federator.v1.CheckExportRequest
+	(*CheckExportResponse)(nil),      // 52: federator.v1.CheckExportResponse
+	(*EvacuationInfo)(nil),           // 53: federator.v1.EvacuationInfo
+	(*ListEvacuationsRequest)(nil),   // 54: federator.v1.ListEvacuationsRequest
+	(*ListEvacuationsResponse)(nil),  // 55: federator.v1.ListEvacuationsResponse
+	(*EvacuateRequest)(nil),          // 56: federator.v1.EvacuateRequest
+	(*StopEvacuationRequest)(nil),    // 57: federator.v1.StopEvacuationRequest
+	(*StopEvacuationResponse)(nil),   // 58: federator.v1.StopEvacuationResponse
+	(*PlanDrillRequest)(nil),         // 59: federator.v1.PlanDrillRequest
+	(*PlanDrillResponse)(nil),        // 60: federator.v1.PlanDrillResponse
+	(*StartDrillRequest)(nil),        // 61: federator.v1.StartDrillRequest
+	(*StopDrillRequest)(nil),         // 62: federator.v1.StopDrillRequest
+	(*ExtendDrillRequest)(nil),       // 63: federator.v1.ExtendDrillRequest
+	(*ListDrillsRequest)(nil),        // 64: federator.v1.ListDrillsRequest
+	(*ListDrillsResponse)(nil),       // 65: federator.v1.ListDrillsResponse
+	(*GetDrillRequest)(nil),          // 66: federator.v1.GetDrillRequest
+	(*DrillInfo)(nil),                // 67: federator.v1.DrillInfo
+	(*DrillBallot)(nil),              // 68: federator.v1.DrillBallot
+	(*DrillAck)(nil),                 // 69: federator.v1.DrillAck
+	(*ReportDrillRequest)(nil),       // 70: federator.v1.ReportDrillRequest
+	(*ReportDrillResponse)(nil),      // 71: federator.v1.ReportDrillResponse
+	(*CreateGateRequest)(nil),        // 72: federator.v1.CreateGateRequest
+	(*OpenGateRequest)(nil),          // 73: federator.v1.OpenGateRequest
+	(*CloseGateRequest)(nil),         // 74: federator.v1.CloseGateRequest
+	(*ListGatesRequest)(nil),         // 75: federator.v1.ListGatesRequest
+	(*ListGatesResponse)(nil),        // 76: federator.v1.ListGatesResponse
+	(*GateInfo)(nil),                 // 77: federator.v1.GateInfo
+	(*DeleteGateRequest)(nil),        // 78: federator.v1.DeleteGateRequest
+	(*DeleteGateResponse)(nil),       // 79: federator.v1.DeleteGateResponse
+	(*ApplyScheduleRequest)(nil),     // 80: federator.v1.ApplyScheduleRequest
+	(*ApplyScheduleResponse)(nil),    // 81: federator.v1.ApplyScheduleResponse
+	(*ListSchedulesRequest)(nil),     // 82: federator.v1.ListSchedulesRequest
+	(*ListSchedulesResponse)(nil),    // 83: federator.v1.ListSchedulesResponse
+	(*ScheduleInfo)(nil),             // 84: federator.v1.ScheduleInfo
+	(*DeleteScheduleRequest)(nil),    // 85: federator.v1.DeleteScheduleRequest
+	(*DeleteScheduleResponse)(nil),   // 86: federator.v1.DeleteScheduleResponse
+	(*RunScheduleRequest)(nil),       // 87: federator.v1.RunScheduleRequest
+	(*ApplyServicesRequest)(nil),     // 88: federator.v1.ApplyServicesRequest
+	(*ApplyServicesResponse)(nil),    // 89: federator.v1.ApplyServicesResponse
+	(*ServiceChange)(nil),            // 90: federator.v1.ServiceChange
+	(*DeleteServiceRequest)(nil),     // 91: federator.v1.DeleteServiceRequest
+	(*DeleteServiceResponse)(nil),    // 92: federator.v1.DeleteServiceResponse
+	(*CreateTokenRequest)(nil),       // 93: federator.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),      // 94: federator.v1.CreateTokenResponse
+	(*TokenInfo)(nil),                // 95: federator.v1.TokenInfo
+	(*ListTokensRequest)(nil),        // 96: federator.v1.ListTokensRequest
+	(*ListTokensResponse)(nil),       // 97: federator.v1.ListTokensResponse
+	(*RevokeTokenRequest)(nil),       // 98: federator.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),      // 99: federator.v1.RevokeTokenResponse
+	(*CreateOperatorRequest)(nil),    // 100: federator.v1.CreateOperatorRequest
+	(*CreateOperatorResponse)(nil),   // 101: federator.v1.CreateOperatorResponse
+	(*OperatorInfo)(nil),             // 102: federator.v1.OperatorInfo
+	(*ListOperatorsRequest)(nil),     // 103: federator.v1.ListOperatorsRequest
+	(*ListOperatorsResponse)(nil),    // 104: federator.v1.ListOperatorsResponse
+	(*DeleteOperatorRequest)(nil),    // 105: federator.v1.DeleteOperatorRequest
+	(*DeleteOperatorResponse)(nil),   // 106: federator.v1.DeleteOperatorResponse
+	(*LeaveRequest)(nil),             // 107: federator.v1.LeaveRequest
+	(*LeaveResponse)(nil),            // 108: federator.v1.LeaveResponse
+	(*BackupRequest)(nil),            // 109: federator.v1.BackupRequest
+	(*BackupResponse)(nil),           // 110: federator.v1.BackupResponse
+	(*KeyringStatusRequest)(nil),     // 111: federator.v1.KeyringStatusRequest
+	(*KeyringStatusResponse)(nil),    // 112: federator.v1.KeyringStatusResponse
+	(*KeyInfo)(nil),                  // 113: federator.v1.KeyInfo
+	(*RotateKeyringRequest)(nil),     // 114: federator.v1.RotateKeyringRequest
+	nil,                              // 115: federator.v1.EndpointInfo.PortsEntry
+	(*Replica)(nil),                  // 116: federator.v1.Replica
+	(*timestamppb.Timestamp)(nil),    // 117: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 118: google.protobuf.Duration
+	(*Region)(nil),                   // 119: federator.v1.Region
+	(*RemoveRegionRequest)(nil),      // 120: federator.v1.RemoveRegionRequest
+	(*RemoveRegionResponse)(nil),     // 121: federator.v1.RemoveRegionResponse
 }
 var file_federator_v1_operator_proto_depIdxs = []int32{
-	115, // 0: federator.v1.StatusResponse.self:type_name -> federator.v1.Replica
-	116, // 1: federator.v1.StatusResponse.time:type_name -> google.protobuf.Timestamp
-	117, // 2: federator.v1.StatusResponse.uptime:type_name -> google.protobuf.Duration
-	4,   // 3: federator.v1.StatusResponse.raft:type_name -> federator.v1.RaftStatus
-	5,   // 4: federator.v1.StatusResponse.regions:type_name -> federator.v1.RegionStatus
-	52,  // 5: federator.v1.StatusResponse.evacuations:type_name -> federator.v1.EvacuationInfo
-	7,   // 6: federator.v1.StatusResponse.certificate:type_name -> federator.v1.CertificateStatus
-	6,   // 7: federator.v1.StatusResponse.clusters:type_name -> federator.v1.ClusterStatus
+	116, // 0: federator.v1.StatusResponse.self:type_name -> federator.v1.Replica
+	117, // 1: federator.v1.StatusResponse.time:type_name -> google.protobuf.Timestamp
+	118, // 2: federator.v1.StatusResponse.uptime:type_name -> google.protobuf.Duration
+	5,   // 3: federator.v1.StatusResponse.raft:type_name -> federator.v1.RaftStatus
+	6,   // 4: federator.v1.StatusResponse.regions:type_name -> federator.v1.RegionStatus
+	53,  // 5: federator.v1.StatusResponse.evacuations:type_name -> federator.v1.EvacuationInfo
+	8,   // 6: federator.v1.StatusResponse.certificate:type_name -> federator.v1.CertificateStatus
+	7,   // 7: federator.v1.StatusResponse.clusters:type_name -> federator.v1.ClusterStatus
 	1,   // 8: federator.v1.StatusResponse.build:type_name -> federator.v1.VersionResponse
-	66,  // 9: federator.v1.StatusResponse.drills:type_name -> federator.v1.DrillInfo
-	117, // 10: federator.v1.RaftStatus.last_contact:type_name -> google.protobuf.Duration
-	116, // 11: federator.v1.RegionStatus.reach_since:type_name -> google.protobuf.Timestamp
-	117, // 12: federator.v1.RegionStatus.data_age:type_name -> google.protobuf.Duration
-	117, // 13: federator.v1.RegionStatus.rtt:type_name -> google.protobuf.Duration
-	117, // 14: federator.v1.RegionStatus.skew:type_name -> google.protobuf.Duration
-	116, // 15: federator.v1.ClusterStatus.stale_since:type_name -> google.protobuf.Timestamp
-	116, // 16: federator.v1.CertificateStatus.not_before:type_name -> google.protobuf.Timestamp
-	116, // 17: federator.v1.CertificateStatus.not_after:type_name -> google.protobuf.Timestamp
-	116, // 18: federator.v1.CertificateStatus.renew_at:type_name -> google.protobuf.Timestamp
-	116, // 19: federator.v1.CertificateStatus.intermediate_not_after:type_name -> google.protobuf.Timestamp
-	116, // 20: federator.v1.CertificateStatus.root_not_after:type_name -> google.protobuf.Timestamp
-	10,  // 21: federator.v1.CheckResponse.problems:type_name -> federator.v1.Problem
-	116, // 22: federator.v1.Problem.since:type_name -> google.protobuf.Timestamp
-	13,  // 23: federator.v1.MembersResponse.members:type_name -> federator.v1.Member
-	115, // 24: federator.v1.Member.replica:type_name -> federator.v1.Replica
-	117, // 25: federator.v1.Member.rtt:type_name -> google.protobuf.Duration
-	116, // 26: federator.v1.Member.last_seen:type_name -> google.protobuf.Timestamp
-	16,  // 27: federator.v1.ServicesResponse.services:type_name -> federator.v1.ServiceSummary
-	17,  // 28: federator.v1.ServiceSummary.ports:type_name -> federator.v1.ServicePort
-	18,  // 29: federator.v1.ServiceSummary.backends:type_name -> federator.v1.BackendSummary
-	21,  // 30: federator.v1.EndpointsResponse.endpoints:type_name -> federator.v1.EndpointInfo
-	114, // 31: federator.v1.EndpointInfo.ports:type_name -> federator.v1.EndpointInfo.PortsEntry
-	116, // 32: federator.v1.EndpointInfo.since:type_name -> google.protobuf.Timestamp
-	24,  // 33: federator.v1.ResolveResponse.priorities:type_name -> federator.v1.ResolvedPriority
-	27,  // 34: federator.v1.ResolveResponse.omissions:type_name -> federator.v1.Omission
-	25,  // 35: federator.v1.ResolvedPriority.localities:type_name -> federator.v1.ResolvedLocality
-	26,  // 36: federator.v1.ResolvedLocality.endpoints:type_name -> federator.v1.ResolvedEndpoint
-	117, // 37: federator.v1.ResolvedLocality.rtt:type_name -> google.protobuf.Duration
-	116, // 38: federator.v1.ListAuditRequest.since:type_name -> google.protobuf.Timestamp
-	30,  // 39: federator.v1.ListAuditResponse.entries:type_name -> federator.v1.AuditEntry
-	116, // 40: federator.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
-	116, // 41: federator.v1.ObjectMeta.written:type_name -> google.protobuf.Timestamp
-	31,  // 42: federator.v1.PolicyInfo.meta:type_name -> federator.v1.ObjectMeta
-	32,  // 43: federator.v1.ListPoliciesResponse.policies:type_name -> federator.v1.PolicyInfo
-	32,  // 44: federator.v1.ApplyPolicyResponse.policy:type_name -> federator.v1.PolicyInfo
-	31,  // 45: federator.v1.ExportRuleInfo.meta:type_name -> federator.v1.ObjectMeta
-	40,  // 46: federator.v1.ListExportRulesResponse.rules:type_name -> federator.v1.ExportRuleInfo
-	40,  // 47: federator.v1.ApplyExportRulesRequest.rules:type_name -> federator.v1.ExportRuleInfo
-	46,  // 48: federator.v1.ApplyExportRulesResponse.rules:type_name -> federator.v1.ExportRuleChange
-	47,  // 49: federator.v1.ApplyExportRulesResponse.takes_away:type_name -> federator.v1.RefusedExport
-	47,  // 50: federator.v1.ApplyExportRulesResponse.gives_back:type_name -> federator.v1.RefusedExport
-	47,  // 51: federator.v1.DeleteExportRuleResponse.takes_away:type_name -> federator.v1.RefusedExport
-	47,  // 52: federator.v1.DeleteExportRuleResponse.gives_back:type_name -> federator.v1.RefusedExport
-	116, // 53: federator.v1.EvacuationInfo.started:type_name -> google.protobuf.Timestamp
-	117, // 54: federator.v1.EvacuationInfo.duration:type_name -> google.protobuf.Duration
-	116, // 55: federator.v1.EvacuationInfo.until:type_name -> google.protobuf.Timestamp
-	117, // 56: federator.v1.EvacuationInfo.remaining:type_name -> google.protobuf.Duration
-	31,  // 57: federator.v1.EvacuationInfo.meta:type_name -> federator.v1.ObjectMeta
-	52,  // 58: federator.v1.ListEvacuationsResponse.evacuations:type_name -> federator.v1.EvacuationInfo
-	117, // 59: federator.v1.EvacuateRequest.duration:type_name -> google.protobuf.Duration
-	117, // 60: federator.v1.ExtendDrillRequest.by:type_name -> google.protobuf.Duration
-	66,  // 61: federator.v1.ListDrillsResponse.drills:type_name -> federator.v1.DrillInfo
-	116, // 62: federator.v1.DrillInfo.created:type_name -> google.protobuf.Timestamp
-	116, // 63: federator.v1.DrillInfo.begun:type_name -> google.protobuf.Timestamp
-	116, // 64: federator.v1.DrillInfo.ended:type_name -> google.protobuf.Timestamp
-	117, // 65: federator.v1.DrillInfo.ramp:type_name -> google.protobuf.Duration
-	117, // 66: federator.v1.DrillInfo.hold:type_name -> google.protobuf.Duration
-	117, // 67: federator.v1.DrillInfo.return:type_name -> google.protobuf.Duration
-	117, // 68: federator.v1.DrillInfo.objective:type_name -> google.protobuf.Duration
-	117, // 69: federator.v1.DrillInfo.elapsed:type_name -> google.protobuf.Duration
-	117, // 70: federator.v1.DrillInfo.remaining:type_name -> google.protobuf.Duration
-	67,  // 71: federator.v1.DrillInfo.ballots:type_name -> federator.v1.DrillBallot
-	117, // 72: federator.v1.DrillBallot.elapsed:type_name -> google.protobuf.Duration
-	117, // 73: federator.v1.DrillBallot.extended:type_name -> google.protobuf.Duration
-	68,  // 74: federator.v1.DrillBallot.acks:type_name -> federator.v1.DrillAck
-	116, // 75: federator.v1.DrillAck.at:type_name -> google.protobuf.Timestamp
-	117, // 76: federator.v1.OpenGateRequest.duration:type_name -> google.protobuf.Duration
-	76,  // 77: federator.v1.ListGatesResponse.gates:type_name -> federator.v1.GateInfo
-	116, // 78: federator.v1.GateInfo.open_until:type_name -> google.protobuf.Timestamp
-	31,  // 79: federator.v1.GateInfo.meta:type_name -> federator.v1.ObjectMeta
-	83,  // 80: federator.v1.ApplyScheduleResponse.schedule:type_name -> federator.v1.ScheduleInfo
-	83,  // 81: federator.v1.ListSchedulesResponse.schedules:type_name -> federator.v1.ScheduleInfo
-	31,  // 82: federator.v1.ScheduleInfo.meta:type_name -> federator.v1.ObjectMeta
-	116, // 83: federator.v1.ScheduleInfo.next:type_name -> google.protobuf.Timestamp
-	89,  // 84: federator.v1.ApplyServicesResponse.changes:type_name -> federator.v1.ServiceChange
-	117, // 85: federator.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
-	94,  // 86: federator.v1.CreateTokenResponse.info:type_name -> federator.v1.TokenInfo
-	116, // 87: federator.v1.TokenInfo.created:type_name -> google.protobuf.Timestamp
-	116, // 88: federator.v1.TokenInfo.expires:type_name -> google.protobuf.Timestamp
-	116, // 89: federator.v1.TokenInfo.used:type_name -> google.protobuf.Timestamp
-	94,  // 90: federator.v1.ListTokensResponse.tokens:type_name -> federator.v1.TokenInfo
-	117, // 91: federator.v1.CreateOperatorRequest.ttl:type_name -> google.protobuf.Duration
-	116, // 92: federator.v1.CreateOperatorResponse.not_after:type_name -> google.protobuf.Timestamp
-	31,  // 93: federator.v1.OperatorInfo.meta:type_name -> federator.v1.ObjectMeta
-	101, // 94: federator.v1.ListOperatorsResponse.operators:type_name -> federator.v1.OperatorInfo
-	118, // 95: federator.v1.BackupResponse.region:type_name -> federator.v1.Region
-	112, // 96: federator.v1.KeyringStatusResponse.keys:type_name -> federator.v1.KeyInfo
-	116, // 97: federator.v1.KeyInfo.created:type_name -> google.protobuf.Timestamp
-	0,   // 98: federator.v1.Operator.Version:input_type -> federator.v1.VersionRequest
-	2,   // 99: federator.v1.Operator.Status:input_type -> federator.v1.StatusRequest
-	8,   // 100: federator.v1.Operator.Check:input_type -> federator.v1.CheckRequest
-	11,  // 101: federator.v1.Operator.Members:input_type -> federator.v1.MembersRequest
-	14,  // 102: federator.v1.Operator.Services:input_type -> federator.v1.ServicesRequest
-	19,  // 103: federator.v1.Operator.Endpoints:input_type -> federator.v1.EndpointsRequest
-	22,  // 104: federator.v1.Operator.Resolve:input_type -> federator.v1.ResolveRequest
-	28,  // 105: federator.v1.Operator.ListAudit:input_type -> federator.v1.ListAuditRequest
-	33,  // 106: federator.v1.Operator.ListPolicies:input_type -> federator.v1.ListPoliciesRequest
-	35,  // 107: federator.v1.Operator.GetPolicy:input_type -> federator.v1.GetPolicyRequest
-	36,  // 108: federator.v1.Operator.ApplyPolicy:input_type -> federator.v1.ApplyPolicyRequest
-	38,  // 109: federator.v1.Operator.DeletePolicy:input_type -> federator.v1.DeletePolicyRequest
-	41,  // 110: federator.v1.Operator.ListExportRules:input_type -> federator.v1.ListExportRulesRequest
-	43,  // 111: federator.v1.Operator.GetExportRule:input_type -> federator.v1.GetExportRuleRequest
-	44,  // 112: federator.v1.Operator.ApplyExportRules:input_type -> federator.v1.ApplyExportRulesRequest
-	48,  // 113: federator.v1.Operator.DeleteExportRule:input_type -> federator.v1.DeleteExportRuleRequest
-	50,  // 114: federator.v1.Operator.CheckExport:input_type -> federator.v1.CheckExportRequest
-	53,  // 115: federator.v1.Operator.ListEvacuations:input_type -> federator.v1.ListEvacuationsRequest
-	55,  // 116: federator.v1.Operator.Evacuate:input_type -> federator.v1.EvacuateRequest
-	56,  // 117: federator.v1.Operator.StopEvacuation:input_type -> federator.v1.StopEvacuationRequest
-	58,  // 118: federator.v1.Operator.PlanDrill:input_type -> federator.v1.PlanDrillRequest
-	60,  // 119: federator.v1.Operator.StartDrill:input_type -> federator.v1.StartDrillRequest
-	61,  // 120: federator.v1.Operator.StopDrill:input_type -> federator.v1.StopDrillRequest
-	62,  // 121: federator.v1.Operator.ExtendDrill:input_type -> federator.v1.ExtendDrillRequest
-	63,  // 122: federator.v1.Operator.ListDrills:input_type -> federator.v1.ListDrillsRequest
-	65,  // 123: federator.v1.Operator.GetDrill:input_type -> federator.v1.GetDrillRequest
-	69,  // 124: federator.v1.Operator.ReportDrill:input_type -> federator.v1.ReportDrillRequest
-	71,  // 125: federator.v1.Operator.CreateGate:input_type -> federator.v1.CreateGateRequest
-	72,  // 126: federator.v1.Operator.OpenGate:input_type -> federator.v1.OpenGateRequest
-	73,  // 127: federator.v1.Operator.CloseGate:input_type -> federator.v1.CloseGateRequest
-	74,  // 128: federator.v1.Operator.ListGates:input_type -> federator.v1.ListGatesRequest
-	77,  // 129: federator.v1.Operator.DeleteGate:input_type -> federator.v1.DeleteGateRequest
-	79,  // 130: federator.v1.Operator.ApplySchedule:input_type -> federator.v1.ApplyScheduleRequest
-	81,  // 131: federator.v1.Operator.ListSchedules:input_type -> federator.v1.ListSchedulesRequest
-	84,  // 132: federator.v1.Operator.DeleteSchedule:input_type -> federator.v1.DeleteScheduleRequest
-	86,  // 133: federator.v1.Operator.RunSchedule:input_type -> federator.v1.RunScheduleRequest
-	87,  // 134: federator.v1.Operator.ApplyServices:input_type -> federator.v1.ApplyServicesRequest
-	90,  // 135: federator.v1.Operator.DeleteService:input_type -> federator.v1.DeleteServiceRequest
-	92,  // 136: federator.v1.Operator.CreateToken:input_type -> federator.v1.CreateTokenRequest
-	95,  // 137: federator.v1.Operator.ListTokens:input_type -> federator.v1.ListTokensRequest
-	97,  // 138: federator.v1.Operator.RevokeToken:input_type -> federator.v1.RevokeTokenRequest
-	99,  // 139: federator.v1.Operator.CreateOperator:input_type -> federator.v1.CreateOperatorRequest
-	102, // 140: federator.v1.Operator.ListOperators:input_type -> federator.v1.ListOperatorsRequest
-	104, // 141: federator.v1.Operator.DeleteOperator:input_type -> federator.v1.DeleteOperatorRequest
-	106, // 142: federator.v1.Operator.Leave:input_type -> federator.v1.LeaveRequest
-	119, // 143: federator.v1.Operator.RemoveRegion:input_type -> federator.v1.RemoveRegionRequest
-	108, // 144: federator.v1.Operator.Backup:input_type -> federator.v1.BackupRequest
-	110, // 145: federator.v1.Operator.KeyringStatus:input_type -> federator.v1.KeyringStatusRequest
-	113, // 146: federator.v1.Operator.RotateKeyring:input_type -> federator.v1.RotateKeyringRequest
-	1,   // 147: federator.v1.Operator.Version:output_type -> federator.v1.VersionResponse
-	3,   // 148: federator.v1.Operator.Status:output_type -> federator.v1.StatusResponse
-	9,   // 149: federator.v1.Operator.Check:output_type -> federator.v1.CheckResponse
-	12,  // 150: federator.v1.Operator.Members:output_type -> federator.v1.MembersResponse
-	15,  // 151: federator.v1.Operator.Services:output_type -> federator.v1.ServicesResponse
-	20,  // 152: federator.v1.Operator.Endpoints:output_type -> federator.v1.EndpointsResponse
-	23,  // 153: federator.v1.Operator.Resolve:output_type -> federator.v1.ResolveResponse
-	29,  // 154: federator.v1.Operator.ListAudit:output_type -> federator.v1.ListAuditResponse
-	34,  // 155: federator.v1.Operator.ListPolicies:output_type -> federator.v1.ListPoliciesResponse
-	32,  // 156: federator.v1.Operator.GetPolicy:output_type -> federator.v1.PolicyInfo
-	37,  // 157: federator.v1.Operator.ApplyPolicy:output_type -> federator.v1.ApplyPolicyResponse
-	39,  // 158: federator.v1.Operator.DeletePolicy:output_type -> federator.v1.DeletePolicyResponse
-	42,  // 159: federator.v1.Operator.ListExportRules:output_type -> federator.v1.ListExportRulesResponse
-	40,  // 160: federator.v1.Operator.GetExportRule:output_type -> federator.v1.ExportRuleInfo
-	45,  // 161: federator.v1.Operator.ApplyExportRules:output_type -> federator.v1.ApplyExportRulesResponse
-	49,  // 162: federator.v1.Operator.DeleteExportRule:output_type -> federator.v1.DeleteExportRuleResponse
-	51,  // 163: federator.v1.Operator.CheckExport:output_type -> federator.v1.CheckExportResponse
-	54,  // 164: federator.v1.Operator.ListEvacuations:output_type -> federator.v1.ListEvacuationsResponse
-	52,  // 165: federator.v1.Operator.Evacuate:output_type -> federator.v1.EvacuationInfo
-	57,  // 166: federator.v1.Operator.StopEvacuation:output_type -> federator.v1.StopEvacuationResponse
-	59,  // 167: federator.v1.Operator.PlanDrill:output_type -> federator.v1.PlanDrillResponse
-	66,  // 168: federator.v1.Operator.StartDrill:output_type -> federator.v1.DrillInfo
-	66,  // 169: federator.v1.Operator.StopDrill:output_type -> federator.v1.DrillInfo
-	66,  // 170: federator.v1.Operator.ExtendDrill:output_type -> federator.v1.DrillInfo
-	64,  // 171: federator.v1.Operator.ListDrills:output_type -> federator.v1.ListDrillsResponse
-	66,  // 172: federator.v1.Operator.GetDrill:output_type -> federator.v1.DrillInfo
-	70,  // 173: federator.v1.Operator.ReportDrill:output_type -> federator.v1.ReportDrillResponse
-	76,  // 174: federator.v1.Operator.CreateGate:output_type -> federator.v1.GateInfo
-	76,  // 175: federator.v1.Operator.OpenGate:output_type -> federator.v1.GateInfo
-	76,  // 176: federator.v1.Operator.CloseGate:output_type -> federator.v1.GateInfo
-	75,  // 177: federator.v1.Operator.ListGates:output_type -> federator.v1.ListGatesResponse
-	78,  // 178: federator.v1.Operator.DeleteGate:output_type -> federator.v1.DeleteGateResponse
-	80,  // 179: federator.v1.Operator.ApplySchedule:output_type -> federator.v1.ApplyScheduleResponse
-	82,  // 180: federator.v1.Operator.ListSchedules:output_type -> federator.v1.ListSchedulesResponse
-	85,  // 181: federator.v1.Operator.DeleteSchedule:output_type -> federator.v1.DeleteScheduleResponse
-	66,  // 182: federator.v1.Operator.RunSchedule:output_type -> federator.v1.DrillInfo
-	88,  // 183: federator.v1.Operator.ApplyServices:output_type -> federator.v1.ApplyServicesResponse
-	91,  // 184: federator.v1.Operator.DeleteService:output_type -> federator.v1.DeleteServiceResponse
-	93,  // 185: federator.v1.Operator.CreateToken:output_type -> federator.v1.CreateTokenResponse
-	96,  // 186: federator.v1.Operator.ListTokens:output_type -> federator.v1.ListTokensResponse
-	98,  // 187: federator.v1.Operator.RevokeToken:output_type -> federator.v1.RevokeTokenResponse
-	100, // 188: federator.v1.Operator.CreateOperator:output_type -> federator.v1.CreateOperatorResponse
-	103, // 189: federator.v1.Operator.ListOperators:output_type -> federator.v1.ListOperatorsResponse
-	105, // 190: federator.v1.Operator.DeleteOperator:output_type -> federator.v1.DeleteOperatorResponse
-	107, // 191: federator.v1.Operator.Leave:output_type -> federator.v1.LeaveResponse
-	120, // 192: federator.v1.Operator.RemoveRegion:output_type -> federator.v1.RemoveRegionResponse
-	109, // 193: federator.v1.Operator.Backup:output_type -> federator.v1.BackupResponse
-	111, // 194: federator.v1.Operator.KeyringStatus:output_type -> federator.v1.KeyringStatusResponse
-	111, // 195: federator.v1.Operator.RotateKeyring:output_type -> federator.v1.KeyringStatusResponse
-	147, // [147:196] is the sub-list for method output_type
-	98,  // [98:147] is the sub-list for method input_type
-	98,  // [98:98] is the sub-list for extension type_name
-	98,  // [98:98] is the sub-list for extension extendee
-	0,   // [0:98] is the sub-list for field type_name
+	67,  // 9: federator.v1.StatusResponse.drills:type_name -> federator.v1.DrillInfo
+	4,   // 10: federator.v1.StatusResponse.imports:type_name -> federator.v1.ImportsStatus
+	117, // 11: federator.v1.ImportsStatus.unanswered_since:type_name -> google.protobuf.Timestamp
+	118, // 12: federator.v1.RaftStatus.last_contact:type_name -> google.protobuf.Duration
+	117, // 13: federator.v1.RegionStatus.reach_since:type_name -> google.protobuf.Timestamp
+	118, // 14: federator.v1.RegionStatus.data_age:type_name -> google.protobuf.Duration
+	118, // 15: federator.v1.RegionStatus.rtt:type_name -> google.protobuf.Duration
+	118, // 16: federator.v1.RegionStatus.skew:type_name -> google.protobuf.Duration
+	117, // 17: federator.v1.ClusterStatus.stale_since:type_name -> google.protobuf.Timestamp
+	117, // 18: federator.v1.CertificateStatus.not_before:type_name -> google.protobuf.Timestamp
+	117, // 19: federator.v1.CertificateStatus.not_after:type_name -> google.protobuf.Timestamp
+	117, // 20: federator.v1.CertificateStatus.renew_at:type_name -> google.protobuf.Timestamp
+	117, // 21: federator.v1.CertificateStatus.intermediate_not_after:type_name -> google.protobuf.Timestamp
+	117, // 22: federator.v1.CertificateStatus.root_not_after:type_name -> google.protobuf.Timestamp
+	11,  // 23: federator.v1.CheckResponse.problems:type_name -> federator.v1.Problem
+	117, // 24: federator.v1.Problem.since:type_name -> google.protobuf.Timestamp
+	14,  // 25: federator.v1.MembersResponse.members:type_name -> federator.v1.Member
+	116, // 26: federator.v1.Member.replica:type_name -> federator.v1.Replica
+	118, // 27: federator.v1.Member.rtt:type_name -> google.protobuf.Duration
+	117, // 28: federator.v1.Member.last_seen:type_name -> google.protobuf.Timestamp
+	17,  // 29: federator.v1.ServicesResponse.services:type_name -> federator.v1.ServiceSummary
+	18,  // 30: federator.v1.ServiceSummary.ports:type_name -> federator.v1.ServicePort
+	19,  // 31: federator.v1.ServiceSummary.backends:type_name -> federator.v1.BackendSummary
+	22,  // 32: federator.v1.EndpointsResponse.endpoints:type_name -> federator.v1.EndpointInfo
+	115, // 33: federator.v1.EndpointInfo.ports:type_name -> federator.v1.EndpointInfo.PortsEntry
+	117, // 34: federator.v1.EndpointInfo.since:type_name -> google.protobuf.Timestamp
+	25,  // 35: federator.v1.ResolveResponse.priorities:type_name -> federator.v1.ResolvedPriority
+	28,  // 36: federator.v1.ResolveResponse.omissions:type_name -> federator.v1.Omission
+	26,  // 37: federator.v1.ResolvedPriority.localities:type_name -> federator.v1.ResolvedLocality
+	27,  // 38: federator.v1.ResolvedLocality.endpoints:type_name -> federator.v1.ResolvedEndpoint
+	118, // 39: federator.v1.ResolvedLocality.rtt:type_name -> google.protobuf.Duration
+	117, // 40: federator.v1.ListAuditRequest.since:type_name -> google.protobuf.Timestamp
+	31,  // 41: federator.v1.ListAuditResponse.entries:type_name -> federator.v1.AuditEntry
+	117, // 42: federator.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
+	117, // 43: federator.v1.ObjectMeta.written:type_name -> google.protobuf.Timestamp
+	32,  // 44: federator.v1.PolicyInfo.meta:type_name -> federator.v1.ObjectMeta
+	33,  // 45: federator.v1.ListPoliciesResponse.policies:type_name -> federator.v1.PolicyInfo
+	33,  // 46: federator.v1.ApplyPolicyResponse.policy:type_name -> federator.v1.PolicyInfo
+	32,  // 47: federator.v1.ExportRuleInfo.meta:type_name -> federator.v1.ObjectMeta
+	41,  // 48: federator.v1.ListExportRulesResponse.rules:type_name -> federator.v1.ExportRuleInfo
+	41,  // 49: federator.v1.ApplyExportRulesRequest.rules:type_name -> federator.v1.ExportRuleInfo
+	47,  // 50: federator.v1.ApplyExportRulesResponse.rules:type_name -> federator.v1.ExportRuleChange
+	48,  // 51: federator.v1.ApplyExportRulesResponse.takes_away:type_name -> federator.v1.RefusedExport
+	48,  // 52: federator.v1.ApplyExportRulesResponse.gives_back:type_name -> federator.v1.RefusedExport
+	48,  // 53: federator.v1.DeleteExportRuleResponse.takes_away:type_name -> federator.v1.RefusedExport
+	48,  // 54: federator.v1.DeleteExportRuleResponse.gives_back:type_name -> federator.v1.RefusedExport
+	117, // 55: federator.v1.EvacuationInfo.started:type_name -> google.protobuf.Timestamp
+	118, // 56: federator.v1.EvacuationInfo.duration:type_name -> google.protobuf.Duration
+	117, // 57: federator.v1.EvacuationInfo.until:type_name -> google.protobuf.Timestamp
+	118, // 58: federator.v1.EvacuationInfo.remaining:type_name -> google.protobuf.Duration
+	32,  // 59: federator.v1.EvacuationInfo.meta:type_name -> federator.v1.ObjectMeta
+	53,  // 60: federator.v1.ListEvacuationsResponse.evacuations:type_name -> federator.v1.EvacuationInfo
+	118, // 61: federator.v1.EvacuateRequest.duration:type_name -> google.protobuf.Duration
+	118, // 62: federator.v1.ExtendDrillRequest.by:type_name -> google.protobuf.Duration
+	67,  // 63: federator.v1.ListDrillsResponse.drills:type_name -> federator.v1.DrillInfo
+	117, // 64: federator.v1.DrillInfo.created:type_name -> google.protobuf.Timestamp
+	117, // 65: federator.v1.DrillInfo.begun:type_name -> google.protobuf.Timestamp
+	117, // 66: federator.v1.DrillInfo.ended:type_name -> google.protobuf.Timestamp
+	118, // 67: federator.v1.DrillInfo.ramp:type_name -> google.protobuf.Duration
+	118, // 68: federator.v1.DrillInfo.hold:type_name -> google.protobuf.Duration
+	118, // 69: federator.v1.DrillInfo.return:type_name -> google.protobuf.Duration
+	118, // 70: federator.v1.DrillInfo.objective:type_name -> google.protobuf.Duration
+	118, // 71: federator.v1.DrillInfo.elapsed:type_name -> google.protobuf.Duration
+	118, // 72: federator.v1.DrillInfo.remaining:type_name -> google.protobuf.Duration
+	68,  // 73: federator.v1.DrillInfo.ballots:type_name -> federator.v1.DrillBallot
+	118, // 74: federator.v1.DrillBallot.elapsed:type_name -> google.protobuf.Duration
+	118, // 75: federator.v1.DrillBallot.extended:type_name -> google.protobuf.Duration
+	69,  // 76: federator.v1.DrillBallot.acks:type_name -> federator.v1.DrillAck
+	117, // 77: federator.v1.DrillAck.at:type_name -> google.protobuf.Timestamp
+	118, // 78: federator.v1.OpenGateRequest.duration:type_name -> google.protobuf.Duration
+	77,  // 79: federator.v1.ListGatesResponse.gates:type_name -> federator.v1.GateInfo
+	117, // 80: federator.v1.GateInfo.open_until:type_name -> google.protobuf.Timestamp
+	32,  // 81: federator.v1.GateInfo.meta:type_name -> federator.v1.ObjectMeta
+	84,  // 82: federator.v1.ApplyScheduleResponse.schedule:type_name -> federator.v1.ScheduleInfo
+	84,  // 83: federator.v1.ListSchedulesResponse.schedules:type_name -> federator.v1.ScheduleInfo
+	32,  // 84: federator.v1.ScheduleInfo.meta:type_name -> federator.v1.ObjectMeta
+	117, // 85: federator.v1.ScheduleInfo.next:type_name -> google.protobuf.Timestamp
+	90,  // 86: federator.v1.ApplyServicesResponse.changes:type_name -> federator.v1.ServiceChange
+	118, // 87: federator.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
+	95,  // 88: federator.v1.CreateTokenResponse.info:type_name -> federator.v1.TokenInfo
+	117, // 89: federator.v1.TokenInfo.created:type_name -> google.protobuf.Timestamp
+	117, // 90: federator.v1.TokenInfo.expires:type_name -> google.protobuf.Timestamp
+	117, // 91: federator.v1.TokenInfo.used:type_name -> google.protobuf.Timestamp
+	95,  // 92: federator.v1.ListTokensResponse.tokens:type_name -> federator.v1.TokenInfo
+	118, // 93: federator.v1.CreateOperatorRequest.ttl:type_name -> google.protobuf.Duration
+	117, // 94: federator.v1.CreateOperatorResponse.not_after:type_name -> google.protobuf.Timestamp
+	32,  // 95: federator.v1.OperatorInfo.meta:type_name -> federator.v1.ObjectMeta
+	102, // 96: federator.v1.ListOperatorsResponse.operators:type_name -> federator.v1.OperatorInfo
+	119, // 97: federator.v1.BackupResponse.region:type_name -> federator.v1.Region
+	113, // 98: federator.v1.KeyringStatusResponse.keys:type_name -> federator.v1.KeyInfo
+	117, // 99: federator.v1.KeyInfo.created:type_name -> google.protobuf.Timestamp
+	0,   // 100: federator.v1.Operator.Version:input_type -> federator.v1.VersionRequest
+	2,   // 101: federator.v1.Operator.Status:input_type -> federator.v1.StatusRequest
+	9,   // 102: federator.v1.Operator.Check:input_type -> federator.v1.CheckRequest
+	12,  // 103: federator.v1.Operator.Members:input_type -> federator.v1.MembersRequest
+	15,  // 104: federator.v1.Operator.Services:input_type -> federator.v1.ServicesRequest
+	20,  // 105: federator.v1.Operator.Endpoints:input_type -> federator.v1.EndpointsRequest
+	23,  // 106: federator.v1.Operator.Resolve:input_type -> federator.v1.ResolveRequest
+	29,  // 107: federator.v1.Operator.ListAudit:input_type -> federator.v1.ListAuditRequest
+	34,  // 108: federator.v1.Operator.ListPolicies:input_type -> federator.v1.ListPoliciesRequest
+	36,  // 109: federator.v1.Operator.GetPolicy:input_type -> federator.v1.GetPolicyRequest
+	37,  // 110: federator.v1.Operator.ApplyPolicy:input_type -> federator.v1.ApplyPolicyRequest
+	39,  // 111: federator.v1.Operator.DeletePolicy:input_type -> federator.v1.DeletePolicyRequest
+	42,  // 112: federator.v1.Operator.ListExportRules:input_type -> federator.v1.ListExportRulesRequest
+	44,  // 113: federator.v1.Operator.GetExportRule:input_type -> federator.v1.GetExportRuleRequest
+	45,  // 114: federator.v1.Operator.ApplyExportRules:input_type -> federator.v1.ApplyExportRulesRequest
+	49,  // 115: federator.v1.Operator.DeleteExportRule:input_type -> federator.v1.DeleteExportRuleRequest
+	51,  // 116: federator.v1.Operator.CheckExport:input_type -> federator.v1.CheckExportRequest
+	54,  // 117: federator.v1.Operator.ListEvacuations:input_type -> federator.v1.ListEvacuationsRequest
+	56,  // 118: federator.v1.Operator.Evacuate:input_type -> federator.v1.EvacuateRequest
+	57,  // 119: federator.v1.Operator.StopEvacuation:input_type -> federator.v1.StopEvacuationRequest
+	59,  // 120: federator.v1.Operator.PlanDrill:input_type -> federator.v1.PlanDrillRequest
+	61,  // 121: federator.v1.Operator.StartDrill:input_type -> federator.v1.StartDrillRequest
+	62,  // 122: federator.v1.Operator.StopDrill:input_type -> federator.v1.StopDrillRequest
+	63,  // 123: federator.v1.Operator.ExtendDrill:input_type -> federator.v1.ExtendDrillRequest
+	64,  // 124: federator.v1.Operator.ListDrills:input_type -> federator.v1.ListDrillsRequest
+	66,  // 125: federator.v1.Operator.GetDrill:input_type -> federator.v1.GetDrillRequest
+	70,  // 126: federator.v1.Operator.ReportDrill:input_type -> federator.v1.ReportDrillRequest
+	72,  // 127: federator.v1.Operator.CreateGate:input_type -> federator.v1.CreateGateRequest
+	73,  // 128: federator.v1.Operator.OpenGate:input_type -> federator.v1.OpenGateRequest
+	74,  // 129: federator.v1.Operator.CloseGate:input_type -> federator.v1.CloseGateRequest
+	75,  // 130: federator.v1.Operator.ListGates:input_type -> federator.v1.ListGatesRequest
+	78,  // 131: federator.v1.Operator.DeleteGate:input_type -> federator.v1.DeleteGateRequest
+	80,  // 132: federator.v1.Operator.ApplySchedule:input_type -> federator.v1.ApplyScheduleRequest
+	82,  // 133: federator.v1.Operator.ListSchedules:input_type -> federator.v1.ListSchedulesRequest
+	85,  // 134: federator.v1.Operator.DeleteSchedule:input_type -> federator.v1.DeleteScheduleRequest
+	87,  // 135: federator.v1.Operator.RunSchedule:input_type -> federator.v1.RunScheduleRequest
+	88,  // 136: federator.v1.Operator.ApplyServices:input_type -> federator.v1.ApplyServicesRequest
+	91,  // 137: federator.v1.Operator.DeleteService:input_type -> federator.v1.DeleteServiceRequest
+	93,  // 138: federator.v1.Operator.CreateToken:input_type -> federator.v1.CreateTokenRequest
+	96,  // 139: federator.v1.Operator.ListTokens:input_type -> federator.v1.ListTokensRequest
+	98,  // 140: federator.v1.Operator.RevokeToken:input_type -> federator.v1.RevokeTokenRequest
+	100, // 141: federator.v1.Operator.CreateOperator:input_type -> federator.v1.CreateOperatorRequest
+	103, // 142: federator.v1.Operator.ListOperators:input_type -> federator.v1.ListOperatorsRequest
+	105, // 143: federator.v1.Operator.DeleteOperator:input_type -> federator.v1.DeleteOperatorRequest
+	107, // 144: federator.v1.Operator.Leave:input_type -> federator.v1.LeaveRequest
+	120, // 145: federator.v1.Operator.RemoveRegion:input_type -> federator.v1.RemoveRegionRequest
+	109, // 146: federator.v1.Operator.Backup:input_type -> federator.v1.BackupRequest
+	111, // 147: federator.v1.Operator.KeyringStatus:input_type -> federator.v1.KeyringStatusRequest
+	114, // 148: federator.v1.Operator.RotateKeyring:input_type -> federator.v1.RotateKeyringRequest
+	1,   // 149: federator.v1.Operator.Version:output_type -> federator.v1.VersionResponse
+	3,   // 150: federator.v1.Operator.Status:output_type -> federator.v1.StatusResponse
+	10,  // 151: federator.v1.Operator.Check:output_type -> federator.v1.CheckResponse
+	13,  // 152: federator.v1.Operator.Members:output_type -> federator.v1.MembersResponse
+	16,  // 153: federator.v1.Operator.Services:output_type -> federator.v1.ServicesResponse
+	21,  // 154: federator.v1.Operator.Endpoints:output_type -> federator.v1.EndpointsResponse
+	24,  // 155: federator.v1.Operator.Resolve:output_type -> federator.v1.ResolveResponse
+	30,  // 156: federator.v1.Operator.ListAudit:output_type -> federator.v1.ListAuditResponse
+	35,  // 157: federator.v1.Operator.ListPolicies:output_type -> federator.v1.ListPoliciesResponse
+	33,  // 158: federator.v1.Operator.GetPolicy:output_type -> federator.v1.PolicyInfo
+	38,  // 159: federator.v1.Operator.ApplyPolicy:output_type -> federator.v1.ApplyPolicyResponse
+	40,  // 160: federator.v1.Operator.DeletePolicy:output_type -> federator.v1.DeletePolicyResponse
+	43,  // 161: federator.v1.Operator.ListExportRules:output_type -> federator.v1.ListExportRulesResponse
+	41,  // 162: federator.v1.Operator.GetExportRule:output_type -> federator.v1.ExportRuleInfo
+	46,  // 163: federator.v1.Operator.ApplyExportRules:output_type -> federator.v1.ApplyExportRulesResponse
+	50,  // 164: federator.v1.Operator.DeleteExportRule:output_type -> federator.v1.DeleteExportRuleResponse
+	52,  // 165: federator.v1.Operator.CheckExport:output_type -> federator.v1.CheckExportResponse
+	55,  // 166: federator.v1.Operator.ListEvacuations:output_type -> federator.v1.ListEvacuationsResponse
+	53,  // 167: federator.v1.Operator.Evacuate:output_type -> federator.v1.EvacuationInfo
+	58,  // 168: federator.v1.Operator.StopEvacuation:output_type -> federator.v1.StopEvacuationResponse
+	60,  // 169: federator.v1.Operator.PlanDrill:output_type -> federator.v1.PlanDrillResponse
+	67,  // 170: federator.v1.Operator.StartDrill:output_type -> federator.v1.DrillInfo
+	67,  // 171: federator.v1.Operator.StopDrill:output_type -> federator.v1.DrillInfo
+	67,  // 172: federator.v1.Operator.ExtendDrill:output_type -> federator.v1.DrillInfo
+	65,  // 173: federator.v1.Operator.ListDrills:output_type -> federator.v1.ListDrillsResponse
+	67,  // 174: federator.v1.Operator.GetDrill:output_type -> federator.v1.DrillInfo
+	71,  // 175: federator.v1.Operator.ReportDrill:output_type -> federator.v1.ReportDrillResponse
+	77,  // 176: federator.v1.Operator.CreateGate:output_type -> federator.v1.GateInfo
+	77,  // 177: federator.v1.Operator.OpenGate:output_type -> federator.v1.GateInfo
+	77,  // 178: federator.v1.Operator.CloseGate:output_type -> federator.v1.GateInfo
+	76,  // 179: federator.v1.Operator.ListGates:output_type -> federator.v1.ListGatesResponse
+	79,  // 180: federator.v1.Operator.DeleteGate:output_type -> federator.v1.DeleteGateResponse
+	81,  // 181: federator.v1.Operator.ApplySchedule:output_type -> federator.v1.ApplyScheduleResponse
+	83,  // 182: federator.v1.Operator.ListSchedules:output_type -> federator.v1.ListSchedulesResponse
+	86,  // 183: federator.v1.Operator.DeleteSchedule:output_type -> federator.v1.DeleteScheduleResponse
+	67,  // 184: federator.v1.Operator.RunSchedule:output_type -> federator.v1.DrillInfo
+	89,  // 185: federator.v1.Operator.ApplyServices:output_type -> federator.v1.ApplyServicesResponse
+	92,  // 186: federator.v1.Operator.DeleteService:output_type -> federator.v1.DeleteServiceResponse
+	94,  // 187: federator.v1.Operator.CreateToken:output_type -> federator.v1.CreateTokenResponse
+	97,  // 188: federator.v1.Operator.ListTokens:output_type -> federator.v1.ListTokensResponse
+	99,  // 189: federator.v1.Operator.RevokeToken:output_type -> federator.v1.RevokeTokenResponse
+	101, // 190: federator.v1.Operator.CreateOperator:output_type -> federator.v1.CreateOperatorResponse
+	104, // 191: federator.v1.Operator.ListOperators:output_type -> federator.v1.ListOperatorsResponse
+	106, // 192: federator.v1.Operator.DeleteOperator:output_type -> federator.v1.DeleteOperatorResponse
+	108, // 193: federator.v1.Operator.Leave:output_type -> federator.v1.LeaveResponse
+	121, // 194: federator.v1.Operator.RemoveRegion:output_type -> federator.v1.RemoveRegionResponse
+	110, // 195: federator.v1.Operator.Backup:output_type -> federator.v1.BackupResponse
+	112, // 196: federator.v1.Operator.KeyringStatus:output_type -> federator.v1.KeyringStatusResponse
+	112, // 197: federator.v1.Operator.RotateKeyring:output_type -> federator.v1.KeyringStatusResponse
+	149, // [149:198] is the sub-list for method output_type
+	100, // [100:149] is the sub-list for method input_type
+	100, // [100:100] is the sub-list for extension type_name
+	100, // [100:100] is the sub-list for extension extendee
+	0,   // [0:100] is the sub-list for field type_name
 }
 
 func init() { file_federator_v1_operator_proto_init() }
@@ -8434,7 +8554,7 @@ func file_federator_v1_operator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_federator_v1_operator_proto_rawDesc), len(file_federator_v1_operator_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   115,
+			NumMessages:   116,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

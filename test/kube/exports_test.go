@@ -31,7 +31,7 @@ import (
 
 // watcher is a source on a real cluster, and what it handed over.
 type watcher struct {
-	t       *testing.T
+	t       testing.TB
 	cluster *controlplane.Cluster
 	*exports.Source
 
@@ -98,7 +98,7 @@ func (w *watcher) serving(want ...string) {
 	})
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -106,36 +106,47 @@ func must(t *testing.T, err error) {
 }
 
 // export makes a Service without a selector, its EndpointSlice and its export.
-func (w *watcher) export(name, address string) {
-	w.t.Helper()
-	meta := metav1.ObjectMeta{Namespace: "shop", Name: name}
-	ctx, clients := w.t.Context(), w.cluster.Clients
-	_, err := clients.Core.CoreV1().Services("shop").Create(ctx, &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "http", Port: 80}}}}, metav1.CreateOptions{})
-	must(w.t, err)
-	_, err = clients.Core.DiscoveryV1().EndpointSlices("shop").Create(ctx, slice(name, address, true), metav1.CreateOptions{})
-	must(w.t, err)
-	_, err = clients.MCS.MulticlusterV1beta1().ServiceExports("shop").Create(ctx, &mcs.ServiceExport{ObjectMeta: meta}, metav1.CreateOptions{})
-	must(w.t, err)
+func export(t testing.TB, cluster *controlplane.Cluster, name string, addresses ...string) {
+	t.Helper()
+	exportOf(t, cluster, name, corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "http", Port: 80}}}, addresses...)
 }
 
-func slice(name, address string, ready bool) *discoveryv1.EndpointSlice {
+func exportOf(t testing.TB, cluster *controlplane.Cluster, name string, spec corev1.ServiceSpec, addresses ...string) {
+	t.Helper()
+	meta := metav1.ObjectMeta{Namespace: "shop", Name: name}
+	ctx, clients := context.Background(), cluster.Clients
+	_, err := clients.Core.CoreV1().Services("shop").Create(ctx, &corev1.Service{ObjectMeta: meta, Spec: spec}, metav1.CreateOptions{})
+	must(t, err)
+	_, err = clients.Core.DiscoveryV1().EndpointSlices("shop").Create(ctx, slice(name, addresses...), metav1.CreateOptions{})
+	must(t, err)
+	_, err = clients.MCS.MulticlusterV1beta1().ServiceExports("shop").Create(ctx, &mcs.ServiceExport{ObjectMeta: meta}, metav1.CreateOptions{})
+	must(t, err)
+}
+
+// slice is an EndpointSlice of these addresses; those with a "!" behind them are not
+// ready.
+func slice(name string, addresses ...string) *discoveryv1.EndpointSlice {
 	port, http, tcp := int32(8080), "http", corev1.ProtocolTCP
-	return &discoveryv1.EndpointSlice{
+	s := &discoveryv1.EndpointSlice{
 		ObjectMeta:  metav1.ObjectMeta{Namespace: "shop", Name: name, Labels: map[string]string{discoveryv1.LabelServiceName: name, discoveryv1.LabelManagedBy: "test"}},
 		AddressType: discoveryv1.AddressTypeIPv4, Ports: []discoveryv1.EndpointPort{{Name: &http, Port: &port, Protocol: &tcp}},
-		Endpoints: []discoveryv1.Endpoint{{Addresses: []string{address}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}}},
 	}
+	for _, a := range addresses {
+		address, unready := strings.CutSuffix(a, "!")
+		s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: []string{address}, Conditions: discoveryv1.EndpointConditions{Ready: new(!unready)}})
+	}
+	return s
 }
 
 // turn sets the readiness of the endpoint and returns how long it took to be told.
 func (w *watcher) turn(name, address string, ready bool) time.Duration {
 	w.t.Helper()
-	want := catalog.Unhealthy
+	want, written := catalog.Unhealthy, address+"!"
 	if ready {
-		want = catalog.Healthy
+		want, written = catalog.Healthy, address
 	}
 	start := time.Now()
-	_, err := w.cluster.Clients.Core.DiscoveryV1().EndpointSlices("shop").Update(w.t.Context(), slice(name, address, ready), metav1.UpdateOptions{})
+	_, err := w.cluster.Clients.Core.DiscoveryV1().EndpointSlices("shop").Update(w.t.Context(), slice(name, written), metav1.UpdateOptions{})
 	must(w.t, err)
 	w.until("the flip is told", func(u source.Update) bool {
 		return len(u.Sets) > 0 && len(u.Sets[0].Endpoints) == 1 && u.Sets[0].Endpoints[0].Health == want
@@ -158,7 +169,7 @@ func TestExportsOfARealCluster(t *testing.T) {
 	must(t, controlplane.InstallCRDs(ctx, west.Config))
 	w.serving()
 
-	w.export("a", "10.0.0.1")
+	export(t, w.cluster, "a", "10.0.0.1")
 	w.serving("a 10.0.0.1:healthy")
 	a := w.until("it is exported", func(source.Update) bool { return true }).Sets[0]
 	if len(a.Ports) != 1 || a.Endpoints[0].PortNumber(a.Ports[0]) != 8080 || a.Endpoints[0].Address != netip.MustParseAddr("10.0.0.1") {
@@ -188,12 +199,12 @@ func TestExportsOfARealCluster(t *testing.T) {
 	t.Run("a store that was restored from a snapshot is read anew", func(t *testing.T) {
 		snapshot := filepath.Join(t.TempDir(), "snapshot")
 		must(t, west.SnapshotEtcd(ctx, snapshot))
-		w.export("b", "10.0.0.2")
+		export(t, w.cluster, "b", "10.0.0.2")
 		w.turn("a", "10.0.0.1", false)
 		w.serving("a 10.0.0.1:unhealthy", "b 10.0.0.2:healthy")
 		must(t, west.RestoreEtcd(ctx, snapshot))
 		w.serving("a 10.0.0.1:healthy")
-		w.export("c", "10.0.0.3")
+		export(t, w.cluster, "c", "10.0.0.3")
 		w.serving("a 10.0.0.1:healthy", "c 10.0.0.3:healthy")
 	})
 }

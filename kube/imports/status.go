@@ -1,0 +1,42 @@
+package imports
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Status is how the imports of the cluster are, as this replica knows it.
+type Status struct {
+	// Writer: this replica writes them. Holder is the replica that does, as last seen;
+	// "" if none does.
+	Writer bool
+	Holder string
+	// Unanswered is since when the API server has not answered, zero if it does.
+	// Refused is why it lets this replica neither read nor take the Lease of the writer.
+	Unanswered time.Time
+	Refused    string
+	// What the writer counts: services that are imported, those that it leaves alone
+	// until it knows more, and objects in the way that are not ours, in order.
+	Imports, Behind int
+	Foreign         []string
+}
+
+// Status returns how the imports are now.
+func (w *Writer) Status() Status {
+	s := Status{Writer: w.Leading(), Unanswered: w.StaleSince()}
+	w.contact.mu.Lock()
+	s.Holder, s.Refused = w.contact.holder, w.contact.refusal
+	w.contact.mu.Unlock()
+	w.books.mu.Lock()
+	defer w.books.mu.Unlock()
+	for _, e := range w.books.services {
+		s.Imports += btoi(e.imported)
+		s.Behind += btoi(e.behind != "")
+		if e.foreign != "" {
+			s.Foreign = append(s.Foreign, strings.Split(e.foreign, ", ")...)
+		}
+	}
+	slices.Sort(s.Foreign)
+	return s
+}

@@ -1,0 +1,75 @@
+//go:build linux
+
+package kube_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
+)
+
+const (
+	flips = 200
+	// slowFlip is what no flip takes on a busy machine either.
+	slowFlip = 5 * time.Second
+)
+
+// An endpoint of one cluster turns unready and ready again: how long until the
+// EndpointSlice of the import in another cluster says so? Agents and API servers are
+// on one machine, so that what is measured is federator, and no network.
+func TestAReadinessFlipReachesTheImportsOfAnotherCluster(t *testing.T) {
+	s := enact(t, map[string]int{"us-west": 1, "eu-central": 1}, "us-west", "eu-central")
+	s.export("us-west", "checkout", "10.0.0.1", "10.0.0.2", "10.0.0.3")
+	s.imported("eu-central", "checkout", "us-west-1")
+	s.lists(10*time.Second, "eu-central", "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.2", "us-west-1 10.0.0.3")
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	defer cancel()
+	seen, err := s.world.Cluster("eu-central").Clients.Core.DiscoveryV1().EndpointSlices(shop).Watch(ctx, metav1.ListOptions{LabelSelector: "federator.dev/import=checkout"})
+	must(t, err)
+	defer seen.Stop()
+	var took []time.Duration
+	for i := range flips {
+		address := "10.0.0.2"
+		if i%2 == 0 {
+			address += "!"
+		}
+		begun := time.Now()
+		s.serve("us-west", "checkout", "10.0.0.1", address, "10.0.0.3")
+		if !turned(seen.ResultChan(), "10.0.0.2", i%2 == 1, slowFlip) {
+			t.Fatalf("flip %d did not arrive within %v", i+1, slowFlip)
+		}
+		took = append(took, time.Since(begun))
+	}
+	slices.Sort(took)
+	t.Logf("readiness flip -> EndpointSlice of the import in another cluster, %d flips: p50 %v, p99 %v, slowest %v", flips,
+		took[flips/2].Round(100*time.Microsecond), took[flips*99/100].Round(100*time.Microsecond), took[flips-1].Round(100*time.Microsecond))
+}
+
+// turned waits until an address is listed with that readiness.
+func turned(events <-chan apiwatch.Event, address string, ready bool, within time.Duration) bool {
+	deadline := time.After(within)
+	for {
+		select {
+		case <-deadline:
+			return false
+		case e, ok := <-events:
+			if !ok {
+				return false
+			}
+			one, ok := e.Object.(*discoveryv1.EndpointSlice)
+			if !ok || e.Type == apiwatch.Deleted {
+				continue
+			}
+			for _, x := range one.Endpoints {
+				if x.Addresses[0] == address && *x.Conditions.Ready == ready {
+					return true
+				}
+			}
+		}
+	}
+}

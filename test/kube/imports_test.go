@@ -1,0 +1,319 @@
+//go:build linux
+
+package kube_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+const (
+	checkout = "checkout.shop.svc.clusterset.local."
+	srv      = "_http._tcp." + checkout
+	ownShop  = "kind: ExportRule\nname: shops\nspec: {services: [shop/*], clusters: [region:eu-central]}\n"
+)
+
+// The scenes of one story: each finds what the one before it left.
+func TestImportsOfTwoRealClusters(t *testing.T) {
+	s := enact(t, map[string]int{"us-west": 1, "eu-central": 3}, "us-west", "eu-central")
+	west, eu := s.Replicas("us-west")[0], s.Replicas("eu-central")[0]
+	pod := netip.MustParseAddr("127.201.0.9") // of eu-central
+
+	s.export("us-west", "checkout", "10.0.0.1", "10.0.0.2")
+	ip := s.imported("eu-central", "checkout", "us-west-1")
+	s.imported("us-west", "checkout", "us-west-1")
+	s.lists(10*time.Second, "eu-central", "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.2")
+	for _, want := range []string{"Valid=True Valid", "Ready=True Exported", "Conflict=False NoConflicts"} {
+		s.says("us-west", "checkout", want)
+	}
+
+	t.Run("every replica answers pods of its cluster with the clusterset IP", func(t *testing.T) {
+		for _, r := range s.Replicas("eu-central") {
+			status, err := r.Status()
+			if err != nil || status.GetImports().GetHolder() != "eu-central-0" || status.GetImports().GetWriter() != (r == eu) {
+				t.Errorf("%s says of the imports: %v, %v", r, status.GetImports(), err)
+			}
+			s.answers(r, pod, checkout, dns.TypeA, "A "+ip)
+			s.answers(r, pod, srv, dns.TypeSRV, "SRV 0 10000 80 "+checkout)
+			s.answers(r, netip.MustParseAddr("127.0.0.1"), checkout, dns.TypeA, "A 10.0.0.1", "A 10.0.0.2")
+		}
+		s.answers(west, pod, checkout, dns.TypeA, "A 10.0.0.1", "A 10.0.0.2") // not its cluster
+	})
+	t.Run("scale to zero and back", func(t *testing.T) {
+		s.serve("us-west", "checkout")
+		s.lists(10*time.Second, "eu-central", "checkout")
+		s.answers(eu, pod, checkout, dns.TypeA, "A "+ip)
+		s.serve("us-west", "checkout", "10.0.0.1", "10.0.0.3")
+		s.lists(10*time.Second, "eu-central", "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.3")
+	})
+	t.Run("an export that a rule refuses says so, and is imported nowhere", func(t *testing.T) {
+		s.Pipe(ownShop, "export-rule", "apply", "-f", "-", "--force", "--socket", eu.Sock).OK(t)
+		s.says("us-west", "checkout", "Ready=False ExportRefused")
+		s.gone("eu-central", "checkout")
+		s.gone("us-west", "checkout")
+		s.Until(10*time.Second, "DNS to know of none", func() error {
+			if got, err := answer(eu, pod, checkout, dns.TypeA); err != nil || len(got) > 0 {
+				return fmt.Errorf("found %v, %v", got, err)
+			}
+			return nil
+		})
+		eu.CLI("export-rule", "delete", "shops", "--force").OK(t)
+		s.says("us-west", "checkout", "Ready=True Exported")
+		ip = s.imported("eu-central", "checkout", "us-west-1")
+		s.answers(eu, pod, checkout, dns.TypeA, "A "+ip)
+	})
+	t.Run("a nearer cluster that exports, too, takes its clients", func(t *testing.T) {
+		s.export("eu-central", "checkout", "10.1.0.1")
+		s.imported("eu-central", "checkout", "eu-central-1", "us-west-1")
+		s.lists(40*time.Second, "eu-central", "checkout", "eu-central-1 10.1.0.1")
+		s.lists(10*time.Second, "us-west", "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.3")
+		eu.CLI("evacuate", "eu-central", "--for", "1m", "--reason", "to see it").OK(t)
+		s.ready(10*time.Second, "eu-central", "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.3")
+		eu.CLI("evacuate", "eu-central", "--stop").OK(t)
+		s.lists(40*time.Second, "eu-central", "checkout", "eu-central-1 10.1.0.1")
+		for _, region := range []string{"us-west", "eu-central"} {
+			s.told(region, namespace, "Lease RegionEvacuated", "Lease EvacuationEnded")
+		}
+		s.serve("eu-central", "checkout", "10.1.0.1!")
+		s.ready(10*time.Second, "eu-central", "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.3")
+		s.must(s.world.Cluster("eu-central").Clients.MCS.MulticlusterV1beta1().ServiceExports(shop).Delete(context.Background(), "checkout", metav1.DeleteOptions{}))
+		s.imported("eu-central", "checkout", "us-west-1")
+	})
+	t.Run("users are told by Events", func(t *testing.T) {
+		s.told("us-west", shop, "ServiceExport Exported", "ServiceExport ExportRefused", "ServiceImport Imported")
+		s.told("eu-central", shop, "ServiceImport Imported", "ServiceImport NoEndpoints", "ServiceImport Endpoints")
+	})
+	t.Run("an API server that is away for a while", func(t *testing.T) { s.away(t, pod, &ip) })
+	t.Run("a writer that dies is followed by another", func(t *testing.T) { s.succession(t) })
+	t.Run("a port more", func(*testing.T) { s.anotherPort() })
+	t.Run("clusters that disagree about a service", func(*testing.T) { s.conflict(pod) })
+	t.Run("the last export takes everything with it", func(t *testing.T) {
+		s.must(s.world.Cluster("us-west").Clients.MCS.MulticlusterV1beta1().ServiceExports(shop).Delete(context.Background(), "checkout", metav1.DeleteOptions{}))
+		s.gone("us-west", "checkout")
+		s.gone("eu-central", "checkout")
+	})
+	t.Run("what is granted is used, and nothing else is asked for", func(t *testing.T) { s.leastPrivilege(t) })
+}
+
+// away stops the API server of eu-central for a while.
+func (s *stage) away(t *testing.T, pod netip.Addr, ip *string) {
+	c := s.world.Cluster("eu-central")
+	s.must(c.StopAPIServer())
+	replicas := s.Replicas("eu-central")
+	for _, r := range replicas {
+		s.Until(30*time.Second, r.String()+" to say that it cannot be reached", func() error {
+			for _, name := range []string{"federator_kube_import_unanswered_seconds", "federator_kube_stale_seconds"} {
+				if v, err := metric(r, name); err != nil || v == 0 {
+					return fmt.Errorf("%s is %v, %v", name, v, err)
+				}
+			}
+			return nil
+		})
+	}
+	s.Until(30*time.Second, "check to say so", func() error {
+		found, err := replicas[0].Problems()
+		if err == nil && (found["imports-unanswered"] == nil || found["source"] == nil) {
+			err = fmt.Errorf("found %v", found)
+		}
+		return err
+	})
+	s.serve("us-west", "checkout", "10.0.0.4")
+	for _, r := range replicas {
+		s.answers(r, netip.MustParseAddr("127.0.0.1"), checkout, dns.TypeA, "A 10.0.0.4")
+		s.answers(r, pod, checkout, dns.TypeA, "A "+*ip)
+	}
+	s.must(c.StartAPIServer(context.Background()))
+	s.lists(60*time.Second, "eu-central", "checkout", "us-west-1 10.0.0.4")
+	if got := s.imported("eu-central", "checkout", "us-west-1"); got != *ip {
+		t.Errorf("the clusterset IP was %s, and is %s", *ip, got)
+	}
+	for _, r := range replicas {
+		s.Until(60*time.Second, r.String()+" to be up to date", func() error {
+			for _, name := range []string{"federator_kube_import_unanswered_seconds", "federator_kube_stale_seconds"} {
+				if v, err := metric(r, name); err != nil || v != 0 {
+					return fmt.Errorf("%s is %v, %v", name, v, err)
+				}
+			}
+			return nil
+		})
+	}
+}
+
+// succession kills the writer of eu-central, and whoever follows it.
+func (s *stage) succession(t *testing.T) {
+	old, err := s.writer("eu-central")
+	s.must(err)
+	old.Kill()
+	s.serve("us-west", "checkout", "10.0.0.5")
+	s.lists(60*time.Second, "eu-central", "checkout", "us-west-1 10.0.0.5")
+	next, err := s.writer("eu-central")
+	if err != nil || next == old {
+		t.Fatalf("the Lease is held by %v, %v", next, err)
+	}
+	// One that is told to end gives the Lease up: nobody waits for it to run out.
+	old.Start("--config", s.config["eu-central"])
+	old.Ready()
+	begun := time.Now()
+	next.Stop()
+	s.Until(14*time.Second, "another writer", func() error {
+		third, err := s.writer("eu-central")
+		if err == nil && third == next {
+			err = errors.New("found the same")
+		}
+		return err
+	})
+	t.Logf("another writer %v after one was told to end", time.Since(begun).Round(time.Millisecond))
+	next.Start("--config", s.config["eu-central"])
+	next.Ready()
+}
+
+// conflict has two clusters disagree about the type of a service, until the older
+// export goes: what is there then becomes the other type, in its place.
+func (s *stage) conflict(pod netip.Addr) {
+	west, eu := s.world.Cluster("us-west"), s.world.Cluster("eu-central")
+	db := "db.shop.svc.clusterset.local."
+	ports := []corev1.ServicePort{{Name: "http", Port: 80}}
+	exportOf(s, west, "db", corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone, Ports: ports}, "10.0.0.7")
+	s.lists(30*time.Second, "eu-central", "db", "us-west-1 10.0.0.7")
+	older, err := west.Clients.MCS.MulticlusterV1beta1().ServiceExports(shop).Get(context.Background(), "db", metav1.GetOptions{})
+	s.must(err)
+	s.Until(5*time.Second, "the second of the first export to be over", func() error {
+		if time.Since(older.CreationTimestamp.Time) < 1100*time.Millisecond {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+	s.export("eu-central", "db", "10.1.0.7")
+	s.says("eu-central", "db", "Conflict=True TypeConflict")
+	s.says("us-west", "db", "Conflict=True TypeConflict")
+	s.lists(30*time.Second, "eu-central", "db", "eu-central-1 10.1.0.7", "us-west-1 10.0.0.7")
+	s.answers(s.Replicas("eu-central")[0], pod, db, dns.TypeA, "A 10.0.0.7", "A 10.1.0.7")
+	s.must(west.Clients.MCS.MulticlusterV1beta1().ServiceExports(shop).Delete(context.Background(), "db", metav1.DeleteOptions{}))
+	s.answers(s.Replicas("eu-central")[0], pod, db, dns.TypeA, "A "+s.imported("eu-central", "db", "eu-central-1"))
+	s.says("eu-central", "db", "Conflict=False NoConflicts")
+	s.must(eu.Clients.MCS.MulticlusterV1beta1().ServiceExports(shop).Delete(context.Background(), "db", metav1.DeleteOptions{}))
+	s.gone("eu-central", "db")
+}
+
+// anotherPort gives a service one more port, which its import gets, too.
+func (s *stage) anotherPort() {
+	services := s.world.Cluster("us-west").Clients.Core.CoreV1().Services(shop)
+	have, err := services.Get(context.Background(), "checkout", metav1.GetOptions{})
+	s.must(err)
+	have.Spec.Ports = append(have.Spec.Ports, corev1.ServicePort{Name: "grpc", Port: 90})
+	_, err = services.Update(context.Background(), have, metav1.UpdateOptions{})
+	s.must(err)
+	s.Until(10*time.Second, "the derived Service to have the port", func() error {
+		list, err := s.world.Cluster("eu-central").Clients.Core.CoreV1().Services(shop).List(context.Background(), metav1.ListOptions{LabelSelector: "federator.dev/import=checkout"})
+		if err != nil || len(list.Items) != 1 || len(list.Items[0].Spec.Ports) != 2 {
+			return fmt.Errorf("found %+v, %v", list, err)
+		}
+		return nil
+	})
+}
+
+// told waits for Events, "KIND REASON".
+func (s *stage) told(region, in string, want ...string) {
+	s.Helper()
+	s.Until(15*time.Second, fmt.Sprintf("Events %v in %s of %s", want, in, region), func() error {
+		list, err := s.world.Cluster(region).Clients.Core.CoreV1().Events(in).List(context.Background(), metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		var got []string
+		for _, e := range list.Items {
+			got = append(got, e.InvolvedObject.Kind+" "+e.Reason)
+		}
+		for _, w := range want {
+			if !slices.Contains(got, w) {
+				return fmt.Errorf("found %v", got)
+			}
+		}
+		return nil
+	})
+}
+
+// gone waits until nothing is left of an import.
+func (s *stage) gone(region, name string) {
+	s.Helper()
+	c := s.world.Cluster(region).Clients
+	s.Until(30*time.Second, name+" to be gone from "+region, func() error {
+		ctx, ours := context.Background(), metav1.ListOptions{LabelSelector: "federator.dev/import=" + name}
+		if i, err := c.MCS.MulticlusterV1beta1().ServiceImports(shop).Get(ctx, name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("found the import %+v, %v", i, err)
+		}
+		services, err := c.Core.CoreV1().Services(shop).List(ctx, ours)
+		slices, err2 := c.Core.DiscoveryV1().EndpointSlices(shop).List(ctx, ours)
+		if err != nil || err2 != nil || len(services.Items)+len(slices.Items) > 0 {
+			return fmt.Errorf("found %d services, %d slices, %v, %v", len(services.Items), len(slices.Items), err, err2)
+		}
+		return nil
+	})
+}
+
+// ready waits for exactly these ready endpoints, whatever else is listed.
+func (s *stage) ready(within time.Duration, region, name string, want ...string) {
+	s.Helper()
+	s.Until(within, fmt.Sprintf("clients of %s in %s to be sent to %v", name, region, want), func() error {
+		all, err := s.listed(region, name)
+		got := slices.DeleteFunc(slices.Clone(all), func(e string) bool { return strings.HasSuffix(e, "!") })
+		if err == nil && !slices.Equal(got, want) {
+			err = fmt.Errorf("found %v", all)
+		}
+		return err
+	})
+}
+
+// leastPrivilege compares what the agents asked of their API servers with what the
+// manifests grant.
+func (s *stage) leastPrivilege(t *testing.T) {
+	used, refused := map[string]bool{}, map[string]bool{}
+	for _, c := range s.world.Clusters {
+		for _, r := range s.requests(c.Name) {
+			one := r.Verb + " " + strings.TrimSuffix(r.ObjectRef.Resource+"/"+r.ObjectRef.Subresource, "/") + "." + r.ObjectRef.APIGroup
+			if r.ResponseStatus.Code == 403 {
+				refused[one] = true
+			} else {
+				used[one] = true
+			}
+		}
+	}
+	for one := range refused {
+		// An API server that starts does not know yet who may do what, and refuses all.
+		if !used[one] {
+			t.Errorf("the agents may never %s", one)
+		}
+	}
+	rules := read[rbacv1.ClusterRole](s.manifests()["ClusterRole"]).Rules
+	for _, r := range read[rbacv1.Role](s.manifests()["Role"]).Rules {
+		if slices.Contains(r.Resources, "leases") { // the rest is for pods, which these agents are not
+			rules = append(rules, r)
+		}
+	}
+	// Pods look for the zone of their node, and for a Service of type LoadBalancer of
+	// their own. A slice is read when its name turns out to be taken, an Event counted
+	// up when it happens again.
+	elsewhere := []string{"get nodes.", "get services.", "get endpointslices.discovery.k8s.io", "patch events."}
+	for _, r := range rules {
+		for _, resource := range r.Resources {
+			for _, verb := range r.Verbs {
+				if one := verb + " " + resource + "." + r.APIGroups[0]; !used[one] && !slices.Contains(elsewhere, one) {
+					t.Errorf("%s is granted, and nobody used it", one)
+				}
+			}
+		}
+	}
+	t.Logf("%d kinds of request", len(used))
+}
