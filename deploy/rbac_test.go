@@ -44,6 +44,9 @@ func needs(t *testing.T, dir string) map[need]string {
 	t.Helper()
 	out := map[need]string{}
 	err := fs.WalkDir(os.DirFS(dir), ".", func(path string, d fs.DirEntry, err error) error {
+		if d != nil && d.IsDir() && (path == "laptop" || path == "link") {
+			return fs.SkipDir // an operator runs these, with rights of their own
+		}
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return err
 		}

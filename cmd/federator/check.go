@@ -1,11 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/federator/federator/kube/laptop"
+	"github.com/federator/federator/kube/link"
 	"github.com/federator/federator/peering/pb"
 )
 
@@ -13,24 +17,89 @@ func (a *app) checkCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "check", Short: "Look for every problem, and say what to do; exit code 3 if there is one",
 		Args: usage(cobra.NoArgs),
+		Long: `Look for every problem, and say what to do; exit code 3 if there is one. With
+--context, which may be given several times, it asks a replica in each of these
+Kubernetes clusters, and looks at what is around it there, too: what is installed,
+pods that do not run, the cluster's DNS, and what the user of the context may do.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if len(a.reach.contexts) > 0 {
+				return a.checkClusters(cmd.Context())
+			}
 			return a.call(cmd.Context(), func(ctx context.Context, agent pb.OperatorClient) error {
 				found, err := agent.Check(ctx, &pb.CheckRequest{})
 				if err != nil {
 					return err
 				}
-				if err := a.print(found, func(p *printer) { showProblems(p, found) }); err != nil {
-					return err
-				}
-				for _, problem := range found.GetProblems() {
-					if problem.GetSeverity() != "info" {
-						return errProblems
-					}
-				}
-				return nil
+				return a.printProblems(found)
 			})
 		},
 	}
+}
+
+// printProblems prints what was found; an error if there is something to act on.
+func (a *app) printProblems(found *pb.CheckResponse) error {
+	if err := a.print(found, func(p *printer) { showProblems(p, found) }); err != nil {
+		return err
+	}
+	for _, problem := range found.GetProblems() {
+		if problem.GetSeverity() != "info" {
+			return errProblems
+		}
+	}
+	return nil
+}
+
+// checkClusters checks clusters, and what a replica in each of them finds.
+func (a *app) checkClusters(ctx context.Context) error {
+	all := &pb.CheckResponse{Checked: link.Checked()}
+	for _, name := range a.reach.contexts {
+		cluster, err := a.reach.open(name)
+		if err != nil {
+			return err
+		}
+		found, err := a.checkCluster(ctx, cluster)
+		if err != nil {
+			return err
+		}
+		for _, p := range found.GetProblems() {
+			if about := "context " + name; p.GetSubject() != about {
+				p.Subject = about + ": " + p.GetSubject()
+			}
+		}
+		all.Problems = append(all.Problems, found.GetProblems()...)
+		for _, c := range found.GetChecked() {
+			if !slices.Contains(all.Checked, c) {
+				all.Checked = append(all.Checked, c)
+			}
+		}
+	}
+	slices.SortStableFunc(all.Problems, func(x, y *pb.Problem) int {
+		worst := []string{"error", "warning", "info"}
+		return cmp.Compare(slices.Index(worst, x.GetSeverity()), slices.Index(worst, y.GetSeverity()))
+	})
+	return a.printProblems(all)
+}
+
+// checkCluster checks one cluster; that no replica answers is a problem, and no error.
+func (a *app) checkCluster(ctx context.Context, cluster *laptop.Cluster) (*pb.CheckResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	facts := link.Look(ctx, cluster, link.ToAsk)
+	found := &pb.CheckResponse{Problems: link.Examine(&facts)}
+	if facts.Agent == nil {
+		return found, nil
+	}
+	agent, err := cluster.Agent(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer agent.Close()
+	inside, err := pb.NewOperatorClient(agent).Check(ctx, &pb.CheckRequest{})
+	if err != nil {
+		return nil, a.reach.plain(err)
+	}
+	found.Problems, found.Checked = append(found.Problems, inside.GetProblems()...), inside.GetChecked()
+	return found, nil
 }
 
 func showProblems(p *printer, found *pb.CheckResponse) {

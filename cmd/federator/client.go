@@ -15,18 +15,29 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/federator/federator/kube/laptop"
 	"github.com/federator/federator/peering/pb"
 )
 
 // errUnreachable says that no agent answered.
 var errUnreachable = errors.New("no agent answers")
 
-// reach says how a command reaches an agent: by the local socket, or by mTLS
-// with an operator's certificate.
+// reach says how a command reaches an agent: by the local socket, by mTLS with an
+// operator's certificate, or through the API server of its cluster.
 type reach struct {
 	socket   string
 	address  string
 	identity string
+
+	contexts   []string
+	kubeconfig string
+	namespace  string
+}
+
+// conn is a connection to an agent.
+type conn interface {
+	grpc.ClientConnInterface
+	Close() error
 }
 
 // defaultDataDir is where an agent keeps its data if nobody says otherwise.
@@ -36,6 +47,9 @@ func (r *reach) flags(flags *pflag.FlagSet, env func(string) string) {
 	flags.StringVar(&r.socket, "socket", defaultSocket(env), "the agent's socket (env FEDERATOR_SOCKET, else FEDERATOR_DATA_DIR/federator.sock)")
 	flags.StringVar(&r.address, "address", env("FEDERATOR_ADDRESS"), "reach an agent at HOST:PORT instead, with --identity (env FEDERATOR_ADDRESS)")
 	flags.StringVar(&r.identity, "identity", env("FEDERATOR_IDENTITY"), "directory of an operator's certificate, made by \"federator operator create\" (env FEDERATOR_IDENTITY)")
+	flags.StringArrayVar(&r.contexts, "context", nil, "reach an agent in a pod of this Kubernetes cluster instead: a context of the kubeconfig")
+	flags.StringVar(&r.kubeconfig, "kubeconfig", "", "kubeconfig file of --context (default: KUBECONFIG, else ~/.kube/config)")
+	flags.StringVar(&r.namespace, "federator-namespace", laptop.DefaultNamespace, "where federator is in the cluster of --context")
 }
 
 func dataDirOf(env func(string) string) string {
@@ -52,10 +66,13 @@ func defaultSocket(env func(string) string) string {
 	return filepath.Join(dataDirOf(env), "federator.sock")
 }
 
-// connect returns a connection to the agent; it is made at the first call.
-func (r *reach) connect() (*grpc.ClientConn, error) {
+// connect returns a connection to the agent; it is made at the first call, unless it
+// goes through an API server.
+func (r *reach) connect(ctx context.Context) (conn, error) {
 	limit := grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer))
 	switch {
+	case len(r.contexts) > 0:
+		return r.through(ctx)
 	case r.address == "" && r.identity != "":
 		return nil, usageError{errors.New("--identity needs --address HOST:PORT of an agent")}
 	case r.address == "":
@@ -74,10 +91,56 @@ func (r *reach) connect() (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///"+r.address, grpc.WithTransportCredentials(credentials), limit)
 }
 
+// through connects through the API server of the one context that was given.
+func (r *reach) through(ctx context.Context) (conn, error) {
+	cluster, err := r.cluster()
+	if err != nil {
+		return nil, err
+	}
+	agent, err := cluster.Agent(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
+	}
+	return agent, nil
+}
+
+// consistent says which flags do not go together.
+func (r *reach) consistent(cmd *cobra.Command) error {
+	switch {
+	case len(r.contexts) > 0 && cmd.Annotations[local] != "":
+		return usageError{fmt.Errorf("%s works on this machine, and not in the cluster of --context", cmd.CommandPath())}
+	case len(r.contexts) > 0 && (cmd.Flags().Changed("address") || cmd.Flags().Changed("socket")):
+		return usageError{errors.New("--context, --address and --socket are three ways to reach an agent: expected one of them")}
+	case len(r.contexts) == 0 && r.kubeconfig != "":
+		return usageError{errors.New("--kubeconfig needs --context, which says which of its clusters is meant")}
+	}
+	return nil
+}
+
+// cluster is that of the one context that was given.
+func (r *reach) cluster() (*laptop.Cluster, error) {
+	if len(r.contexts) != 1 {
+		return nil, usageError{fmt.Errorf("expected one --context, found %d; only check takes several", len(r.contexts))}
+	}
+	return r.open(r.contexts[0])
+}
+
+// open opens the cluster of a context.
+func (r *reach) open(name string) (*laptop.Cluster, error) {
+	cluster, err := laptop.Open(laptop.Access{Kubeconfig: r.kubeconfig, Context: name, Namespace: r.namespace, Build: ownVersion().GetVersion()})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return cluster, nil
+}
+
 // maxAnswer bounds an agent's answer, in bytes.
 const maxAnswer = 64 << 20
 
 func (r *reach) String() string {
+	if len(r.contexts) > 0 {
+		return "context " + strings.Join(r.contexts, ", ")
+	}
 	if r.address != "" {
 		return r.address
 	}
@@ -124,12 +187,12 @@ func dialed(text string) string {
 
 // call opens a connection for one use.
 func (a *app) call(ctx context.Context, use func(context.Context, pb.OperatorClient) error) error {
-	conn, err := a.reach.connect()
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	conn, err := a.reach.connect(ctx)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, a.timeout)
-	defer cancel()
 	err = use(ctx, pb.NewOperatorClient(conn))
 	if cerr := conn.Close(); err == nil {
 		err = cerr

@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/federator/federator/deploy"
 )
@@ -26,15 +27,20 @@ applies, for the values that are given. They hold no secret.`,
 	f := cmd.Flags()
 	f.StringVar(&v.Region, "region", "", "the region, such as us-west")
 	f.StringVar(&v.Cluster, "cluster", "", "the cluster, one or two DNS labels")
-	f.IntVar(&v.Replicas, "replicas", 3, "how many replicas, 1 to 9")
-	f.StringVar(&v.Image, "image", "federator.dev/federator:dev", "the container image")
 	f.StringVar(&v.Namespace, "namespace", "federator-system", "the namespace")
-	f.StringVar(&v.StorageClass, "storage-class", "", "the storage class of their disks (default: the cluster's)")
-	f.BoolVar(&v.Ephemeral, "ephemeral", false, "no disks: a region whose pods are all deleted is lost; for tests")
-	f.StringVar(&v.Expose, "expose", "pod", "how replicas of other clusters reach a pod: pod (its own address), hostport (its node's) or loadbalancer (one a pod)")
 	f.BoolVar(&v.ServiceMonitor, "service-monitor", false, "a ServiceMonitor for the Prometheus operator too")
+	podFlags(f, &v)
 	f.StringVar(&v.TrustDomain, "trust-domain", "", "let the first pod found this trust domain; with --recovery-recipient")
 	f.StringVar(&v.RecoveryRecipient, "recovery-recipient", "", "the public half of the recovery key, from \"federator recovery-key\"")
 	required(cmd, "region", "cluster")
 	return cmd
+}
+
+// podFlags say what the pods of a cluster are.
+func podFlags(f *pflag.FlagSet, v *deploy.Values) {
+	f.IntVar(&v.Replicas, "replicas", 3, "how many replicas, 1 to 9")
+	f.StringVar(&v.Image, "image", "federator.dev/federator:dev", "the container image")
+	f.StringVar(&v.StorageClass, "storage-class", "", "the storage class of their disks (default: the cluster's)")
+	f.BoolVar(&v.Ephemeral, "ephemeral", false, "no disks: a region whose pods are all deleted is lost; for tests")
+	f.StringVar(&v.Expose, "expose", "pod", "how replicas of other clusters reach a pod: pod (its own address), hostport (its node's) or loadbalancer (one a pod)")
 }

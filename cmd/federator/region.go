@@ -11,7 +11,9 @@ import (
 
 func (a *app) regionCmd() *cobra.Command {
 	cmd := parent("region", "Regions as a whole: remove, recover")
-	cmd.AddCommand(a.regionRemoveCmd(), a.regionRecoverCmd())
+	here := a.regionRecoverCmd()
+	here.Annotations = withLocal(here.Annotations)
+	cmd.AddCommand(a.regionRemoveCmd(), here)
 	return cmd
 }
 

@@ -60,7 +60,7 @@ Exit codes: 0 all is well; 1 the command failed; 2 the command line is wrong;
 			if !slices.Contains(known, a.output) {
 				return usageError{fmt.Errorf("--output %q: expected %s", a.output, strings.Join(known, " or "))}
 			}
-			return nil
+			return a.reach.consistent(cmd)
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
@@ -84,14 +84,17 @@ Exit codes: 0 all is well; 1 the command failed; 2 the command line is wrong;
 	}
 	add("make", a.makeCommands()...)
 	add("look", a.statusCmd(), a.checkCmd(), a.membersCmd(), a.servicesCmd(), a.endpointsCmd(), a.resolveCmd(), a.auditCmd(), a.versionCmd())
-	add("change", a.policyCmd(), a.exportRuleCmd(), a.drillCmd(), a.evacuateCmd(), a.tokenCmd(), a.operatorCmd(), a.regionCmd(), a.keyringCmd(), a.leaveCmd(), a.backupCmd())
-	root.AddCommand(a.devEndpointsCmd())
+	add("change", a.exportCmd(), a.dnsCmd(), a.policyCmd(), a.exportRuleCmd(), a.drillCmd(), a.evacuateCmd(), a.tokenCmd(), a.operatorCmd(), a.regionCmd(), a.keyringCmd(), a.leaveCmd(), a.backupCmd())
+	root.AddCommand(a.devEndpointsCmd(), a.dialStdioCmd())
 	return root
 }
 
 // formats annotates a command with the values of --output that it takes, if they
 // are not text and json.
 const formats = "formats"
+
+// local annotates a command that works on this machine and asks no agent.
+const local = "local"
 
 // The exit codes of federator.
 const (

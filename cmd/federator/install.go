@@ -1,0 +1,167 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/federator/federator/deploy"
+	"github.com/federator/federator/identity"
+	"github.com/federator/federator/kube/laptop"
+	"github.com/federator/federator/kube/link"
+)
+
+// installFlags are those of install.
+type installFlags struct {
+	values  deploy.Values
+	keyFile string
+	dryRun  bool
+	within  time.Duration
+}
+
+func (a *app) installCmd() *cobra.Command {
+	var i installFlags
+	cmd := &cobra.Command{
+		Use: "install --context CLUSTER", Short: "Install federator in a Kubernetes cluster", Args: usage(cobra.NoArgs),
+		Long: `Apply what "federator manifests" prints, and the CustomResourceDefinitions of the
+Multi-Cluster Services API if they are missing, to the cluster of a kubeconfig
+context, and wait until it runs. With --trust-domain the cluster founds the federation;
+else it waits until "federator join" lets it in. Doing it again changes nothing.
+
+The recovery key of a trust domain is made on this machine, in the file that
+--recovery-key-file names, and never reaches the cluster: only its public half does.`,
+		Example: `  federator install --context us-west --trust-domain acme.example --recovery-key-file recovery.key
+  federator join --context eu-central --to us-west --install`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.install(cmd.Context(), i) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&i.values.Region, "region", "", "the region, such as us-west (default: the context's name)")
+	f.StringVar(&i.values.Cluster, "cluster", "", "the cluster, one or two DNS labels (default: the region)")
+	f.StringVar(&i.values.TrustDomain, "trust-domain", "", "found this trust domain, the name of the whole federation, such as acme.example")
+	f.StringVar(&i.keyFile, "recovery-key-file", "", "with --trust-domain: the file of its recovery key, which is made (mode 0600) if it is not there")
+	f.StringVar(&i.values.RecoveryRecipient, "recovery-recipient", "", "with --trust-domain: the public half of a recovery key that is elsewhere")
+	f.BoolVar(&i.values.ServiceMonitor, "service-monitor", false, "a ServiceMonitor for the Prometheus operator too")
+	f.BoolVar(&i.dryRun, "dry-run", false, "say what is in the way and what would be applied, and do nothing")
+	f.DurationVar(&i.within, "within", 10*time.Minute, "how long the whole may take")
+	podFlags(f, &i.values)
+	exclusive(cmd, "recovery-recipient", "recovery-key-file")
+	before(cmd, func() error {
+		keyed := i.keyFile != "" || i.values.RecoveryRecipient != ""
+		switch {
+		case len(a.reach.contexts) == 0:
+			return errors.New("--context is missing: the cluster to install in; see federator install --help")
+		case i.values.TrustDomain != "" && !keyed:
+			return errors.New("a trust domain has a recovery key: say --recovery-key-file FILE, and keep that file safe, or --recovery-recipient; see federator install --help")
+		case i.values.TrustDomain == "" && keyed:
+			return errors.New("--trust-domain is missing: only a cluster that founds one needs a recovery key; see federator install --help")
+		}
+		return nil
+	})
+	return cmd
+}
+
+// install installs federator in a cluster.
+func (a *app) install(ctx context.Context, i installFlags) error {
+	cluster, err := a.reach.cluster()
+	if err != nil {
+		return err
+	}
+	v := i.values
+	v.Namespace = cluster.Namespace
+	if v.Region, err = regionOf(v.Region, cluster); err != nil {
+		return err
+	}
+	v.Cluster = cmp.Or(v.Cluster, v.Region)
+	recipient := v.RecoveryRecipient
+	if i.keyFile != "" {
+		v.RecoveryRecipient = "to be made" // the values are looked at before a key is made
+	}
+	if _, err := deploy.Render(v); err != nil {
+		return usageError{err}
+	}
+	facts := link.Look(ctx, cluster, link.ToInstall)
+	if err := a.hindrances(link.Obstacles(&facts)); err != nil {
+		return err
+	}
+	if err := link.MayInstall(&facts, v.Region, v.Cluster, v.TrustDomain); err != nil {
+		return err
+	}
+	if v.RecoveryRecipient = recipient; i.keyFile != "" {
+		if v.RecoveryRecipient, err = recipientOf(i.keyFile, i.dryRun); err != nil {
+			return err
+		}
+	}
+	return a.applyTo(ctx, cluster, v, i)
+}
+
+// applyTo applies the manifests, or says what they are.
+func (a *app) applyTo(ctx context.Context, cluster *laptop.Cluster, v deploy.Values, i installFlags) error {
+	manifests, err := deploy.Render(v)
+	if err != nil {
+		return usageError{err}
+	}
+	definitions, err := deploy.Definitions()
+	if err != nil {
+		return err
+	}
+	if i.dryRun {
+		objects, err := link.Objects(manifests)
+		for _, o := range objects {
+			fmt.Fprintf(a.out, "would apply %s %s\n", o.GetKind(), o.GetName())
+		}
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, i.within)
+	defer cancel()
+	if err := link.Install(ctx, cluster, definitions, manifests, a.progress); err != nil {
+		return err
+	}
+	facts, err := link.AwaitInstalled(ctx, cluster, a.progress)
+	if err != nil {
+		return err
+	}
+	return a.printInstalled(cluster, v, i, facts)
+}
+
+func (a *app) printInstalled(cluster *laptop.Cluster, v deploy.Values, i installFlags, facts link.Facts) error {
+	trustDomain := facts.Agent.GetTrustDomain()
+	if a.output == "json" {
+		return a.printJSON(map[string]any{"context": cluster.Context, "region": v.Region, "cluster": v.Cluster, "trustDomain": trustDomain, "recoveryKeyFile": i.keyFile})
+	}
+	if trustDomain == "" {
+		fmt.Fprintf(a.out, "%s is installed as region %s, and waits to be let in\nnext: federator join --context %s --to CLUSTER\n", cluster.Context, v.Region, cluster.Context)
+		return nil
+	}
+	fmt.Fprintf(a.out, "%s runs as region %s of %s\n", cluster.Context, v.Region, trustDomain)
+	if i.keyFile != "" {
+		fmt.Fprintf(a.out, "the recovery key is in %s; keep it away from the clusters, and do not lose it\n", i.keyFile)
+	}
+	fmt.Fprintf(a.out, "next: federator join --context CLUSTER --to %s --install\n", cluster.Context)
+	return nil
+}
+
+// recipientOf is the public half of the recovery key in a file, which is made if it is
+// not there.
+func recipientOf(path string, dryRun bool) (string, error) {
+	text, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && dryRun:
+		return "to be made", nil
+	case errors.Is(err, fs.ErrNotExist):
+		return saveRecoveryKey(path)
+	case err != nil:
+		return "", fmt.Errorf("recovery key file: %w", err)
+	}
+	key, err := identity.ParseSealKey(strings.TrimSpace(string(text)))
+	if err != nil {
+		return "", fmt.Errorf("recovery key file %s: expected a key of federator recovery-key: %w", path, err)
+	}
+	return key.Recipient(), nil
+}

@@ -1,0 +1,182 @@
+package link
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/restmapper"
+
+	"github.com/federator/federator/kube/laptop"
+)
+
+// fieldManager is the name under which the command line writes.
+const fieldManager = "federator"
+
+// Install applies manifests (YAML) by server-side apply, and before them those CRDs of
+// definitions that are missing: one that is there is somebody's already. A field that
+// somebody else has set to another value is a conflict, which is an error: it says
+// whose, and nothing is forced. Applying again changes nothing.
+func Install(ctx context.Context, c *laptop.Cluster, crds, manifests []byte, progress func(string)) error {
+	missing, err := Objects(crds)
+	if err != nil {
+		return err
+	}
+	for _, crd := range missing {
+		if err := define(ctx, c, crd, progress); err != nil {
+			return err
+		}
+	}
+	objects, err := Objects(manifests)
+	if err != nil {
+		return err
+	}
+	// The StatefulSet comes last: where it is, everything is, also after a command that
+	// was cut short.
+	slices.SortStableFunc(objects, func(a, b unstructured.Unstructured) int {
+		return cmp.Compare(last(&a), last(&b))
+	})
+	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(c.Core.Discovery()))
+	for i := range objects {
+		o := &objects[i]
+		if err := apply(ctx, c, mapper, o); err != nil {
+			return fmt.Errorf("apply %s %s in %s: %w", o.GetKind(), o.GetName(), c.Context, explained(err, o.GetKind()))
+		}
+		progress("applied " + o.GetKind() + " " + o.GetName())
+	}
+	return nil
+}
+
+func last(o *unstructured.Unstructured) int {
+	if o.GetKind() == "StatefulSet" {
+		return 1
+	}
+	return 0
+}
+
+// explained adds what to do about what an API server refuses.
+func explained(err error, kind string) error {
+	switch {
+	case apierrors.IsConflict(err):
+		return fmt.Errorf("%w; somebody else has changed these fields: undo that, or take it over with federator manifests and kubectl apply --server-side --force-conflicts", err)
+	case apierrors.IsInvalid(err) && kind == "StatefulSet":
+		return fmt.Errorf("%w; some fields of a StatefulSet cannot be changed once it is there, its disks among them", err)
+	}
+	return err
+}
+
+// define makes a CRD that is missing, and waits until it is served.
+func define(ctx context.Context, c *laptop.Cluster, crd unstructured.Unstructured, progress func(string)) error {
+	resource := c.Dynamic.Resource(definitions())
+	_, err := resource.Create(ctx, &crd, metav1.CreateOptions{FieldManager: fieldManager})
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("CustomResourceDefinition %s in %s: %w", crd.GetName(), c.Context, err)
+	}
+	progress("made CustomResourceDefinition " + crd.GetName())
+	return poll(ctx, func(ctx context.Context) (string, error) {
+		o, err := resource.Get(ctx, crd.GetName(), metav1.GetOptions{})
+		if err != nil {
+			return "", err
+		}
+		conditions, _, err := unstructured.NestedSlice(o.Object, "status", "conditions")
+		for _, v := range conditions {
+			if m, ok := v.(map[string]any); ok && m["type"] == "Established" && m["status"] == "True" {
+				return "", nil
+			}
+		}
+		return "CustomResourceDefinition " + crd.GetName() + " to be served", err
+	}, progress)
+}
+
+// apply applies one object.
+func apply(ctx context.Context, c *laptop.Cluster, mapper meta.RESTMapper, o *unstructured.Unstructured) error {
+	kind := o.GroupVersionKind()
+	mapping, err := mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if err != nil {
+		return err
+	}
+	var resource dynamic.ResourceInterface = c.Dynamic.Resource(mapping.Resource)
+	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
+		resource = c.Dynamic.Resource(mapping.Resource).Namespace(o.GetNamespace())
+	}
+	_, err = resource.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: fieldManager})
+	return err
+}
+
+// Objects reads the objects of a YAML text.
+func Objects(text []byte) ([]unstructured.Unstructured, error) {
+	var out []unstructured.Unstructured
+	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)
+	for {
+		o := unstructured.Unstructured{}
+		err := decoder.Decode(&o.Object)
+		if errors.Is(err, io.EOF) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("manifests: %w", err)
+		}
+		if len(o.Object) > 0 {
+			out = append(out, o)
+		}
+	}
+}
+
+// MayInstall says why manifests of a region, cluster and, if it is to found one, trust
+// domain may not be applied to a cluster: what is there is something else.
+func MayInstall(f *Facts, region, cluster, trustDomain string) error {
+	switch {
+	case f.Installed && f.Region != "" && (f.Region != region || f.Cluster != cluster):
+		return fmt.Errorf("context %s: it is installed as region %s, cluster %s, which cannot become region %s, cluster %s: take it out first (federator unlink --context %[1]s --uninstall)", f.Context, f.Region, f.Cluster, region, cluster)
+	case trustDomain == "":
+		return nil
+	case f.Agent != nil && f.trustDomain() != trustDomain:
+		return fmt.Errorf("context %s: it is a member of %s, and cannot found %s", f.Context, f.trustDomain(), trustDomain)
+	case f.Founding != "" && f.Founding != trustDomain:
+		return fmt.Errorf("context %s: it founds %s, and not %s", f.Context, f.Founding, trustDomain)
+	case f.Installed && f.Founding == "" && f.Agent == nil && f.Secret != nil:
+		return fmt.Errorf("context %s: it is joining a federation, and cannot found %s", f.Context, trustDomain)
+	}
+	return nil
+}
+
+// AwaitInstalled waits until what was installed does its work: all replicas are ready
+// where the cluster founds the trust domain or is a member of one, else until the
+// first pod waits for a token.
+func AwaitInstalled(ctx context.Context, c *laptop.Cluster, progress func(string)) (Facts, error) {
+	var f Facts
+	err := poll(ctx, func(ctx context.Context) (string, error) {
+		f = Again(ctx, c)
+		switch {
+		case f.Unreachable != "":
+			return "the API server: " + f.Unreachable, nil
+		case f.Agent == nil && f.Founding == "" && f.Waits:
+			return "", nil
+		case f.Agent != nil && f.Agent.GetReady() && f.Ready >= f.Replicas:
+			return "", nil
+		}
+		return fmt.Sprintf("%d of %d replicas are ready", f.Ready, f.Replicas) + brackets(f.firstStuck()), nil
+	}, progress)
+	return f, err
+}
+
+func brackets(s string) string {
+	if s == "" {
+		return ""
+	}
+	return " (" + s + ")"
+}

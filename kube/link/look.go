@@ -1,0 +1,262 @@
+package link
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+
+	"github.com/federator/federator/kube/laptop"
+	"github.com/federator/federator/kube/pod"
+	"github.com/federator/federator/peering/pb"
+)
+
+// The annotations of a Secret that this package made, besides [pod.ExpiresAnnotation].
+const trustDomainAnnotation = "federator.dev/trust-domain"
+
+// Definitions of custom resources.
+func definitions() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+}
+
+// lookTimeout bounds one look at a cluster.
+const lookTimeout = 30 * time.Second
+
+// Look finds the facts of a cluster, and which of the rights that a purpose takes its
+// operator has not. What cannot be seen is left out; an API server that does not
+// answer is a fact, too.
+func Look(ctx context.Context, c *laptop.Cluster, purpose Purpose) Facts {
+	f, ok := reach(ctx, c)
+	if !ok {
+		return f
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	missing, err := denied(ctx, c, needs(purpose, c.Namespace))
+	f.Denied = missing
+	if err != nil {
+		f.Unknown = err.Error()
+	}
+	f.Definitions = served(ctx, c)
+	f.network(ctx, c)
+	f.DNS = lookDNS(ctx, c)
+	f.installed(ctx, c)
+	f.state(ctx, c)
+	return f
+}
+
+// Again finds what changes while a cluster joins.
+func Again(ctx context.Context, c *laptop.Cluster) Facts {
+	f, ok := reach(ctx, c)
+	if !ok {
+		return f
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	f.installed(ctx, c)
+	f.state(ctx, c)
+	return f
+}
+
+// reach asks the API server for its version and its clock.
+func reach(ctx context.Context, c *laptop.Cluster) (Facts, bool) {
+	f := Facts{Context: c.Context, Namespace: c.Namespace}
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	asked := time.Now()
+	version, err := c.Core.Discovery().ServerVersion()
+	if err != nil {
+		f.Unreachable = err.Error()
+		return f, false
+	}
+	f.Server = version.GitVersion
+	f.Minor = minorOf(version.Major, version.Minor)
+	if system, err := c.Core.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{}); err == nil {
+		f.ID = string(system.UID)
+	}
+	if date, err := dateOf(ctx, c.Config); err == nil {
+		// The header has no fractions of a second, and was written on the way.
+		f.Ahead, f.HasClock = date.Sub(asked.Add(time.Since(asked)/2)), true
+	}
+	return f, true
+}
+
+// dateOf is what an API server says the time is.
+func dateOf(ctx context.Context, config *rest.Config) (time.Time, error) {
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return time.Time{}, err
+	}
+	base, _, err := rest.DefaultServerUrlFor(config)
+	if err != nil {
+		return time.Time{}, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodHead, base.JoinPath("version").String(), nil)
+	if err != nil {
+		return time.Time{}, err
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return time.Time{}, err
+	}
+	_ = answer.Body.Close() // it has none
+	return http.ParseTime(answer.Header.Get("Date"))
+}
+
+// served are the versions in which the API of exports and imports is served.
+func served(ctx context.Context, c *laptop.Cluster) map[string][]string {
+	out := map[string][]string{}
+	for _, plural := range []string{"serviceexports", "serviceimports"} {
+		o, err := c.Dynamic.Resource(definitions()).Get(ctx, plural+".multicluster.x-k8s.io", metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+			continue
+		case err != nil: // it may not be looked at: whether it is there shows when it is used
+			out[plural] = []string{mcsVersion}
+			continue
+		}
+		versions, _, _ := unstructured.NestedSlice(o.Object, "spec", "versions") // none is as good as a mistake
+		for _, v := range versions {
+			if m, ok := v.(map[string]any); ok && m["served"] == true {
+				out[plural] = append(out[plural], fmt.Sprint(m["name"]))
+			}
+		}
+	}
+	return out
+}
+
+// network finds the pod networks and the addresses of nodes, as far as the operator
+// may.
+func (f *Facts) network(ctx context.Context, c *laptop.Cluster) {
+	nodes, err := c.Core.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return
+	}
+	for _, n := range nodes.Items {
+		for _, text := range n.Spec.PodCIDRs {
+			if p, err := netip.ParsePrefix(text); err == nil {
+				f.Networks = append(f.Networks, p)
+			}
+		}
+		for _, a := range n.Status.Addresses {
+			if ip, err := netip.ParseAddr(a.Address); err == nil && !slices.Contains(f.Nodes, ip) {
+				f.Nodes = append(f.Nodes, ip)
+			}
+		}
+	}
+}
+
+// installed finds what is installed.
+func (f *Facts) installed(ctx context.Context, c *laptop.Cluster) {
+	if ns, err := c.Core.CoreV1().Namespaces().Get(ctx, c.Namespace, metav1.GetOptions{}); err == nil {
+		f.HasNamespace, f.Ending = true, ns.DeletionTimestamp != nil
+	} else if !apierrors.IsNotFound(err) {
+		f.HasNamespace = true // it may not be looked at; what is in it may be
+	}
+	if set, err := c.Core.AppsV1().StatefulSets(c.Namespace).Get(ctx, "federator", metav1.GetOptions{}); err == nil {
+		f.Installed, f.Ready, f.Replicas = true, int(set.Status.ReadyReplicas), 1
+		if set.Spec.Replicas != nil {
+			f.Replicas = int(*set.Spec.Replicas)
+		}
+		for _, container := range set.Spec.Template.Spec.Containers {
+			f.Image = container.Image
+		}
+	}
+	if config, err := c.Core.CoreV1().ConfigMaps(c.Namespace).Get(ctx, "federator", metav1.GetOptions{}); err == nil {
+		f.Region, f.Cluster, f.Expose = config.Data["region"], config.Data["cluster"], config.Data["expose"]
+	}
+	if _, err := c.Core.PolicyV1().PodDisruptionBudgets(c.Namespace).Get(ctx, "federator", metav1.GetOptions{}); err == nil || !apierrors.IsNotFound(err) {
+		f.Disruptions = true
+	}
+	f.Balancers = map[string]string{}
+	for n := range f.Replicas {
+		name := fmt.Sprintf("federator-%d", n)
+		if s, err := c.Core.CoreV1().Services(c.Namespace).Get(ctx, name, metav1.GetOptions{}); err == nil && f.Expose == string(pod.ByLoadBalancer) {
+			f.Balancers[name] = ""
+			for _, i := range s.Status.LoadBalancer.Ingress {
+				f.Balancers[name] = i.IP + i.Hostname
+			}
+		}
+	}
+}
+
+// state finds how far federator is: pods, tokens, and what a replica says.
+func (f *Facts) state(ctx context.Context, c *laptop.Cluster) {
+	if init, err := c.Core.CoreV1().ConfigMaps(c.Namespace).Get(ctx, pod.InitName, metav1.GetOptions{}); err == nil {
+		f.Founding, f.Founded = init.Data[pod.TrustDomainKey], init.Annotations[pod.FoundedAnnotation] != ""
+	}
+	if _, err := c.Core.CoreV1().ConfigMaps(c.Namespace).Get(ctx, pod.WaitingName(firstPod), metav1.GetOptions{}); err == nil {
+		f.Waits = true
+	}
+	if s, err := c.Core.CoreV1().Secrets(c.Namespace).Get(ctx, pod.JoinSecret(firstPod), metav1.GetOptions{}); err == nil {
+		expires, _ := time.Parse(time.RFC3339, s.Annotations[pod.ExpiresAnnotation]) // none, or somebody else's
+		f.Secret = &JoinSecret{UID: string(s.UID), TrustDomain: s.Annotations[trustDomainAnnotation], Expires: expires}
+	}
+	pods, err := c.Pods(ctx)
+	if err != nil {
+		f.Silent = err.Error()
+		return
+	}
+	for i := range pods {
+		f.Pods = append(f.Pods, podOf(ctx, c, &pods[i]))
+	}
+	f.ask(ctx, c)
+}
+
+// ask asks a replica what it is.
+func (f *Facts) ask(ctx context.Context, c *laptop.Cluster) {
+	agent, err := c.Agent(ctx)
+	if err != nil {
+		f.Silent = err.Error()
+		return
+	}
+	defer agent.Close()
+	if f.Agent, err = pb.NewOperatorClient(agent).Status(ctx, &pb.StatusRequest{}); err != nil {
+		f.Agent, f.Silent = nil, err.Error()
+	}
+}
+
+// podOf is what is known of a pod. The log of one that is not ready is looked at.
+func podOf(ctx context.Context, c *laptop.Cluster, p *corev1.Pod) Pod {
+	out := Pod{Name: p.Name, Ready: laptop.Ready(p), Running: p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil, Trouble: trouble(p)}
+	out.Address, _ = netip.ParseAddr(p.Status.PodIP) // none yet
+	if out.Ready || !out.Running {
+		return out
+	}
+	lines := int64(50)
+	log, err := c.Core.CoreV1().Pods(c.Namespace).GetLogs(p.Name, &corev1.PodLogOptions{TailLines: &lines}).DoRaw(ctx)
+	if err == nil {
+		out.Says = lastWord(log)
+	}
+	return out
+}
+
+// minorOf is the minor version of an API server; some providers write "34+". One of
+// another major version counts as newer than any.
+func minorOf(major, minor string) int {
+	n, err := strconv.Atoi(strings.TrimRight(minor, "+"))
+	if err != nil || major != "1" {
+		return 1000
+	}
+	return n
+}
+
+// Installed finds what is installed in a cluster, and nothing else.
+func Installed(ctx context.Context, c *laptop.Cluster) Facts {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	f := Facts{Context: c.Context, Namespace: c.Namespace}
+	f.installed(ctx, c)
+	return f
+}

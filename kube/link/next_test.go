@@ -1,0 +1,210 @@
+package link
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
+
+	"github.com/federator/federator/peering/pb"
+)
+
+func TestWhatComesNextWhileAClusterJoins(t *testing.T) {
+	ours := func(expires time.Duration) *JoinSecret {
+		return &JoinSecret{TrustDomain: "acme.example", Expires: now.Add(expires)}
+	}
+	for name, test := range map[string]struct {
+		joining, to *Facts
+		wanted      Wanted
+		want        step
+		why         string
+	}{
+		"nothing is installed":     {&Facts{Context: "b"}, member("a"), Wanted{Install: true}, stepInstall, "not installed"},
+		"it was deleted meanwhile": {&Facts{Context: "b"}, member("a"), Wanted{}, stepWait, "no such pod"},
+		"the pod has not started": {func() *Facts {
+			f := waitingCluster("b")
+			f.Waits, f.Pods[0].Says = false, ""
+			f.Pods[0].Trouble = "ImagePullBackOff"
+			return f
+		}(), member("a"), Wanted{}, stepWait, "ImagePullBackOff"},
+		"the pod waits":                    {waitingCluster("b"), member("a"), Wanted{}, stepInvite, "waits for a token"},
+		"the pod waits, nobody can invite": {waitingCluster("b"), func() *Facts { f := cluster("a"); f.Silent = "gone"; return f }(), Wanted{}, stepWait, "a: a replica that answers: gone"},
+		"the pod has a token": {func() *Facts {
+			f := waitingCluster("b")
+			f.Secret = ours(time.Hour)
+			f.Pods[0].Says = "another try: refused"
+			return f
+		}(), member("a"), Wanted{}, stepWait, "another try: refused"},
+		"the token is good no more": {func() *Facts { f := waitingCluster("b"); f.Secret = ours(30 * time.Second); return f }(), member("a"), Wanted{}, stepReplace, "good no more"},
+		"it ends while it is used":  {func() *Facts { f := waitingCluster("b"); f.Secret, f.Waits = ours(0), false; return f }(), member("a"), Wanted{}, stepWait, "to join"},
+		"the token is of another federation": {func() *Facts {
+			f := waitingCluster("b")
+			f.Secret = &JoinSecret{TrustDomain: "other", Expires: now.Add(time.Hour)}
+			return f
+		}(), member("a"), Wanted{}, stepReplace, ""},
+		"the token is somebody else's": {func() *Facts { f := waitingCluster("b"); f.Secret = &JoinSecret{}; return f }(), member("a"), Wanted{}, stepWait, ""},
+		"it does not know the other":   {member("b"), member("a", "b"), Wanted{}, stepWait, "b: to hear of region a"},
+		"the other does not know it":   {member("b", "a"), member("a"), Wanted{}, stepWait, "a: to hear of region b"},
+		"its data has not arrived":     {member("b", "a"), func() *Facts { f := member("a", "b"); f.Agent.Regions[1].Freshness = "lost"; return f }(), Wanted{}, stepWait, "a: region b: its data to arrive (lost)"},
+		"the stream fails": {member("b", "a"), func() *Facts {
+			f := member("a", "b")
+			f.Agent.Regions[1].Freshness, f.Agent.Regions[1].StreamError = "lost", "connection refused"
+			return f
+		}(), Wanted{}, stepWait, "connection refused"},
+		"it is not reachable": {member("b", "a"), func() *Facts { f := member("a", "b"); f.Agent.Regions[1].Reach = "silent"; return f }(), Wanted{}, stepWait, "to be reachable (silent)"},
+		"it is not ready": {func() *Facts {
+			f := member("b", "a")
+			f.Agent.Ready = false
+			f.Agent.WaitingFor = []string{"raft"}
+			return f
+		}(), member("a", "b"), Wanted{}, stepWait, "raft"},
+		"one replica is missing":       {func() *Facts { f := member("b", "a"); f.Ready = 2; return f }(), member("a", "b"), Wanted{}, stepWait, "2 of 3"},
+		"they are linked":              {member("b", "a"), member("a", "b"), Wanted{}, stepDone, ""},
+		"an API server is away":        {&Facts{Context: "b", Unreachable: "timeout"}, member("a"), Wanted{Install: true}, stepWait, "timeout"},
+		"the other API server is away": {member("b", "a"), &Facts{Context: "a", Unreachable: "timeout"}, Wanted{}, stepWait, "timeout"},
+	} {
+		what, why := next(test.joining, test.to, test.wanted, now)
+		if what != test.want || !strings.Contains(why, test.why) || what == stepDone && why != "" {
+			t.Errorf("%s: expected %d, %q, found %d, %q", name, test.want, test.why, what, why)
+		}
+	}
+}
+
+func TestWhatComesNextWhileARegionIsTakenOut(t *testing.T) {
+	evacuated := func(f *Facts, ago time.Duration) *Facts {
+		f.Agent.Evacuations = []*pb.EvacuationInfo{{Region: "b", Started: timestamppb.New(now.Add(-ago))}}
+		return f
+	}
+	silent := func(f *Facts) *Facts { f.Agent.Regions[1].Reach = "silent"; return f }
+	removed := func() *Facts {
+		f := member("a")
+		f.Agent.Regions = append(f.Agent.Regions, &pb.RegionStatus{Name: "b", Removed: true})
+		return f
+	}
+	stopped := func() *Facts { f := cluster("b"); f.Replicas, f.Ready = 0, 0; return f }
+	for name, test := range map[string]struct {
+		l    leaving
+		want parting
+	}{
+		"clients are there":                {leaving{from: member("a", "b"), cluster: member("b", "a")}, partDrain},
+		"they are on their way":            {leaving{from: evacuated(member("a", "b"), 29*time.Second), cluster: member("b", "a")}, partWait},
+		"they are gone":                    {leaving{from: evacuated(member("a", "b"), 30*time.Second), cluster: member("b", "a")}, partStop},
+		"no time for that":                 {leaving{from: member("a", "b"), cluster: member("b", "a"), force: true}, partStop},
+		"the pods are ending":              {leaving{from: evacuated(member("a", "b"), time.Minute), cluster: func() *Facts { f := stopped(); f.Pods = []Pod{{}}; return f }()}, partWait},
+		"they have ended, and still count": {leaving{from: evacuated(member("a", "b"), time.Minute), cluster: stopped()}, partWait},
+		"it is silent":                     {leaving{from: silent(evacuated(member("a", "b"), time.Minute)), cluster: stopped()}, partRemove},
+		"the cluster is gone":              {leaving{from: silent(member("a", "b"))}, partRemove},
+		"the cluster is gone, it answers":  {leaving{from: evacuated(member("a", "b"), time.Minute)}, partWait},
+		"its evacuation goes on":           {leaving{from: evacuated(removed(), time.Minute), cluster: stopped()}, partSettle},
+		"it is out":                        {leaving{from: removed(), cluster: stopped()}, partDone},
+		"it is out, and runs":              {leaving{from: removed(), cluster: cluster("b")}, partStop},
+		"it never was in":                  {leaving{from: member("a"), cluster: cluster("b")}, partDone},
+		"to be uninstalled":                {leaving{from: removed(), cluster: stopped(), uninstall: true, left: []string{"x"}}, partUninstall},
+		"it is being uninstalled":          {leaving{from: removed(), cluster: &Facts{Ending: true}, uninstall: true}, partWait},
+		"it is uninstalled":                {leaving{from: removed(), cluster: &Facts{}, uninstall: true}, partDone},
+		"nobody answers":                   {leaving{from: cluster("a"), cluster: stopped()}, partWait},
+	} {
+		test.l.region, test.l.drain, test.l.now = "b", 30*time.Second, now
+		if what, why := test.l.next(); what != test.want {
+			t.Errorf("%s: expected %d, found %d, %q", name, test.want, what, why)
+		}
+	}
+}
+
+func TestWhatIsInTheWayOfTakingARegionOut(t *testing.T) {
+	for name, test := range map[string]struct {
+		l    leaving
+		want []string
+	}{
+		"nothing":             {leaving{from: member("a", "b"), cluster: member("b", "a")}, nil},
+		"nothing is known":    {leaving{from: cluster("a")}, []string{"error agent-silent"}},
+		"it is the same":      {leaving{from: member("a", "b"), cluster: func() *Facts { f := member("b", "a"); f.ID = "id-a"; return f }()}, []string{"error same-cluster"}},
+		"another federation":  {leaving{from: member("a", "b"), cluster: func() *Facts { f := member("b"); f.Agent.TrustDomain = "other"; return f }()}, []string{"error other-federation"}},
+		"the authority":       {leaving{from: func() *Facts { f := member("a", "b"); f.Agent.Regions[1].Authority = true; return f }()}, []string{"error authority"}},
+		"its own region":      {leaving{from: member("b", "a")}, []string{"error own-region"}},
+		"others are in it":    {leaving{from: member("a", "b"), others: []string{"x of cluster y"}}, []string{"error others"}},
+		"services only there": {leaving{from: member("a", "b"), only: []string{"shop/checkout"}}, []string{"warning only-there"}},
+	} {
+		test.l.region = "b"
+		if found := codes(test.l.hindrances()); !slices.Equal(found, test.want) {
+			t.Errorf("%s: expected %v, found %v", name, test.want, found)
+		}
+	}
+	only := servedOnlyIn("b", []*pb.ServiceSummary{
+		{Name: "both", Backends: []*pb.BackendSummary{{Region: "a", Healthy: 1}, {Region: "b", Healthy: 1}}},
+		{Name: "there", Backends: []*pb.BackendSummary{{Region: "a", Endpoints: 1}, {Region: "b", Healthy: 1}}},
+		{Name: "nowhere", Backends: []*pb.BackendSummary{{Region: "b", Endpoints: 1}}},
+		{Name: "here", Backends: []*pb.BackendSummary{{Region: "a", Healthy: 1}}},
+	})
+	if !slices.Equal(only, []string{"there"}) {
+		t.Errorf("found %v", only)
+	}
+}
+
+func TestWhatAnExportWaitsForOrWhyItIsNone(t *testing.T) {
+	condition := func(kind mcsv1beta1.ServiceExportConditionType, status metav1.ConditionStatus, reason, message string) metav1.Condition {
+		return metav1.Condition{Type: string(kind), Status: status, Reason: reason, Message: message}
+	}
+	valid := condition(mcsv1beta1.ServiceExportConditionValid, metav1.ConditionTrue, "Valid", "")
+	for name, test := range map[string]struct {
+		conditions   []metav1.Condition
+		waiting, err string
+	}{
+		"nobody has looked": {nil, "to look at", ""},
+		"it is pending":     {[]metav1.Condition{valid, condition(mcsv1beta1.ServiceExportConditionReady, metav1.ConditionFalse, "Pending", "")}, "take it over", ""},
+		"it is refused":     {[]metav1.Condition{valid, condition(mcsv1beta1.ServiceExportConditionReady, metav1.ConditionFalse, "ExportRefused", "rule shop refuses it")}, "", "rule shop refuses it (ExportRefused)"},
+		"it is not valid":   {[]metav1.Condition{condition(mcsv1beta1.ServiceExportConditionValid, metav1.ConditionFalse, "NoService", "there is none")}, "", "there is none (NoService)"},
+		"it counts":         {[]metav1.Condition{valid, condition(mcsv1beta1.ServiceExportConditionReady, metav1.ConditionTrue, "Exported", "")}, "", ""},
+	} {
+		waiting, err := verdict(&mcsv1beta1.ServiceExport{Status: mcsv1beta1.ServiceExportStatus{Conditions: test.conditions}})
+		said := ""
+		if err != nil {
+			said = err.Error()
+		}
+		if !strings.Contains(waiting, test.waiting) || (waiting == "") != (test.waiting == "") || !strings.Contains(said, test.err) || (said == "") != (test.err == "") {
+			t.Errorf("%s: expected %q, %q, found %q, %q", name, test.waiting, test.err, waiting, said)
+		}
+	}
+	export := &mcsv1beta1.ServiceExport{Status: mcsv1beta1.ServiceExportStatus{Conditions: []metav1.Condition{
+		condition(mcsv1beta1.ServiceExportConditionConflict, metav1.ConditionTrue, "PortConflict", "the oldest decides"), condition(mcsv1beta1.ServiceExportConditionValid, metav1.ConditionTrue, "Valid", "2 endpoint(s) are left out"),
+	}}}
+	if found := notes(export); len(found) != 2 {
+		t.Errorf("found %q", found)
+	}
+}
+
+func TestWhyAPodDoesNotRun(t *testing.T) {
+	waiting := func(reason, message string) corev1.PodStatus {
+		return corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}}}}
+	}
+	for want, status := range map[string]corev1.PodStatus{
+		"put the image on the nodes": waiting("ImagePullBackOff", "no such host"),
+		"logs --previous":            waiting("CrashLoopBackOff", ""),
+		"ContainerCreating":          waiting("ContainerCreating", ""),
+		"no nodes":                   {Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Message: "no nodes"}}},
+		"exit code 3":                {ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 3}}}}},
+		"no node has taken it":       {Phase: corev1.PodPending},
+	} {
+		if found := trouble(&corev1.Pod{Status: status}); !strings.Contains(found, want) {
+			t.Errorf("expected %q, found %q", want, found)
+		}
+	}
+	if found := trouble(&corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodRunning}}); found != "" {
+		t.Errorf("found %q", found)
+	}
+	log := `{"level":"INFO","msg":"waiting","for":"the Secret"}
+{"level":"WARN","msg":"could not become a member; trying again","error":"connection refused","in":1}
+{"level":"INFO","msg":"something"}
+`
+	if found := lastWord([]byte(log)); found != "could not become a member; trying again: connection refused" {
+		t.Errorf("found %q", found)
+	}
+	if found := lastWord([]byte(log + "federator: --region is missing\n")); found != "--region is missing" {
+		t.Errorf("found %q", found)
+	}
+}

@@ -1,0 +1,80 @@
+package link
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// trouble says why a pod does not run or is not ready, in the words of Kubernetes; ""
+// if it says nothing.
+func trouble(p *corev1.Pod) string {
+	if p.DeletionTimestamp != nil {
+		return "it is being deleted"
+	}
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+			return "it is not scheduled: " + cmp.Or(c.Message, c.Reason)
+		}
+	}
+	for _, c := range p.Status.ContainerStatuses {
+		if w := c.State.Waiting; w != nil {
+			return waiting(w, c.LastTerminationState.Terminated)
+		}
+		if t := c.State.Terminated; t != nil {
+			return fmt.Sprintf("its container has ended: %s, exit code %d", t.Reason, t.ExitCode)
+		}
+	}
+	if p.Status.Phase == corev1.PodPending {
+		return "it is pending: " + cmp.Or(p.Status.Message, p.Status.Reason, "no node has taken it up yet")
+	}
+	return ""
+}
+
+// waiting says what a container waits for, and what to do where Kubernetes' word for
+// it is known.
+func waiting(w *corev1.ContainerStateWaiting, last *corev1.ContainerStateTerminated) string {
+	said := w.Reason
+	if w.Message != "" {
+		said += ": " + w.Message
+	}
+	switch w.Reason {
+	case "ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName":
+		return said + "; put the image on the nodes or in a registry that they reach, and name it with --image"
+	case "CrashLoopBackOff":
+		if last != nil {
+			said += fmt.Sprintf(" (last exit code %d)", last.ExitCode)
+		}
+		return said + "; see kubectl logs --previous"
+	}
+	return said
+}
+
+// lastWord is the last that a replica's log (JSON lines) says it waits for, or failed
+// at. Its log has no secrets.
+func lastWord(log []byte) string {
+	word := ""
+	for line := range bytes.Lines(log) {
+		var entry struct {
+			Level   string `json:"level"`
+			Message string `json:"msg"`
+			For     string `json:"for"`
+			Error   string `json:"error"`
+		}
+		switch {
+		case json.Unmarshal(line, &entry) != nil:
+			if text := strings.TrimSpace(string(line)); strings.HasPrefix(text, "federator: ") {
+				word = strings.TrimPrefix(text, "federator: ")
+			}
+		case entry.Message == "waiting":
+			word = entry.For
+		case entry.Level == "WARN" || entry.Level == "ERROR":
+			word = strings.TrimSuffix(entry.Message+": "+entry.Error, ": ")
+		}
+	}
+	return word
+}

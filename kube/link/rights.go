@@ -1,0 +1,97 @@
+package link
+
+import (
+	"context"
+	"fmt"
+
+	authv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/federator/federator/kube/laptop"
+)
+
+// Purpose is what an operator wants to do with a cluster.
+type Purpose int
+
+// The purposes.
+const (
+	// ToAsk a replica, and look at what is installed.
+	ToAsk Purpose = iota
+	// ToJoin it to another cluster.
+	ToJoin
+	// ToInstall what deploy holds.
+	ToInstall
+	// ToUnlink it: to stop its pods, which is a patch of the StatefulSet.
+	ToUnlink
+	// ToUninstall also what was installed.
+	ToUninstall
+)
+
+// needs are the rights that a purpose takes in a cluster whose federator is in a
+// namespace.
+func needs(p Purpose, namespace string) []Right {
+	in := func(group, resource string, verbs ...string) []Right {
+		return rights(namespace, group, resource, verbs)
+	}
+	every := func(group, resource string, verbs ...string) []Right { return rights("", group, resource, verbs) }
+	ask := join(in("apps", "statefulsets", "get"), in("", "configmaps", "get"), in("", "pods", "list"),
+		[]Right{{Verb: "create", Resource: "pods", Subresource: "exec", Namespace: namespace}})
+	switch p {
+	case ToJoin:
+		return join(ask, in("", "secrets", "get", "create", "delete"))
+	case ToInstall:
+		out := join(ask, every("", "namespaces", "get", "create", "patch"))
+		for _, kind := range [][2]string{{"rbac.authorization.k8s.io", "clusterroles"}, {"rbac.authorization.k8s.io", "clusterrolebindings"}, {"apiextensions.k8s.io", "customresourcedefinitions"}} {
+			out = append(out, every(kind[0], kind[1], "get", "create", "patch")...)
+		}
+		for _, kind := range [][2]string{
+			{"", "serviceaccounts"}, {"", "services"}, {"", "configmaps"}, {"apps", "statefulsets"}, {"policy", "poddisruptionbudgets"},
+			{"networking.k8s.io", "networkpolicies"}, {"rbac.authorization.k8s.io", "roles"}, {"rbac.authorization.k8s.io", "rolebindings"},
+		} {
+			out = append(out, in(kind[0], kind[1], "create", "patch")...)
+		}
+		return out
+	case ToUnlink:
+		return join(ask, in("apps", "statefulsets", "patch"))
+	case ToUninstall:
+		return join(ask, in("apps", "statefulsets", "patch"), every("", "namespaces", "delete"),
+			every("rbac.authorization.k8s.io", "clusterroles", "delete"), every("rbac.authorization.k8s.io", "clusterrolebindings", "delete"),
+			every("multicluster.x-k8s.io", "serviceimports", "list", "delete"))
+	}
+	return ask
+}
+
+func rights(namespace, group, resource string, verbs []string) []Right {
+	out := make([]Right, len(verbs))
+	for i, v := range verbs {
+		out[i] = Right{Verb: v, Group: group, Resource: resource, Namespace: namespace}
+	}
+	return out
+}
+
+func join(lists ...[]Right) []Right {
+	var out []Right
+	for _, l := range lists {
+		out = append(out, l...)
+	}
+	return out
+}
+
+// denied asks the API server which of the rights its user has not.
+func denied(ctx context.Context, c *laptop.Cluster, wanted []Right) ([]Right, error) {
+	var out []Right
+	for _, r := range wanted {
+		review, err := c.Core.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authv1.SelfSubjectAccessReview{
+			Spec: authv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authv1.ResourceAttributes{
+				Verb: r.Verb, Group: r.Group, Resource: r.Resource, Subresource: r.Subresource, Namespace: r.Namespace,
+			}},
+		}, metav1.CreateOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("ask whether %s is allowed: %w", r, err)
+		}
+		if !review.Status.Allowed {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,223 @@
+//go:build linux
+
+package kube_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/federator/federator/kube/laptop"
+	"github.com/federator/federator/test/controlplane"
+)
+
+// kubelet is what takes the place of one in a cluster without nodes: it runs the pods
+// of federator as processes of this machine, each on a loopback address of its own,
+// and says in their status how they are. Everything else of the cluster is real.
+type kubelet struct {
+	t       *testing.T
+	cluster *controlplane.Cluster
+	binary  string
+	dir     string
+	block   string
+	mu      sync.Mutex
+	pods    map[string]*process // by UID
+}
+
+type process struct {
+	name, address, socket string
+	cmd                   *exec.Cmd
+	out                   *bytes.Buffer
+	ended                 chan struct{}
+}
+
+// runPods runs the pods of federator of a cluster until the test ends.
+func runPods(t *testing.T, c *controlplane.Cluster, binary string) *kubelet {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "kl-") // short, for the sockets
+	must(t, err)
+	k := &kubelet{t: t, cluster: c, binary: binary, dir: dir, block: fmt.Sprintf("127.%d.%d.", 100+rand.IntN(60), rand.IntN(256)), pods: map[string]*process{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			if err := k.look(ctx); err != nil && ctx.Err() == nil {
+				t.Logf("pods of %s: %v", c.Name, err)
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(300 * time.Millisecond):
+			}
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		wg.Wait()
+		for _, p := range k.pods {
+			k.end(p)
+			if t.Failed() {
+				t.Logf("%s of %s said:\n%s", p.name, c.Name, tail(p.out.String(), 3000))
+			}
+		}
+		_ = os.RemoveAll(dir)
+	})
+	return k
+}
+
+func tail(s string, n int) string { return s[max(0, len(s)-n):] }
+
+// look starts what is to run, ends what is not, and writes how the rest is.
+func (k *kubelet) look(ctx context.Context) error {
+	pods := k.cluster.Clients.Core.CoreV1().Pods(laptop.DefaultNamespace)
+	list, err := pods.List(ctx, metav1.ListOptions{LabelSelector: laptop.Selector})
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	there := map[string]bool{}
+	for i := range list.Items {
+		p := &list.Items[i]
+		there[string(p.UID)] = p.DeletionTimestamp == nil
+		running := k.pods[string(p.UID)]
+		switch {
+		case p.DeletionTimestamp != nil:
+			if running != nil {
+				k.end(running)
+			}
+			now := int64(0)
+			err = errors.Join(err, pods.Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
+			continue
+		case running == nil:
+			if running, err = k.start(p); err != nil {
+				return err
+			}
+			k.pods[string(p.UID)] = running
+		}
+		if running.status(p) {
+			_, uerr := pods.UpdateStatus(ctx, p, metav1.UpdateOptions{})
+			err = errors.Join(err, uerr)
+		}
+	}
+	for uid, p := range k.pods {
+		if !there[uid] {
+			k.end(p)
+		}
+	}
+	return err
+}
+
+// start runs the command of a pod.
+func (k *kubelet) start(p *corev1.Pod) (*process, error) {
+	address := k.block + strconv.Itoa(1+len(k.pods))
+	dir := filepath.Join(k.dir, string(p.UID)[:8])
+	must(k.t, os.MkdirAll(dir, 0o755))
+	r := &process{name: p.Name, address: address, socket: filepath.Join(dir, "s"), out: &bytes.Buffer{}, ended: make(chan struct{})}
+	config := fmt.Sprintf("dataDir: %s\nlisten: {peer: '%s:7443', gossip: '%[2]s:7946', dns: ['%[2]s:8053'], http: '%[2]s:7480', socket: %s}\nlog: {format: json}\n", filepath.Join(dir, "data"), address, r.socket)
+	must(k.t, os.WriteFile(filepath.Join(dir, "agent.yaml"), []byte(config), 0o600))
+	own, err := k.cluster.Clients.Core.CoreV1().ConfigMaps(p.Namespace).Get(context.Background(), "federator", metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	r.cmd = exec.Command(k.binary, "pod", "--config", filepath.Join(dir, "agent.yaml"), "--kubeconfig", k.cluster.Kubeconfig)
+	r.cmd.Env = append(os.Environ(), "POD_NAME="+p.Name, "POD_NAMESPACE="+p.Namespace, "POD_UID="+string(p.UID), "POD_IP="+address, "HOST_IP="+address, "NODE_NAME=node-1",
+		"FEDERATOR_REGION="+own.Data["region"], "FEDERATOR_CLUSTER="+own.Data["cluster"], "FEDERATOR_EXPOSE="+own.Data["expose"])
+	r.cmd.Stdout, r.cmd.Stderr = r.out, r.out
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := r.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		defer close(r.ended)
+		_ = r.cmd.Wait() // how it ended shows in what it said
+	}()
+	return r, nil
+}
+
+// end ends a pod, as Kubernetes does.
+func (k *kubelet) end(p *process) {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	select {
+	case <-p.ended:
+	case <-time.After(40 * time.Second):
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+	}
+}
+
+// status brings the status of a pod up to date, and reports whether it was not.
+func (r *process) status(p *corev1.Pod) bool {
+	ready := corev1.ConditionFalse
+	client := http.Client{Timeout: time.Second}
+	if answer, err := client.Get("http://" + net.JoinHostPort(r.address, "7480") + "/readyz"); err == nil {
+		_ = answer.Body.Close()
+		if answer.StatusCode == http.StatusOK {
+			ready = corev1.ConditionTrue
+		}
+	}
+	was := corev1.ConditionUnknown
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			was = c.Status
+		}
+	}
+	if was == ready && p.Status.Phase == corev1.PodRunning {
+		return false
+	}
+	// A pod cannot have a loopback address; where it is nobody here asks.
+	p.Status = corev1.PodStatus{Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{
+		{Type: corev1.PodScheduled, Status: corev1.ConditionTrue}, {Type: corev1.PodReady, Status: ready, LastTransitionTime: metav1.Now()},
+	}}
+	return true
+}
+
+// exec runs a program as if in a pod.
+func (k *kubelet) exec(ctx context.Context, pod string, argv []string, stdio laptop.Stdio) error {
+	k.mu.Lock()
+	var in *process
+	for _, p := range k.pods {
+		select {
+		case <-p.ended:
+		default:
+			if p.name == pod {
+				in = p
+			}
+		}
+	}
+	k.mu.Unlock()
+	if in == nil {
+		return fmt.Errorf("pod %s does not run", pod)
+	}
+	cmd := exec.CommandContext(ctx, k.binary, argv[1:]...)
+	cmd.Env = append(os.Environ(), "FEDERATOR_SOCKET="+in.socket)
+	cmd.Stdout, cmd.Stderr = stdio.Out, stdio.Err
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	go func() { // it ends with the near end of the tunnel
+		defer input.Close()
+		if stdio.In != nil {
+			_, _ = copyAll(input, stdio.In)
+		}
+	}()
+	return cmd.Wait()
+}

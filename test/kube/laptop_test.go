@@ -1,0 +1,142 @@
+//go:build linux
+
+package kube_test
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/federator/federator/test/controlplane"
+	"github.com/federator/federator/test/e2e/fleet"
+)
+
+// command is the built program with a kubeconfig.
+type command struct {
+	t                  *testing.T
+	binary, kubeconfig string
+}
+
+// run runs it, and fails the test unless it ends with the code.
+func (c command) run(code int, input string, args ...string) (out, errOut string) {
+	c.t.Helper()
+	var o, e bytes.Buffer
+	ctx, cancel := context.WithTimeout(c.t.Context(), 4*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, c.binary, append(args, "--kubeconfig", c.kubeconfig)...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &o, &e
+	start := time.Now()
+	_ = cmd.Run() // how it ended is in ProcessState
+	c.t.Logf("federator %s: %s, code %d\n%s%s", strings.Join(args, " "), time.Since(start).Round(time.Millisecond), cmd.ProcessState.ExitCode(), o.String(), e.String())
+	if cmd.ProcessState.ExitCode() != code {
+		c.t.Fatalf("expected the code %d", code)
+	}
+	return o.String(), e.String()
+}
+
+// asked is what the cluster's own DNS answers: the texts, or the code.
+func asked(t *testing.T, c *controlplane.Cluster, name string) string {
+	t.Helper()
+	pods, err := c.Clients.Core.CoreV1().Pods(metav1.NamespaceSystem).List(t.Context(), metav1.ListOptions{LabelSelector: "k8s-app=kube-dns"})
+	must(t, err)
+	question := new(dns.Msg)
+	question.SetQuestion(name, dns.TypeTXT)
+	answer, err := dns.Exchange(question, net.JoinHostPort(pods.Items[0].Status.PodIP, "53"))
+	if err != nil {
+		return err.Error()
+	}
+	for _, r := range answer.Answer {
+		if text, ok := r.(*dns.TXT); ok {
+			return strings.Join(text.Txt, "")
+		}
+	}
+	return dns.RcodeToString[answer.Rcode]
+}
+
+// The image is ours, the node, its kubelet and its DNS are real: what an operator
+// types is what runs here.
+func TestAnOperatorInstallsAndAsksAClusterThroughItsAPIServer(t *testing.T) {
+	world := controlplane.Need(t, controlplane.Options{Clusters: []string{"us-west"}, Nodes: true, DNS: true})
+	cluster, dir := world.Cluster("us-west"), t.TempDir()
+	binary, err := fleet.Binary("../..", dir)
+	must(t, err)
+	image := filepath.Join(dir, "image.tar")
+	build := exec.Command("go", "run", "./image", "-arch", "amd64", "-out", image)
+	build.Dir = "../../tools"
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the image: %v\n%s", err, out)
+	}
+	must(t, cluster.Load(t.Context(), image))
+	c, key := command{t, binary, cluster.Kubeconfig}, filepath.Join(dir, "recovery.key")
+
+	install := []string{"install", "--context", "us-west", "--trust-domain", "acme.example", "--recovery-key-file", key, "--replicas", "1"}
+	c.run(0, "", append(install, "--dry-run")...)
+	if _, err := os.Stat(key); err == nil {
+		t.Error("a dry run made a key")
+	}
+	if _, errOut := c.run(4, "", "status", "--context", "us-west"); !strings.Contains(errOut, "no pod of federator runs") {
+		t.Errorf("found %s", errOut)
+	}
+	if out, _ := c.run(3, "", "check", "--context", "us-west"); !strings.Contains(out, "(not-installed)") {
+		t.Errorf("found %s", out)
+	}
+	out, _ := c.run(0, "", install...)
+	if !strings.Contains(out, "us-west runs as region us-west of acme.example") {
+		t.Errorf("found %s", out)
+	}
+	c.run(0, "", install...)
+	if _, errOut := c.run(1, "", "install", "--context", "us-west", "--region", "mars"); !strings.Contains(errOut, "cannot become region mars") {
+		t.Errorf("found %s", errOut)
+	}
+
+	if out, _ := c.run(0, "", "status", "--context", "us-west"); !strings.Contains(out, "federator-0 of us-west, cluster us-west") {
+		t.Errorf("found %s", out)
+	}
+	c.run(0, "kind: Policy\nname: default\nspec: {regionOrder: [us-west]}\n", "policy", "apply", "-f", "-", "--context", "us-west")
+	backup := filepath.Join(dir, "backup")
+	c.run(0, "", "backup", backup, "--context", "us-west")
+	if info, err := os.Stat(backup); err != nil || info.Size() == 0 {
+		t.Errorf("the backup: %v", err)
+	}
+	if out, _ := c.run(0, "", "check", "--context", "us-west"); !strings.Contains(out, "INFO: context us-west (dns-zone)") {
+		t.Errorf("found %s", out)
+	}
+
+	system := cluster.Clients.Core.CoreV1().ConfigMaps(metav1.NamespaceSystem)
+	before, err := system.Get(t.Context(), "coredns", metav1.GetOptions{})
+	must(t, err)
+	const name = "dns-version.clusterset.local."
+	if found := asked(t, cluster, name); found == "1.0.0" {
+		t.Fatal("the zone is there already")
+	}
+	if _, errOut := c.run(1, "n\n", "dns", "install", "--context", "us-west"); !strings.Contains(errOut, "nothing was changed") {
+		t.Errorf("found %s", errOut)
+	}
+	if out, _ := c.run(0, "y\n", "dns", "install", "--context", "us-west"); !strings.Contains(out, "+ clusterset.local:53 {") || !strings.Contains(out, "read by the DNS of us-west") {
+		t.Errorf("found %s", out)
+	}
+	if found := asked(t, cluster, name); found != "1.0.0" {
+		t.Errorf("the cluster's DNS answers %s", found)
+	}
+	if out, _ := c.run(0, "", "dns", "install", "--context", "us-west"); !strings.Contains(out, "that way already") {
+		t.Errorf("found %s", out)
+	}
+	c.run(0, "", "dns", "remove", "--context", "us-west", "--yes")
+	after, err := system.Get(t.Context(), "coredns", metav1.GetOptions{})
+	must(t, err)
+	if after.Data["Corefile"] != before.Data["Corefile"] {
+		t.Errorf("expected\n%s\nfound\n%s", before.Data["Corefile"], after.Data["Corefile"])
+	}
+	if found := asked(t, cluster, name); found == "1.0.0" {
+		t.Error("the zone is still there")
+	}
+}

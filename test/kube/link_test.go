@@ -1,0 +1,215 @@
+//go:build linux
+
+package kube_test
+
+import (
+	"context"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/federator/federator/deploy"
+	"github.com/federator/federator/federation"
+	"github.com/federator/federator/kube/laptop"
+	"github.com/federator/federator/kube/link"
+	"github.com/federator/federator/test/controlplane"
+	"github.com/federator/federator/test/e2e/fleet"
+)
+
+func copyAll(w io.Writer, r io.Reader) (int64, error) { return io.Copy(w, r) }
+
+// diary keeps the lines of a command.
+type diary struct {
+	t     *testing.T
+	mu    sync.Mutex
+	lines []string
+}
+
+func (d *diary) write(line string) {
+	d.t.Log(line)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lines = append(d.lines, line)
+}
+
+func (d *diary) text() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return strings.Join(d.lines, "\n")
+}
+
+// clusters are those of a world as an operator reaches them, with pods that run.
+func reached(t *testing.T, c *controlplane.Cluster, binary string) *laptop.Cluster {
+	t.Helper()
+	l, err := laptop.Open(laptop.Access{Kubeconfig: c.Kubeconfig, Context: c.Name})
+	must(t, err)
+	l.Exec = runPods(t, c, binary).exec
+	return l
+}
+
+func rendered(t *testing.T, v deploy.Values) (manifests, definitions []byte) {
+	t.Helper()
+	v.Cluster, v.Ephemeral = v.Region, true
+	manifests, err := deploy.Render(v)
+	must(t, err)
+	definitions, err = deploy.Definitions()
+	must(t, err)
+	return manifests, definitions
+}
+
+func TestTwoEmptyClustersBecomeOneFederation(t *testing.T) {
+	world := controlplane.Need(t, controlplane.Options{Clusters: []string{"us-west", "eu-central"}})
+	binary, err := fleet.Binary("../..", t.TempDir())
+	must(t, err)
+	ctx := t.Context()
+	west, central := reached(t, world.Cluster("us-west"), binary), reached(t, world.Cluster("eu-central"), binary)
+	d := &diary{t: t}
+
+	_, recipient, err := federation.NewRecoveryKey()
+	must(t, err)
+	manifests, definitions := rendered(t, deploy.Values{Region: "us-west", Replicas: 1, TrustDomain: "acme.example", RecoveryRecipient: recipient})
+	must(t, link.Install(ctx, west, definitions, manifests, d.write))
+	_, err = link.AwaitInstalled(ctx, west, d.write)
+	must(t, err)
+	must(t, link.Install(ctx, west, definitions, manifests, d.write)) // again
+
+	join := &link.Join{Cluster: central, To: west, Within: 3 * time.Minute, Progress: d.write, Now: time.Now}
+	problems, _ := join.Plan(ctx)
+	if severe := link.Severe(problems); len(severe) != 1 || severe[0].GetCode() != "not-installed" || !strings.Contains(severe[0].GetAction(), "federator install --context eu-central --region REGION\n  federator join --context eu-central --to us-west") {
+		t.Fatalf("expected the two commands, found %v", problems)
+	}
+	join.Wanted = link.Wanted{Install: true, Region: "eu-central", Cluster: "eu-central", Image: "federator.dev/federator:dev", Expose: "pod"}
+	join.Manifests, join.Definitions = rendered(t, deploy.Values{Region: "eu-central", Replicas: 2})
+	problems, steps := join.Plan(ctx)
+	if len(link.Severe(problems)) > 0 || len(steps) != 4 {
+		t.Fatalf("expected nothing in the way and four steps, found %v, %q", problems, steps)
+	}
+
+	t.Run("a join that is cut short after the token was put goes on", func(t *testing.T) {
+		short, cut := context.WithCancel(ctx)
+		defer cut()
+		first := *join
+		first.Progress = func(line string) {
+			d.write(line)
+			if strings.Contains(line, "made a token") {
+				cut()
+			}
+		}
+		if _, err := first.Run(short); err == nil || !strings.Contains(err.Error(), "the same command goes on") {
+			t.Errorf("found %v", err)
+		}
+		if problems, _ := join.Plan(ctx); len(link.Severe(problems)) > 0 {
+			t.Errorf("it cannot go on: %v", problems)
+		}
+	})
+	r, err := join.Run(ctx)
+	must(t, err)
+	if r.Already || r.TrustDomain != "acme.example" || r.Region != "eu-central" || r.ToRegion != "us-west" || !slices.Contains(r.Regions, "us-west") {
+		t.Errorf("found %+v", r)
+	}
+	again := &link.Join{Cluster: central, To: west, Progress: d.write, Now: time.Now}
+	if problems, steps := again.Plan(ctx); len(link.Severe(problems)) > 0 || len(steps) > 0 {
+		t.Errorf("expected nothing to do, found %v, %q", problems, steps)
+	}
+	if r, err := again.Run(ctx); err != nil || !r.Already {
+		t.Errorf("expected that it says so, found %+v, %v", r, err)
+	}
+	if text := d.text(); strings.Count(text, "made a token") != 1 || strings.Contains(text, "fedtok") {
+		t.Errorf("expected one token, which nobody sees:\n%s", text)
+	}
+	_, err = central.Core.CoreV1().Secrets(laptop.DefaultNamespace).Get(ctx, "federator-join-federator-0", metav1.GetOptions{})
+	if !apierrors.IsNotFound(err) {
+		t.Errorf("the Secret with the token is still there: %v", err)
+	}
+	for _, c := range []*laptop.Cluster{west, central} {
+		f := link.Look(ctx, c, link.ToAsk)
+		for _, p := range link.Examine(&f) {
+			if p.GetSeverity() == "error" {
+				t.Errorf("a cluster that is well: %v", p)
+			}
+		}
+	}
+}
+
+func TestAnOperatorWhoMayNotHearsWhichRightIsMissing(t *testing.T) {
+	world := controlplane.Need(t, controlplane.Options{Clusters: []string{"us-west"}})
+	admin := world.Cluster("us-west")
+	_, err := admin.Clients.Core.RbacV1().ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: "viewer"}, Rules: []rbacv1.PolicyRule{{APIGroups: []string{"", "apps"}, Resources: []string{"pods", "configmaps", "statefulsets"}, Verbs: []string{"get", "list"}}},
+	}, metav1.CreateOptions{})
+	must(t, err)
+	_, err = admin.Clients.Core.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "viewer"}, RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: "viewer"}, Subjects: []rbacv1.Subject{{Kind: "User", Name: "vera"}},
+	}, metav1.CreateOptions{})
+	must(t, err)
+	config := rest.CopyConfig(admin.Config)
+	config.Impersonate.UserName = "vera"
+	c, err := laptop.New(config, laptop.Access{Context: "us-west"})
+	must(t, err)
+	f := link.Look(t.Context(), c, link.ToJoin)
+	for _, right := range []string{"create pods/exec -n federator-system", "create secrets -n federator-system"} {
+		if !slices.ContainsFunc(f.Denied, func(r link.Right) bool { return r.String() == right }) {
+			t.Errorf("expected to hear of %q, found %v", right, f.Denied)
+		}
+	}
+	if len(f.Denied) != 4 {
+		t.Errorf("expected four rights, found %v", f.Denied)
+	}
+	if !slices.Equal(f.Definitions["serviceexports"], []string{"v1beta1"}) {
+		t.Errorf("what may not be looked at is not missing: %v", f.Definitions)
+	}
+	if _, err := laptop.Open(laptop.Access{Kubeconfig: admin.Kubeconfig, Context: "mars"}); err == nil || !strings.Contains(err.Error(), `no context "mars"; it has us-west`) {
+		t.Errorf("found %v", err)
+	}
+}
+
+func TestTheZoneGoesIntoTheClustersDNSAndOutAgain(t *testing.T) {
+	world := controlplane.Need(t, controlplane.Options{Clusters: []string{"us-west"}})
+	cluster := world.Cluster("us-west")
+	ctx := t.Context()
+	c, err := laptop.Open(laptop.Access{Kubeconfig: cluster.Kubeconfig, Context: "us-west"})
+	must(t, err)
+	if _, err := link.PlanDNS(link.LookDNS(ctx, c), link.DefaultZone); err == nil || !strings.Contains(err.Error(), "no ConfigMap kube-system/coredns") {
+		t.Errorf("found %v", err)
+	}
+	manifests, definitions := rendered(t, deploy.Values{Region: "us-west", Replicas: 1})
+	must(t, link.Install(ctx, c, definitions, manifests, func(string) {}))
+	system := cluster.Clients.Core.CoreV1().ConfigMaps(metav1.NamespaceSystem)
+	const text = ".:53 {\n    errors\n    kubernetes cluster.local\n    reload\n}"
+	_, err = system.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "coredns"}, Data: map[string]string{"Corefile": text}}, metav1.CreateOptions{})
+	must(t, err)
+
+	change, err := link.PlanDNS(link.LookDNS(ctx, c), link.DefaultZone)
+	must(t, err)
+	service, err := cluster.Clients.Core.CoreV1().Services(laptop.DefaultNamespace).Get(ctx, "federator-dns", metav1.GetOptions{})
+	must(t, err)
+	if !strings.Contains(change.Diff(), "+     forward . "+service.Spec.ClusterIP+"\n") {
+		t.Errorf("found\n%s", change.Diff())
+	}
+	must(t, link.ChangeDNS(ctx, c, change))
+	if err := link.ChangeDNS(ctx, c, change); err == nil || !strings.Contains(err.Error(), "changed meanwhile") {
+		t.Errorf("a plan that is old was carried out: %v", err)
+	}
+	facts := link.LookDNS(ctx, c)
+	if again, err := link.PlanDNS(facts, link.DefaultZone); err != nil || !again.None() {
+		t.Errorf("expected nothing to do, found %v\n%s", err, again.Diff())
+	}
+	if installed, right := facts.Has(link.DefaultZone); !installed || !right {
+		t.Errorf("it is not seen: %v, %v", installed, right)
+	}
+	change, err = link.PlanNoDNS(facts)
+	must(t, err)
+	must(t, link.ChangeDNS(ctx, c, change))
+	if found, err := system.Get(ctx, "coredns", metav1.GetOptions{}); err != nil || found.Data["Corefile"] != text {
+		t.Errorf("found %q, %v", found.Data["Corefile"], err)
+	}
+}
