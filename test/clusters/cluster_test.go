@@ -100,15 +100,14 @@ func (c *cluster) podReady(ctx context.Context, name string) error {
 	})
 }
 
-// ready waits until the StatefulSet has as many pods as it is to have, all ready.
-func (c *cluster) ready(ctx context.Context, want int32) error {
-	return controlplane.Until(ctx, 3*time.Minute, fmt.Sprintf("%d replicas of %s to be ready", want, c.name), func(ctx context.Context) error {
-		set, err := c.Core.AppsV1().StatefulSets(namespace).Get(ctx, statefulSet, metav1.GetOptions{})
-		if err == nil && (set.Status.ReadyReplicas != want || set.Status.Replicas != want || set.Status.ObservedGeneration != set.Generation) {
-			err = fmt.Errorf("found %+v", set.Status)
-		}
-		return err
-	})
+// areReady returns an error unless the StatefulSet has as many pods as it is to have,
+// all ready.
+func (c *cluster) areReady(ctx context.Context, want int32) error {
+	set, err := c.Core.AppsV1().StatefulSets(namespace).Get(ctx, statefulSet, metav1.GetOptions{})
+	if err == nil && (set.Status.ReadyReplicas != want || set.Status.Replicas != want || set.Status.ObservedGeneration != set.Generation) {
+		err = fmt.Errorf("found %+v", set.Status)
+	}
+	return err
 }
 
 // forward has the cluster's own DNS ask federator for its zone.

@@ -126,7 +126,8 @@ func (f *federation) form(ctx context.Context) error {
 	}
 	said("all clusters have a member")
 	err := f.each(ctx, func(ctx context.Context, c *cluster) error {
-		if err := c.ready(ctx, replicas); err != nil {
+		err := controlplane.Until(ctx, 3*time.Minute, "all replicas to be ready", func(ctx context.Context) error { return c.areReady(ctx, replicas) })
+		if err != nil {
 			return err
 		}
 		return errors.Join(c.forward(ctx), c.startCaller(ctx))

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
@@ -51,28 +50,6 @@ func TestAReadinessFlipReachesTheImportsOfOtherClustersInTime(t *testing.T) {
 	if worst > flipBound {
 		t.Errorf("expected a p99 of at most %s", flipBound)
 	}
-}
-
-// openByHand exports a service whose endpoints are written by the test.
-func (s *shop) openByHand(c *cluster, name string, addresses []string) *discoveryv1.EndpointSlice {
-	s.Helper()
-	_, err := c.Core.CoreV1().Services(s.namespace).Create(s.Context(), &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "http", Port: 80}}},
-	}, metav1.CreateOptions{})
-	ok(s.T, err)
-	made := &discoveryv1.EndpointSlice{
-		ObjectMeta:  metav1.ObjectMeta{Name: name + "-1", Labels: map[string]string{discoveryv1.LabelServiceName: name}},
-		AddressType: discoveryv1.AddressTypeIPv4,
-		Ports:       []discoveryv1.EndpointPort{{Name: new("http"), Port: new(int32(80))}},
-	}
-	for _, a := range addresses {
-		made.Endpoints = append(made.Endpoints, discoveryv1.Endpoint{Addresses: []string{a}, Conditions: discoveryv1.EndpointConditions{Ready: new(true)}})
-	}
-	made, err = c.Core.DiscoveryV1().EndpointSlices(s.namespace).Create(s.Context(), made, metav1.CreateOptions{})
-	ok(s.T, err)
-	s.export(c, name)
-	return made
 }
 
 // seenFlip is what an import's EndpointSlice says of an endpoint, and when it was seen.

@@ -60,7 +60,7 @@ func need(t *testing.T) *federation {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log(shared.logs(40))
+			t.Log(shared.logs(15))
 		}
 	})
 	return shared
@@ -83,8 +83,18 @@ func ok(t *testing.T, err error) {
 	}
 }
 
-// eventually waits for something, for at most so long.
+// eventually waits for something, for at most so long, and logs the wait if it was one.
 func eventually(t *testing.T, within time.Duration, what string, try func(context.Context) error) {
 	t.Helper()
-	ok(t, controlplane.Until(t.Context(), within, what, try))
+	began, last := time.Now(), error(nil)
+	ok(t, controlplane.Until(t.Context(), within, what, func(ctx context.Context) error {
+		err := try(ctx)
+		if err != nil {
+			last = err
+		}
+		return err
+	}))
+	if took := time.Since(began); took > time.Second {
+		t.Logf("%s took %s; before: %v", what, took.Round(100*time.Millisecond), last)
+	}
 }

@@ -15,7 +15,7 @@ import (
 
 func TestAPodThatComesBackElsewhereIsKnownInAllClusters(t *testing.T) {
 	f := need(t)
-	home := f.cluster("eu-central")
+	home := f.cluster("asia-east")
 	for _, name := range []string{"federator-1", "federator-0"} {
 		old, err := home.Core.CoreV1().Pods(namespace).Get(t.Context(), name, metav1.GetOptions{})
 		ok(t, err)
@@ -30,7 +30,7 @@ func TestAPodThatComesBackElsewhereIsKnownInAllClusters(t *testing.T) {
 			}
 			return err
 		})
-		ok(t, home.ready(t.Context(), replicas))
+		home.replicasReady(t, replicas)
 		f.allKnow(t, home, replicas)
 	}
 	ok(t, f.quiet(t.Context()))
@@ -55,7 +55,12 @@ func (c *cluster) scaleFederator(t *testing.T, want int32) {
 	t.Helper()
 	_, err := c.Core.AppsV1().StatefulSets(namespace).Patch(t.Context(), statefulSet, "application/merge-patch+json", fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, want), metav1.PatchOptions{})
 	ok(t, err)
-	ok(t, c.ready(t.Context(), want))
+	c.replicasReady(t, want)
+}
+
+func (c *cluster) replicasReady(t *testing.T, want int32) {
+	t.Helper()
+	eventually(t, 3*time.Minute, fmt.Sprintf("%d replicas of %s to be ready", want, c.name), func(ctx context.Context) error { return c.areReady(ctx, want) })
 }
 
 // allKnow waits until every cluster knows so many replicas of one.

@@ -117,7 +117,11 @@ func (s *shop) clear(ctx context.Context, c *cluster) error {
 	if err != nil {
 		return err
 	}
-	return c.Core.CoreV1().Namespaces().Delete(ctx, s.namespace, metav1.DeleteOptions{})
+	err = c.Core.CoreV1().Namespaces().Delete(ctx, s.namespace, metav1.DeleteOptions{})
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil // it is going already
+	}
+	return err
 }
 
 // open runs pods of a service in a cluster and exports it. The pods say that they are

@@ -35,7 +35,7 @@ func TestThreeNodesRunPodsThatReachEachOther(t *testing.T) {
 	}
 	west := w.Cluster("us-west")
 
-	t.Run("nodes say where they are", func(t *testing.T) { nodesAreLabelled(t, w) })
+	t.Run("nodes say where they are", func(t *testing.T) { nodesSayWhereTheyAre(t, w) })
 	t.Run("a pod answers the pods of all clusters", func(t *testing.T) { podsAnswer(t, w, pods) })
 	t.Run("service addresses answer within pods, also of remote and own endpoints", func(t *testing.T) { servicesAnswer(t, w, pods) })
 	t.Run("pods resolve the names of services", func(t *testing.T) { namesResolve(t, w, pods) })
@@ -71,12 +71,15 @@ func answers(t *testing.T, pod, url, want string) {
 	}))
 }
 
-func nodesAreLabelled(t *testing.T, w *World) {
+func nodesSayWhereTheyAre(t *testing.T, w *World) {
 	for _, c := range w.Clusters {
 		n, err := c.Clients.Core.CoreV1().Nodes().Get(within(t, time.Minute), c.NodeName, metav1.GetOptions{})
 		ok(t, err)
 		if n.Labels[corev1.LabelTopologyRegion] != c.Name || n.Labels[corev1.LabelTopologyZone] != c.Name+"-a" {
 			t.Errorf("%s: expected the region %s and a zone of it, found %v", c.Name, c.Name, n.Labels)
+		}
+		if n.Spec.PodCIDR != c.Pods().String() {
+			t.Errorf("%s: expected the pods' network %s, found %q", c.Name, c.Pods(), n.Spec.PodCIDR)
 		}
 	}
 }
