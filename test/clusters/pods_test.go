@@ -15,24 +15,22 @@ import (
 
 func TestAPodThatComesBackElsewhereIsKnownInAllClusters(t *testing.T) {
 	f := need(t)
-	home := f.cluster("asia-east")
-	for _, name := range []string{"federator-1", "federator-0"} {
-		old, err := home.Core.CoreV1().Pods(namespace).Get(t.Context(), name, metav1.GetOptions{})
-		ok(t, err)
-		ok(t, home.Core.CoreV1().Pods(namespace).Delete(t.Context(), name, metav1.DeleteOptions{}))
-		eventually(t, 2*time.Minute, name+" to come back at another address", func(ctx context.Context) error {
-			p, err := home.Core.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
-			if err == nil && (p.UID == old.UID || p.Status.PodIP == "") {
-				err = errors.New("it is not there yet")
-			}
-			if err == nil && p.Status.PodIP == old.Status.PodIP {
-				t.Fatalf("%s has the address %s again, which proves nothing", name, p.Status.PodIP)
-			}
-			return err
-		})
-		home.replicasReady(t, replicas)
-		f.allKnow(t, home, replicas)
-	}
+	home, pods := f.cluster("asia-east"), f.cluster("asia-east").Core.CoreV1().Pods(namespace)
+	old, err := pods.Get(t.Context(), firstPod, metav1.GetOptions{})
+	ok(t, err)
+	ok(t, pods.Delete(t.Context(), firstPod, metav1.DeleteOptions{}))
+	eventually(t, 2*time.Minute, "the pod to come back", func(ctx context.Context) error {
+		p, err := pods.Get(ctx, firstPod, metav1.GetOptions{})
+		if err == nil && (p.UID == old.UID || p.Status.PodIP == "") {
+			err = errors.New("it is not there yet")
+		}
+		if err == nil && p.Status.PodIP == old.Status.PodIP {
+			t.Fatalf("the pod has the address %s again, which proves nothing", p.Status.PodIP)
+		}
+		return err
+	})
+	home.replicasReady(t, replicas)
+	f.allKnow(t, home, replicas)
 	ok(t, f.quiet(t.Context()))
 }
 
