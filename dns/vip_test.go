@@ -155,3 +155,18 @@ func TestAnswersWithAClustersetIPCountAsLookupsThatNameNothing(t *testing.T) {
 		t.Errorf("counted %+v", got)
 	}
 }
+
+func TestAnAnswerWithAClustersetIPDoesNotAllocate(t *testing.T) {
+	s := newFixture(t).server(inCluster(newVIPs(map[catalog.ServiceName]string{shop: "10.96.0.7"})))
+	w, out := s.newWorker(&stats{}), make([]byte, 0, maxUDP)
+	for name, qtype := range map[string]uint16{svc: mdns.TypeA, "_http._tcp." + svc: mdns.TypeSRV} {
+		packet, err := new(mdns.Msg).SetQuestion(name, qtype).Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		from := peer{from: netip.MustParseAddr("10.1.0.9")}
+		if n := testing.AllocsPerRun(100, func() { out = w.answer(packet, from, out[:0]) }); n > 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}

@@ -28,7 +28,6 @@ type real struct {
 	t       *testing.T
 	cluster *controlplane.Cluster
 	world   *world
-	name    string
 	vips    *VIPs
 	metrics *prometheus.Registry
 	writer  *Writer
@@ -154,7 +153,6 @@ func TestImportsOnARealAPIServer(t *testing.T) {
 	r.start("replica-0")
 	r.lists("the import to have its endpoints", "west-1", "west-1")
 	r.until("a clusterset IP", func() (any, bool) { ips := r.vips.Lookup(checkout); return ips, len(ips) > 0 })
-	ips := fmt.Sprint(r.vips.Lookup(checkout))
 	r.until("conditions on the import and the export", func() (any, bool) {
 		i, err := custom.ServiceImports("shop").Get(ctx, "checkout", metav1.GetOptions{})
 		x, err2 := custom.ServiceExports("shop").Get(ctx, "checkout", metav1.GetOptions{})
@@ -164,81 +162,103 @@ func TestImportsOnARealAPIServer(t *testing.T) {
 		return []any{i.Status, x.Status}, len(i.Status.Conditions) == 1 && i.Status.Conditions[0].Status == metav1.ConditionTrue && len(x.Status.Conditions) == 3
 	})
 
-	t.Run("a failed region is left within moments", func(t *testing.T) {
-		r.world.export(t, backend("west-1@us-west/a uu"), east)
-		r.lists("the endpoints of east-1", "east-1", "east-1", "east-1")
-		r.world.export(t, west, east)
-		r.lists("the endpoints of west-1", "west-1", "west-1")
+	t.Run("a failed region is left within moments", func(t *testing.T) { r.fails(t, west, east) })
+	t.Run("a new writer writes nothing", func(t *testing.T) { r.succeeded(t, west, east) })
+	t.Run("an API server that was away is compared in full", func(t *testing.T) { r.away(t, west, east) })
+	t.Run("etcd goes back in time", func(t *testing.T) { r.backInTime(t, west, east) })
+	t.Run("everything goes with the last export", func(t *testing.T) { r.goes(t) })
+	t.Run("what is not ours stays as it is", func(t *testing.T) { r.foreign(t, west, east) })
+}
+
+// fails has a region fail and return.
+func (r *real) fails(t *testing.T, west, east catalog.Backend) {
+	r.world.export(t, backend("west-1@us-west/a uu"), east)
+	r.lists("the endpoints of east-1", "east-1", "east-1", "east-1")
+	r.world.export(t, west, east)
+	r.lists("the endpoints of west-1", "west-1", "west-1")
+}
+
+// succeeded has another writer take over.
+func (r *real) succeeded(t *testing.T, west, east catalog.Backend) {
+	r.quiet() // what came back ramps
+	r.lists("the endpoints of west-1", "west-1", "west-1")
+	r.stop()
+	r.start("replica-1")
+	r.until("replica-1 to have looked at everything", func() (any, bool) {
+		return nil, r.metric("federator_kube_imports") == 1
 	})
-	t.Run("a new writer writes nothing", func(t *testing.T) {
-		r.quiet() // what came back ramps
-		r.lists("the endpoints of west-1", "west-1", "west-1")
-		r.stop()
-		r.start("replica-1")
-		r.until("replica-1 to have looked at everything", func() (any, bool) {
-			return nil, r.metric("federator_kube_imports") == 1
-		})
-		r.quiet()
-		if got := r.writes(); got != 0 {
-			t.Errorf("expected no writes, found %v", got)
-		}
+	r.quiet()
+	if got := r.writes(); got != 0 {
+		t.Errorf("expected no writes, found %v", got)
+	}
+}
+
+// away stops the API server for a while.
+func (r *real) away(t *testing.T, west, east catalog.Backend) {
+	ctx := context.Background()
+	if err := r.cluster.StopAPIServer(); err != nil {
+		t.Fatal(err)
+	}
+	r.until("it to be missed", func() (any, bool) { return nil, !r.writer.StaleSince().IsZero() })
+	r.world.export(t, backend("west-1@us-west/a hhhhh"), east)
+	if err := r.cluster.StartAPIServer(ctx); err != nil {
+		t.Fatal(err)
+	}
+	r.lists("five endpoints", "west-1", "west-1", "west-1", "west-1", "west-1")
+	r.until("nothing to be stale", func() (any, bool) { return nil, r.writer.StaleSince().IsZero() })
+}
+
+// backInTime restores an older snapshot of etcd.
+func (r *real) backInTime(t *testing.T, west, east catalog.Backend) {
+	ctx, ips := context.Background(), fmt.Sprint(r.vips.Lookup(checkout))
+	snapshot := filepath.Join(t.TempDir(), "snapshot")
+	if err := r.cluster.SnapshotEtcd(ctx, snapshot); err != nil {
+		t.Fatal(err)
+	}
+	r.world.export(t, west, east)
+	r.lists("two endpoints", "west-1", "west-1")
+	if err := r.cluster.RestoreEtcd(ctx, snapshot); err != nil {
+		t.Fatal(err)
+	}
+	r.lists("two endpoints again", "west-1", "west-1")
+	if got := fmt.Sprint(r.vips.Lookup(checkout)); got != ips {
+		t.Errorf("expected the clusterset IPs to stay %s, found %s", ips, got)
+	}
+}
+
+// goes withdraws the last export.
+func (r *real) goes(t *testing.T) {
+	ctx, core, custom := context.Background(), r.cluster.Clients.Core, r.cluster.Clients.MCS.MulticlusterV1beta1()
+	r.world.export(t)
+	r.lists("no endpoints")
+	r.until("nothing left", func() (any, bool) {
+		services, err := core.CoreV1().Services("shop").List(ctx, metav1.ListOptions{})
+		imports, err2 := custom.ServiceImports("shop").List(ctx, metav1.ListOptions{})
+		return []any{err, err2}, err == nil && err2 == nil && len(services.Items)+len(imports.Items) == 0
 	})
-	t.Run("an API server that was away is compared in full", func(t *testing.T) {
-		if err := r.cluster.StopAPIServer(); err != nil {
-			t.Fatal(err)
+}
+
+// foreign puts an object of somebody else in the way.
+func (r *real) foreign(t *testing.T, west, east catalog.Backend) {
+	ctx, core, custom := context.Background(), r.cluster.Clients.Core, r.cluster.Clients.MCS.MulticlusterV1beta1()
+	theirs, err := core.CoreV1().Services("shop").Create(ctx, &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: DerivedName(checkout)},
+		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 1}}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.world.export(t, west, east)
+	r.until("the import to say so", func() (any, bool) {
+		i, err := custom.ServiceImports("shop").Get(ctx, "checkout", metav1.GetOptions{})
+		if err != nil || len(i.Status.Conditions) == 0 {
+			return err, false
 		}
-		r.until("it to be missed", func() (any, bool) { return nil, !r.writer.StaleSince().IsZero() })
-		r.world.export(t, backend("west-1@us-west/a hhhhh"), east)
-		if err := r.cluster.StartAPIServer(ctx); err != nil {
-			t.Fatal(err)
-		}
-		r.lists("five endpoints", "west-1", "west-1", "west-1", "west-1", "west-1")
-		r.until("nothing to be stale", func() (any, bool) { return nil, r.writer.StaleSince().IsZero() })
+		return i.Status, i.Status.Conditions[0].Reason == ReasonNameTaken
 	})
-	t.Run("etcd goes back in time", func(t *testing.T) {
-		snapshot := filepath.Join(t.TempDir(), "snapshot")
-		if err := r.cluster.SnapshotEtcd(ctx, snapshot); err != nil {
-			t.Fatal(err)
-		}
-		r.world.export(t, west, east)
-		r.lists("two endpoints", "west-1", "west-1")
-		if err := r.cluster.RestoreEtcd(ctx, snapshot); err != nil {
-			t.Fatal(err)
-		}
-		r.lists("two endpoints again", "west-1", "west-1")
-		if got := fmt.Sprint(r.vips.Lookup(checkout)); got != ips {
-			t.Errorf("expected the clusterset IPs to stay %s, found %s", ips, got)
-		}
-	})
-	t.Run("everything goes with the last export", func(t *testing.T) {
-		r.world.export(t)
-		r.lists("no endpoints")
-		r.until("nothing left", func() (any, bool) {
-			services, err := core.CoreV1().Services("shop").List(ctx, metav1.ListOptions{})
-			imports, err2 := custom.ServiceImports("shop").List(ctx, metav1.ListOptions{})
-			return []any{err, err2}, err == nil && err2 == nil && len(services.Items)+len(imports.Items) == 0
-		})
-	})
-	t.Run("what is not ours stays as it is", func(t *testing.T) {
-		theirs, err := core.CoreV1().Services("shop").Create(ctx, &corev1.Service{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: DerivedName(checkout)},
-			Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 1}}},
-		}, metav1.CreateOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.world.export(t, west, east)
-		r.until("the import to say so", func() (any, bool) {
-			i, err := custom.ServiceImports("shop").Get(ctx, "checkout", metav1.GetOptions{})
-			if err != nil || len(i.Status.Conditions) == 0 {
-				return err, false
-			}
-			return i.Status, i.Status.Conditions[0].Reason == ReasonNameTaken
-		})
-		now, err := core.CoreV1().Services("shop").Get(ctx, theirs.Name, metav1.GetOptions{})
-		list, err2 := core.DiscoveryV1().EndpointSlices("shop").List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + theirs.Name})
-		if err != nil || err2 != nil || now.ResourceVersion != theirs.ResourceVersion || len(list.Items) != 0 {
-			t.Errorf("expected their Service unchanged and without slices, found %+v, %d slices, %v, %v", now, len(list.Items), err, err2)
-		}
-	})
+	now, err := core.CoreV1().Services("shop").Get(ctx, theirs.Name, metav1.GetOptions{})
+	list, err2 := core.DiscoveryV1().EndpointSlices("shop").List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + theirs.Name})
+	if err != nil || err2 != nil || now.ResourceVersion != theirs.ResourceVersion || len(list.Items) != 0 {
+		t.Errorf("expected their Service unchanged and without slices, found %+v, %d slices, %v, %v", now, len(list.Items), err, err2)
+	}
 }

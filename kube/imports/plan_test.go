@@ -274,3 +274,27 @@ func TestAnAddressFamilyThatTheClusterLacksIsReported(t *testing.T) {
 		t.Errorf("expected Ready=False, IPFamilyNotSupported, found %+v", c)
 	}
 }
+
+func TestUsersAreToldWhenTheLastEndpointGoesAndTheFirstIsBack(t *testing.T) {
+	s := newStore(t, backend("east-1@us-east/a hh"))
+	told := func() (out []string) {
+		for range 10 {
+			p := Make(s.in)
+			for _, w := range p.Writes {
+				for _, n := range w.Notes {
+					out = append(out, n.Reason)
+				}
+				s.apply(t, w)
+			}
+		}
+		return out
+	}
+	for _, c := range []struct{ endpoints, want string }{
+		{"hh", "[Imported]"}, {"h", "[]"}, {"", "[NoEndpoints]"}, {"h", "[Endpoints]"}, {"hhh", "[]"},
+	} {
+		s.exported(t, backend("east-1@us-east/a "+c.endpoints))
+		if got := fmt.Sprint(told()); got != c.want {
+			t.Errorf("with the endpoints %q: told %s, expected %s", c.endpoints, got, c.want)
+		}
+	}
+}

@@ -46,6 +46,7 @@ type server struct {
 	writes   []string // "verb resource name", Leases and Events aside
 	noGC     bool
 	away     bool
+	losing   bool // updates are answered and not kept, as before its store goes back in time
 	refusing func(verb, resource, name string) error
 }
 
@@ -156,6 +157,9 @@ func (s *server) write(tracker clienttesting.ObjectTracker, action clienttesting
 		}
 		keepStatus(have, a.GetObject(), a.GetSubresource() == "status")
 		object.SetResourceVersion(version)
+		if s.losing {
+			return true, a.GetObject(), nil
+		}
 	case clienttesting.CreateActionImpl:
 		object.SetUID(types.UID("uid-" + version))
 		object.SetResourceVersion(version)

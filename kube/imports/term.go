@@ -71,6 +71,7 @@ func (w *Writer) follow(ctx context.Context, t *term, watch *catalog.Watch) erro
 			w.changed(t, watch.Take())
 		case <-w.contact.back():
 			w.cfg.Logger.Info("the API server answers again; everything is compared", "cluster", w.cfg.Cluster)
+			w.view.doubt()
 			t.queue.retryAll()
 			w.lookAll(t)
 		case <-all.C:
@@ -119,7 +120,7 @@ func (w *Writer) handle(ctx context.Context, t *term, name catalog.ServiceName, 
 	if p.Again {
 		due = sooner(due, time.Now().Add(rampPause))
 	}
-	t.queue.finish(name, due)
+	t.queue.finish(name, sooner(due, w.view.unseen(name)))
 }
 
 // carryOut makes the writes of a plan. It returns false if the service is back in

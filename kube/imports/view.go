@@ -226,6 +226,27 @@ func (v *view) wrote(name catalog.ServiceName, w *Write, object metav1.Object, n
 	}
 }
 
+// unseen is when a write of ours that the informers have not shown is forgotten, and
+// the service is to be looked at again, since nothing else will say so; zero if they
+// have shown all.
+func (v *view) unseen(name catalog.ServiceName) (due time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, e := range v.echoes[name] {
+		due = sooner(due, e.until.Add(time.Millisecond))
+	}
+	return due
+}
+
+// doubt forgets the writes of ours that the informers have not shown, as when the API
+// server was away: its store may have lost them. Should it not have, what is decided
+// without them names versions that have passed, and is refused.
+func (v *view) doubt() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	clear(v.echoes)
+}
+
 // refused remembers what a service cannot have.
 func (v *view) refused(name catalog.ServiceName, w *Write) {
 	v.mu.Lock()

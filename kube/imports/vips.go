@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 
@@ -74,7 +75,7 @@ func (v *VIPs) put(object any) {
 		return
 	}
 	var ips []netip.Addr
-	if ours(i, i.Name) && i.DeletionTimestamp == nil && i.Spec.Type == mcsv1beta1.ClusterSetIP {
+	if ours(i, i.Name) && i.DeletionTimestamp == nil && i.Spec.Type == mcsv1beta1.ClusterSetIP && !nowhere(i) {
 		for _, text := range i.Spec.IPs {
 			if ip, err := netip.ParseAddr(text); err == nil {
 				ips = append(ips, ip)
@@ -82,6 +83,15 @@ func (v *VIPs) put(object any) {
 		}
 	}
 	v.set(catalog.ServiceName{Namespace: i.Namespace, Name: i.Name}, ips)
+}
+
+// nowhere reports whether the IPs of an import are known to lead nowhere, or to
+// somebody else's endpoints: clients had better have those of the exporters.
+func nowhere(i *mcsv1beta1.ServiceImport) bool {
+	return slices.ContainsFunc(i.Status.Conditions, func(c metav1.Condition) bool {
+		return c.Type == string(mcsv1beta1.ServiceImportConditionReady) && c.Status == metav1.ConditionFalse &&
+			(c.Reason == ReasonNameTaken || c.Reason == string(mcsv1beta1.ServiceImportReasonIPFamilyNotSupported))
+	})
 }
 
 func (v *VIPs) drop(object any) {

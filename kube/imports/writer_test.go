@@ -181,6 +181,27 @@ func TestAfterTheAPIServerWasAwayEverythingIsCompared(t *testing.T) {
 	})
 }
 
+func TestAWriteThatIsLostIsMadeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, w := newServer(t), newWorld()
+		w.export(t, backend("west-1@us-west/a hh"))
+		r := s.start(t, "replica-0", w.Catalog)
+		defer r.stop()
+		pass(5 * time.Second)
+		s.set(func(s *server) { s.losing = true })
+		w.export(t, backend("west-1@us-west/a hhhh"))
+		pass(time.Second)
+		s.set(func(s *server) { s.losing = false })
+		if got := s.ready(t); len(got) != 2 {
+			t.Fatalf("the write was not lost, found %v", got)
+		}
+		pass(2 * echoLife)
+		if got := s.ready(t); len(got) != 4 {
+			t.Errorf("expected four endpoints, found %v", got)
+		}
+	})
+}
+
 func TestWhatIsLeftOfAnImportIsCollected(t *testing.T) {
 	for _, gc := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	mcsclient "sigs.k8s.io/mcs-api/pkg/client/clientset/versioned/typed/apis/v1beta1"
 )
 
 const (
@@ -28,7 +29,6 @@ const (
 // The scenes of one story: each finds what the one before it left.
 func TestImportsOfTwoRealClusters(t *testing.T) {
 	s := enact(t, map[string]int{"us-west": 1, "eu-central": 3}, "us-west", "eu-central")
-	west, eu := s.Replicas("us-west")[0], s.Replicas("eu-central")[0]
 	pod := netip.MustParseAddr("127.201.0.9") // of eu-central
 
 	s.export("us-west", "checkout", "10.0.0.1", "10.0.0.2")
@@ -39,76 +39,92 @@ func TestImportsOfTwoRealClusters(t *testing.T) {
 		s.says("us-west", "checkout", want)
 	}
 
-	t.Run("every replica answers pods of its cluster with the clusterset IP", func(t *testing.T) {
-		for _, r := range s.Replicas("eu-central") {
-			status, err := r.Status()
-			if err != nil || status.GetImports().GetHolder() != "eu-central-0" || status.GetImports().GetWriter() != (r == eu) {
-				t.Errorf("%s says of the imports: %v, %v", r, status.GetImports(), err)
-			}
-			s.answers(r, pod, checkout, dns.TypeA, "A "+ip)
-			s.answers(r, pod, srv, dns.TypeSRV, "SRV 0 10000 80 "+checkout)
-			s.answers(r, netip.MustParseAddr("127.0.0.1"), checkout, dns.TypeA, "A 10.0.0.1", "A 10.0.0.2")
-		}
-		s.answers(west, pod, checkout, dns.TypeA, "A 10.0.0.1", "A 10.0.0.2") // not its cluster
-	})
-	t.Run("scale to zero and back", func(t *testing.T) {
-		s.serve("us-west", "checkout")
-		s.lists(10*time.Second, "eu-central", "checkout")
-		s.answers(eu, pod, checkout, dns.TypeA, "A "+ip)
-		s.serve("us-west", "checkout", "10.0.0.1", "10.0.0.3")
-		s.lists(10*time.Second, "eu-central", "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.3")
-	})
-	t.Run("an export that a rule refuses says so, and is imported nowhere", func(t *testing.T) {
-		s.Pipe(ownShop, "export-rule", "apply", "-f", "-", "--force", "--socket", eu.Sock).OK(t)
-		s.says("us-west", "checkout", "Ready=False ExportRefused")
-		s.gone("eu-central", "checkout")
-		s.gone("us-west", "checkout")
-		s.Until(10*time.Second, "DNS to know of none", func() error {
-			if got, err := answer(eu, pod, checkout, dns.TypeA); err != nil || len(got) > 0 {
-				return fmt.Errorf("found %v, %v", got, err)
-			}
-			return nil
-		})
-		eu.CLI("export-rule", "delete", "shops", "--force").OK(t)
-		s.says("us-west", "checkout", "Ready=True Exported")
-		ip = s.imported("eu-central", "checkout", "us-west-1")
-		s.answers(eu, pod, checkout, dns.TypeA, "A "+ip)
-	})
-	t.Run("a nearer cluster that exports, too, takes its clients", func(t *testing.T) {
-		s.export("eu-central", "checkout", "10.1.0.1")
-		s.imported("eu-central", "checkout", "eu-central-1", "us-west-1")
-		s.lists(40*time.Second, "eu-central", "checkout", "eu-central-1 10.1.0.1")
-		s.lists(10*time.Second, "us-west", "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.3")
-		eu.CLI("evacuate", "eu-central", "--for", "1m", "--reason", "to see it").OK(t)
-		s.ready(10*time.Second, "eu-central", "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.3")
-		eu.CLI("evacuate", "eu-central", "--stop").OK(t)
-		s.lists(40*time.Second, "eu-central", "checkout", "eu-central-1 10.1.0.1")
-		for _, region := range []string{"us-west", "eu-central"} {
-			s.told(region, namespace, "Lease RegionEvacuated", "Lease EvacuationEnded")
-		}
-		s.serve("eu-central", "checkout", "10.1.0.1!")
-		s.ready(10*time.Second, "eu-central", "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.3")
-		s.must(s.world.Cluster("eu-central").Clients.MCS.MulticlusterV1beta1().ServiceExports(shop).Delete(context.Background(), "checkout", metav1.DeleteOptions{}))
-		s.imported("eu-central", "checkout", "us-west-1")
-	})
-	t.Run("users are told by Events", func(t *testing.T) {
+	t.Run("every replica answers pods of its cluster with the clusterset IP", func(t *testing.T) { s.virtual(t, pod, ip) })
+	t.Run("scale to zero and back", func(*testing.T) { s.toZero(pod, ip) })
+	t.Run("an export that a rule refuses says so, and is imported nowhere", func(*testing.T) { ip = s.refused(pod) })
+	t.Run("a nearer cluster that exports, too, takes its clients", func(*testing.T) { s.nearer() })
+	t.Run("users are told by Events", func(*testing.T) {
 		s.told("us-west", shop, "ServiceExport Exported", "ServiceExport ExportRefused", "ServiceImport Imported")
 		s.told("eu-central", shop, "ServiceImport Imported", "ServiceImport NoEndpoints", "ServiceImport Endpoints")
 	})
-	t.Run("an API server that is away for a while", func(t *testing.T) { s.away(t, pod, &ip) })
+	t.Run("an API server that is away for a while", func(t *testing.T) { s.away(t, pod, ip) })
 	t.Run("a writer that dies is followed by another", func(t *testing.T) { s.succession(t) })
 	t.Run("a port more", func(*testing.T) { s.anotherPort() })
 	t.Run("clusters that disagree about a service", func(*testing.T) { s.conflict(pod) })
-	t.Run("the last export takes everything with it", func(t *testing.T) {
-		s.must(s.world.Cluster("us-west").Clients.MCS.MulticlusterV1beta1().ServiceExports(shop).Delete(context.Background(), "checkout", metav1.DeleteOptions{}))
+	t.Run("the last export takes everything with it", func(*testing.T) {
+		s.must(s.exports("us-west").Delete(context.Background(), "checkout", metav1.DeleteOptions{}))
 		s.gone("us-west", "checkout")
 		s.gone("eu-central", "checkout")
 	})
 	t.Run("what is granted is used, and nothing else is asked for", func(t *testing.T) { s.leastPrivilege(t) })
 }
 
+// exports is the client of the ServiceExports of a cluster.
+func (s *stage) exports(region string) mcsclient.ServiceExportInterface {
+	return s.world.Cluster(region).Clients.MCS.MulticlusterV1beta1().ServiceExports(shop)
+}
+
+// virtual asks the DNS of every replica, of eu-central from a pod there.
+func (s *stage) virtual(t *testing.T, pod netip.Addr, ip string) {
+	for i, r := range s.Replicas("eu-central") {
+		status, err := r.Status()
+		if err != nil || status.GetImports().GetHolder() != "eu-central-0" || status.GetImports().GetWriter() != (i == 0) {
+			t.Errorf("%s says of the imports: %v, %v", r, status.GetImports(), err)
+		}
+		s.answers(r, pod, checkout, dns.TypeA, "A "+ip)
+		s.answers(r, pod, srv, dns.TypeSRV, "SRV 0 10000 80 "+checkout)
+		s.answers(r, netip.MustParseAddr("127.0.0.1"), checkout, dns.TypeA, "A 10.0.0.1", "A 10.0.0.2")
+	}
+	s.answers(s.Replicas("us-west")[0], pod, checkout, dns.TypeA, "A 10.0.0.1", "A 10.0.0.2") // not its cluster
+}
+
+// toZero takes all endpoints away, and brings others.
+func (s *stage) toZero(pod netip.Addr, ip string) {
+	s.serve("us-west", "checkout")
+	s.lists(10*time.Second, "eu-central", "checkout")
+	s.answers(s.Replicas("eu-central")[0], pod, checkout, dns.TypeA, "A "+ip)
+	s.serve("us-west", "checkout", "10.0.0.1", "10.0.0.3")
+	s.lists(10*time.Second, "eu-central", "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.3")
+}
+
+// refused has an export rule forbid the export for a while, and returns where the
+// service is reached afterwards.
+func (s *stage) refused(pod netip.Addr) string {
+	eu := s.Replicas("eu-central")[0]
+	s.Pipe(ownShop, "export-rule", "apply", "-f", "-", "--force", "--socket", eu.Sock).OK(s)
+	s.says("us-west", "checkout", "Ready=False ExportRefused")
+	s.gone("eu-central", "checkout")
+	s.gone("us-west", "checkout")
+	s.answers(eu, pod, checkout, dns.TypeA)
+	eu.CLI("export-rule", "delete", "shops", "--force").OK(s)
+	s.says("us-west", "checkout", "Ready=True Exported")
+	ip := s.imported("eu-central", "checkout", "us-west-1")
+	s.answers(eu, pod, checkout, dns.TypeA, "A "+ip)
+	return ip
+}
+
+// nearer has eu-central export for a while, be evacuated, and lose its endpoint.
+func (s *stage) nearer() {
+	eu := s.Replicas("eu-central")[0]
+	s.export("eu-central", "checkout", "10.1.0.1")
+	s.imported("eu-central", "checkout", "eu-central-1", "us-west-1")
+	s.lists(40*time.Second, "eu-central", "checkout", "eu-central-1 10.1.0.1")
+	s.lists(10*time.Second, "us-west", "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.3")
+	eu.CLI("evacuate", "eu-central", "--for", "1m", "--reason", "to see it").OK(s)
+	s.ready(10*time.Second, "eu-central", "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.3")
+	eu.CLI("evacuate", "eu-central", "--stop").OK(s)
+	s.lists(40*time.Second, "eu-central", "checkout", "eu-central-1 10.1.0.1")
+	for _, region := range []string{"us-west", "eu-central"} {
+		s.told(region, namespace, "Lease RegionEvacuated", "Lease EvacuationEnded")
+	}
+	s.serve("eu-central", "checkout", "10.1.0.1!")
+	s.ready(10*time.Second, "eu-central", "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.3")
+	s.must(s.exports("eu-central").Delete(context.Background(), "checkout", metav1.DeleteOptions{}))
+	s.imported("eu-central", "checkout", "us-west-1")
+}
+
 // away stops the API server of eu-central for a while.
-func (s *stage) away(t *testing.T, pod netip.Addr, ip *string) {
+func (s *stage) away(t *testing.T, pod netip.Addr, ip string) {
 	c := s.world.Cluster("eu-central")
 	s.must(c.StopAPIServer())
 	replicas := s.Replicas("eu-central")
@@ -132,12 +148,12 @@ func (s *stage) away(t *testing.T, pod netip.Addr, ip *string) {
 	s.serve("us-west", "checkout", "10.0.0.4")
 	for _, r := range replicas {
 		s.answers(r, netip.MustParseAddr("127.0.0.1"), checkout, dns.TypeA, "A 10.0.0.4")
-		s.answers(r, pod, checkout, dns.TypeA, "A "+*ip)
+		s.answers(r, pod, checkout, dns.TypeA, "A "+ip)
 	}
 	s.must(c.StartAPIServer(context.Background()))
 	s.lists(60*time.Second, "eu-central", "checkout", "us-west-1 10.0.0.4")
-	if got := s.imported("eu-central", "checkout", "us-west-1"); got != *ip {
-		t.Errorf("the clusterset IP was %s, and is %s", *ip, got)
+	if got := s.imported("eu-central", "checkout", "us-west-1"); got != ip {
+		t.Errorf("the clusterset IP was %s, and is %s", ip, got)
 	}
 	for _, r := range replicas {
 		s.Until(60*time.Second, r.String()+" to be up to date", func() error {
@@ -182,12 +198,12 @@ func (s *stage) succession(t *testing.T) {
 // conflict has two clusters disagree about the type of a service, until the older
 // export goes: what is there then becomes the other type, in its place.
 func (s *stage) conflict(pod netip.Addr) {
-	west, eu := s.world.Cluster("us-west"), s.world.Cluster("eu-central")
+	west := s.world.Cluster("us-west")
 	db := "db.shop.svc.clusterset.local."
 	ports := []corev1.ServicePort{{Name: "http", Port: 80}}
 	exportOf(s, west, "db", corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone, Ports: ports}, "10.0.0.7")
 	s.lists(30*time.Second, "eu-central", "db", "us-west-1 10.0.0.7")
-	older, err := west.Clients.MCS.MulticlusterV1beta1().ServiceExports(shop).Get(context.Background(), "db", metav1.GetOptions{})
+	older, err := s.exports("us-west").Get(context.Background(), "db", metav1.GetOptions{})
 	s.must(err)
 	s.Until(5*time.Second, "the second of the first export to be over", func() error {
 		if time.Since(older.CreationTimestamp.Time) < 1100*time.Millisecond {
@@ -200,10 +216,10 @@ func (s *stage) conflict(pod netip.Addr) {
 	s.says("us-west", "db", "Conflict=True TypeConflict")
 	s.lists(30*time.Second, "eu-central", "db", "eu-central-1 10.1.0.7", "us-west-1 10.0.0.7")
 	s.answers(s.Replicas("eu-central")[0], pod, db, dns.TypeA, "A 10.0.0.7", "A 10.1.0.7")
-	s.must(west.Clients.MCS.MulticlusterV1beta1().ServiceExports(shop).Delete(context.Background(), "db", metav1.DeleteOptions{}))
+	s.must(s.exports("us-west").Delete(context.Background(), "db", metav1.DeleteOptions{}))
 	s.answers(s.Replicas("eu-central")[0], pod, db, dns.TypeA, "A "+s.imported("eu-central", "db", "eu-central-1"))
 	s.says("eu-central", "db", "Conflict=False NoConflicts")
-	s.must(eu.Clients.MCS.MulticlusterV1beta1().ServiceExports(shop).Delete(context.Background(), "db", metav1.DeleteOptions{}))
+	s.must(s.exports("eu-central").Delete(context.Background(), "db", metav1.DeleteOptions{}))
 	s.gone("eu-central", "db")
 }
 
