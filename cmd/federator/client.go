@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"strings"
 
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"k8s.io/klog/v2"
 
 	"github.com/federator/federator/kube/laptop"
 	"github.com/federator/federator/peering/pb"
@@ -127,6 +129,9 @@ func (r *reach) cluster() (*laptop.Cluster, error) {
 
 // open opens the cluster of a context.
 func (r *reach) open(name string) (*laptop.Cluster, error) {
+	// What fails is returned; what client-go says besides would stand between the lines
+	// of a command.
+	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
 	cluster, err := laptop.Open(laptop.Access{Kubeconfig: r.kubeconfig, Context: name, Namespace: r.namespace, Build: ownVersion().GetVersion()})
 	if err != nil {
 		return nil, usageError{err}

@@ -107,12 +107,13 @@ func (a *app) changeDNS(ctx context.Context, d dnsFlags, plan func(context.Conte
 	if err := a.agree(d.yes, "Change that in "+cluster.Context+"?"); err != nil {
 		return err
 	}
+	reading := link.ReadDNS(ctx, cluster, facts)
 	if err := link.ChangeDNS(ctx, cluster, change); err != nil {
 		return fmt.Errorf("context %s: %w", cluster.Context, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.within)
 	defer cancel()
-	switch err := link.AwaitDNS(ctx, cluster, facts, a.progress); {
+	switch err := link.AwaitDNS(ctx, cluster, reading, a.progress); {
 	case errors.Is(err, link.ErrUnseen):
 		fmt.Fprintln(a.out, "changed; "+err.Error())
 	case err != nil:

@@ -57,11 +57,17 @@ type tunnel struct {
 	complaint bounded
 }
 
-// Close ends the program at the far end, and waits until it has.
+// farewell is how long the program at the far end has to end by itself.
+const farewell = time.Second
+
+// Close ends the program at the far end, and waits until it has. It ends when its
+// standard input does, unless something on the way does not pass that on.
 func (t *tunnel) Close() error {
 	err := t.Conn.Close()
-	t.cancel()
+	timer := time.AfterFunc(farewell, t.cancel)
 	<-t.ended
+	timer.Stop()
+	t.cancel()
 	return err
 }
 

@@ -58,37 +58,77 @@ func ChangeDNS(ctx context.Context, c *laptop.Cluster, change Change) error {
 // ErrUnseen says that it cannot be seen whether CoreDNS has read a change.
 var ErrUnseen = errors.New("it cannot be seen from here whether CoreDNS has read it; that takes up to two minutes")
 
-// AwaitDNS waits until every pod of CoreDNS says in its log that it has read a change
-// that was made now. f is from before the change.
-func AwaitDNS(ctx context.Context, c *laptop.Cluster, f DNSFacts, progress func(string)) error {
-	if parsed, err := corefile.Parse(f.Corefile); err != nil || !parsed.Reloads() {
-		return ErrUnseen
+// Reading is how far the pods of CoreDNS were before a change.
+type Reading struct {
+	since metav1.Time
+	done  map[string]int // how often each pod has read a change since then
+	sees  bool
+}
+
+// ReadDNS notes how far the pods of CoreDNS are, before a change. f is from then.
+func ReadDNS(ctx context.Context, c *laptop.Cluster, f DNSFacts) Reading {
+	parsed, err := corefile.Parse(f.Corefile)
+	if err != nil || !parsed.Reloads() {
+		return Reading{}
 	}
-	since, err := dateOf(ctx, c.Config) // by the API server's clock, which nodes' are near to
+	date, err := dateOf(ctx, c.Config) // by the API server's clock, which nodes' are near to
 	if err != nil {
+		return Reading{}
+	}
+	r := Reading{since: metav1.NewTime(date.Add(-time.Minute))}
+	r.done, err = r.look(ctx, c)
+	r.sees = err == nil && len(r.done) > 0
+	return r
+}
+
+// errRefused says that CoreDNS does not take a change.
+var errRefused = errors.New("CoreDNS refuses the change, and goes on with what it had")
+
+// look counts how often each pod has read a change. That one was refused after the
+// last of them is an error.
+func (r *Reading) look(ctx context.Context, c *laptop.Cluster) (map[string]int, error) {
+	pods, err := c.Core.CoreV1().Pods(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{LabelSelector: dnsSelector})
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]int{}
+	for _, p := range pods.Items {
+		log, err := c.Core.CoreV1().Pods(metav1.NamespaceSystem).GetLogs(p.Name, &corev1.PodLogOptions{SinceTime: &r.since}).DoRaw(ctx)
+		if err != nil {
+			return nil, err
+		}
+		good := []byte("Reloading complete")
+		out[p.Name] = bytes.Count(log, good)
+		if rest := log[max(0, bytes.LastIndex(log, good)):]; r.sees && bytes.Contains(rest, []byte("Corefile changed but reload failed")) {
+			return nil, fmt.Errorf("%w: see kubectl --context %s -n kube-system logs %s; federator dns remove takes it out", errRefused, c.Context, p.Name)
+		}
+	}
+	return out, nil
+}
+
+// AwaitDNS waits until every pod of CoreDNS says in its log that it has read a change
+// that was made after r was taken.
+func AwaitDNS(ctx context.Context, c *laptop.Cluster, r Reading, progress func(string)) error {
+	if !r.sees {
 		return ErrUnseen
 	}
 	return poll(ctx, func(ctx context.Context) (string, error) {
-		pods, err := c.Core.CoreV1().Pods(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{LabelSelector: dnsSelector})
-		if err != nil || len(pods.Items) == 0 {
+		counts, err := r.look(ctx, c)
+		switch {
+		case errors.Is(err, errRefused):
+			return "", err
+		case err != nil:
 			return "", ErrUnseen
 		}
 		done := 0
-		for _, p := range pods.Items {
-			from := metav1.NewTime(since.Add(-time.Second))
-			log, err := c.Core.CoreV1().Pods(metav1.NamespaceSystem).GetLogs(p.Name, &corev1.PodLogOptions{SinceTime: &from}).DoRaw(ctx)
-			switch {
-			case err != nil:
-				return "", ErrUnseen
-			case bytes.Contains(log, []byte("Corefile changed but reload failed")):
-				return "", fmt.Errorf("CoreDNS in pod %s refuses the change, and goes on with what it had: see kubectl --context %s -n kube-system logs %s; federator dns remove takes it out", p.Name, c.Context, p.Name)
-			case bytes.Contains(log, []byte("Reloading complete")) || p.CreationTimestamp.After(since):
+		for pod, n := range counts {
+			if before, known := r.done[pod]; !known || n > before { // a new pod has begun with it
 				done++
 			}
 		}
-		if done == len(pods.Items) {
+		if done == len(counts) {
 			return "", nil
 		}
-		return fmt.Sprintf("%d of %d pods of CoreDNS have read it", done, len(pods.Items)), nil
+		return fmt.Sprintf("CoreDNS: %d of %d pods have read it", done, len(counts)), nil
 	}, progress)
 }

@@ -49,12 +49,12 @@ type Result struct {
 // Plan looks at both clusters and says what is in the way, and, if that is nothing
 // severe, what Run would do, in sentences. It changes nothing.
 func (j *Join) Plan(ctx context.Context) (problems []*pb.Problem, steps []string) {
-	purpose := ToJoin
-	if j.Wanted.Install {
-		purpose = ToInstall
+	purposes := []Purpose{ToJoin}
+	if j.Wanted.Install && !Installed(ctx, j.Cluster).Installed {
+		purposes = append(purposes, ToInstall)
 	}
 	to := Look(ctx, j.To, ToAsk)
-	joining := Look(ctx, j.Cluster, purpose)
+	joining := Look(ctx, j.Cluster, purposes...)
 	if problems = Preflight(&joining, &to, j.Wanted); len(Severe(problems)) > 0 {
 		return problems, nil
 	}

@@ -56,6 +56,9 @@ func (l *leaving) hindrances() []*pb.Problem {
 	if c := l.cluster; c != nil {
 		f.subject = "context " + c.Context
 		c.base(f)
+		if c.Unreachable != "" {
+			f.problems[len(f.problems)-1].Action += "; if the cluster is gone for good: federator unlink --region " + l.region + " --from " + l.from.Context
+		}
 		switch {
 		case c.ID != "" && c.ID == l.from.ID:
 			f.note(severe, "same-cluster", "a cluster that remains, after --from", "it is the one that is to leave", "name another cluster of the federation")

@@ -33,17 +33,17 @@ func definitions() schema.GroupVersionResource {
 // lookTimeout bounds one look at a cluster.
 const lookTimeout = 30 * time.Second
 
-// Look finds the facts of a cluster, and which of the rights that a purpose takes its
+// Look finds the facts of a cluster, and which of the rights that purposes take its
 // operator has not. What cannot be seen is left out; an API server that does not
 // answer is a fact, too.
-func Look(ctx context.Context, c *laptop.Cluster, purpose Purpose) Facts {
+func Look(ctx context.Context, c *laptop.Cluster, purposes ...Purpose) Facts {
 	f, ok := reach(ctx, c)
 	if !ok {
 		return f
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	missing, err := denied(ctx, c, needs(purpose, c.Namespace))
+	missing, err := denied(ctx, c, Needs(c.Namespace, purposes...))
 	f.Denied = missing
 	if err != nil {
 		f.Unknown = err.Error()

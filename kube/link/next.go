@@ -3,6 +3,7 @@ package link
 import (
 	"cmp"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/federator/federator/kube/pod"
@@ -76,7 +77,7 @@ func linking(joining, to *Facts) string {
 	for _, side := range [][2]*Facts{{joining, to}, {to, joining}} {
 		here, there := side[0], side[1]
 		if !here.Agent.GetReady() {
-			return fmt.Sprintf("%s: the replica to be ready: it waits for %v", here.Context, here.Agent.GetWaitingFor())
+			return fmt.Sprintf("%s: the replica to be ready: it waits for %s", here.Context, strings.Join(here.Agent.GetWaitingFor(), "; "))
 		}
 		name := there.Agent.GetSelf().GetRegion()
 		r := here.region(name)

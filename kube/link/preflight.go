@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/federator/federator/kube/pod"
 	"github.com/federator/federator/peering/pb"
@@ -64,7 +65,7 @@ func (f *Facts) inviting(l *found) {
 	case f.Agent == nil:
 		l.note(severe, "agent-silent", "a replica that answers", cmp.Or(f.firstStuck(), f.Silent), "federator check --context "+f.Context)
 	case !f.Agent.GetReady():
-		l.note(severe, "agent-not-ready", "a replica that is ready", fmt.Sprintf("it waits for %v", f.Agent.GetWaitingFor()), "federator check --context "+f.Context)
+		l.note(severe, "agent-not-ready", "a replica that is ready", "it waits for "+strings.Join(f.Agent.GetWaitingFor(), "; "), "federator check --context "+f.Context)
 	case f.Agent.GetIsolated():
 		l.note(severe, "isolated", "a region that hears the others", "every other region is silent there", "federator check --context "+f.Context)
 	case f.Ready < f.Replicas:

@@ -64,7 +64,7 @@ func TestWhatIsInTheWayOfJoining(t *testing.T) {
 		"the one has no API server": {func(j, _ *Facts, _ *Wanted) { j.Unreachable = "refused" }, []string{"error api-unreachable"}},
 		"the other has none":        {func(_, to *Facts, _ *Wanted) { to.Unreachable = "refused" }, []string{"error api-unreachable"}},
 		"an old Kubernetes":         {func(j, _ *Facts, _ *Wanted) { j.Minor = 29 }, []string{"error kubernetes-version"}},
-		"no rights":                 {func(_, to *Facts, _ *Wanted) { to.Denied = needs(ToAsk, "x")[:1] }, []string{"error rights"}},
+		"no rights":                 {func(_, to *Facts, _ *Wanted) { to.Denied = Needs("x", ToAsk)[:1] }, []string{"error rights"}},
 		"rights that are not told":  {func(_, to *Facts, _ *Wanted) { to.Unknown = "no" }, []string{"warning rights-unknown"}},
 		"a clock a little off":      {func(j, _ *Facts, _ *Wanted) { j.Ahead = -11 * time.Second }, []string{"warning clock"}},
 		"clocks apart":              {func(j, to *Facts, _ *Wanted) { j.Ahead, to.Ahead = 3*time.Minute, -3*time.Minute }, []string{"warning clock", "warning clock", "error clocks-apart"}},

@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	authv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,8 +28,20 @@ const (
 	ToUninstall
 )
 
-// needs are the rights that a purpose takes in a cluster whose federator is in a
+// Needs are the rights that purposes take in a cluster whose federator is in a
 // namespace.
+func Needs(namespace string, purposes ...Purpose) []Right {
+	var out []Right
+	for _, p := range purposes {
+		for _, r := range needs(p, namespace) {
+			if !slices.Contains(out, r) {
+				out = append(out, r)
+			}
+		}
+	}
+	return out
+}
+
 func needs(p Purpose, namespace string) []Right {
 	in := func(group, resource string, verbs ...string) []Right {
 		return rights(namespace, group, resource, verbs)

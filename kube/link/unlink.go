@@ -75,7 +75,7 @@ func (u *Unlink) look(ctx context.Context, whole bool) (*leaving, error) {
 		if l.cluster != nil && l.cluster.Unreachable == "" {
 			return l, nil // nothing is installed: nothing is linked
 		}
-		return nil, errors.New("it cannot be seen which region the cluster is: say --region")
+		return nil, errors.New("it cannot be seen which region the cluster is: say --region, and leave --context out if the cluster is gone")
 	}
 	return l, u.inquire(ctx, l, whole)
 }

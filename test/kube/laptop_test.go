@@ -37,6 +37,9 @@ func (c command) run(code int, input string, args ...string) (out, errOut string
 	start := time.Now()
 	_ = cmd.Run() // how it ended is in ProcessState
 	c.t.Logf("federator %s: %s, code %d\n%s%s", strings.Join(args, " "), time.Since(start).Round(time.Millisecond), cmd.ProcessState.ExitCode(), o.String(), e.String())
+	if strings.Contains(e.String(), "UnhandledError") {
+		c.t.Error("the lines of a library stand between those of the command")
+	}
 	if cmd.ProcessState.ExitCode() != code {
 		c.t.Fatalf("expected the code %d", code)
 	}
@@ -78,7 +81,7 @@ func TestAnOperatorInstallsAndAsksAClusterThroughItsAPIServer(t *testing.T) {
 	must(t, cluster.Load(t.Context(), image))
 	c, key := command{t, binary, cluster.Kubeconfig}, filepath.Join(dir, "recovery.key")
 
-	install := []string{"install", "--context", "us-west", "--trust-domain", "acme.example", "--recovery-key-file", key, "--replicas", "1"}
+	install := []string{"install", "--context", "us-west", "--trust-domain", "acme.example", "--recovery-key-file", key, "--ephemeral"}
 	c.run(0, "", append(install, "--dry-run")...)
 	if _, err := os.Stat(key); err == nil {
 		t.Error("a dry run made a key")

@@ -21,6 +21,8 @@ import (
 	"github.com/federator/federator/federation"
 	"github.com/federator/federator/kube/laptop"
 	"github.com/federator/federator/kube/link"
+	"github.com/federator/federator/peering/pb"
+	"github.com/federator/federator/peering/token"
 	"github.com/federator/federator/test/controlplane"
 	"github.com/federator/federator/test/e2e/fleet"
 )
@@ -123,7 +125,7 @@ func TestTwoEmptyClustersBecomeOneFederation(t *testing.T) {
 	if r, err := again.Run(ctx); err != nil || !r.Already {
 		t.Errorf("expected that it says so, found %+v, %v", r, err)
 	}
-	if text := d.text(); strings.Count(text, "made a token") != 1 || strings.Contains(text, "fedtok") {
+	if text := d.text(); strings.Count(text, "made a token") != 1 || strings.Contains(text, token.Prefix) {
 		t.Errorf("expected one token, which nobody sees:\n%s", text)
 	}
 	_, err = central.Core.CoreV1().Secrets(laptop.DefaultNamespace).Get(ctx, "federator-join-federator-0", metav1.GetOptions{})
@@ -138,6 +140,37 @@ func TestTwoEmptyClustersBecomeOneFederation(t *testing.T) {
 			}
 		}
 	}
+
+	unlink := &link.Unlink{Cluster: central, From: west, Uninstall: true, Drain: time.Second, Within: 3 * time.Minute, Progress: d.write, Now: time.Now}
+	t.Run("the cluster is taken out, once", func(t *testing.T) {
+		wrong := &link.Unlink{Cluster: west, From: central, Now: time.Now}
+		if problems, _, err := wrong.Plan(ctx); err != nil || !slices.ContainsFunc(problems, func(p *pb.Problem) bool { return p.GetCode() == "authority" }) {
+			t.Errorf("expected that the authority region stays, found %v, %v", problems, err)
+		}
+		problems, steps, err := unlink.Plan(ctx)
+		must(t, err)
+		if len(link.Severe(problems)) > 0 || len(steps) != 3 || !strings.Contains(steps[2], "the namespace federator-system with its disks") {
+			t.Fatalf("found %v, %q", problems, steps)
+		}
+		must(t, unlink.Run(ctx))
+		must(t, unlink.Run(ctx))
+		if problems, steps, err := unlink.Plan(ctx); err != nil || len(link.Severe(problems)) > 0 || len(steps) > 0 {
+			t.Errorf("expected nothing to do, found %v, %q, %v", problems, steps, err)
+		}
+		if f := link.Look(ctx, central, link.ToAsk); f.HasNamespace || len(f.Definitions) != 2 {
+			t.Errorf("expected the CRDs and nothing else, found %+v", f)
+		}
+	})
+	t.Run("it comes back as a new one", func(t *testing.T) {
+		if problems, steps := join.Plan(ctx); len(link.Severe(problems)) > 0 || len(steps) != 4 {
+			t.Fatalf("found %v, %q", problems, steps)
+		}
+		r, err := join.Run(ctx)
+		must(t, err)
+		if r.Already || r.Region != "eu-central" {
+			t.Errorf("found %+v", r)
+		}
+	})
 }
 
 func TestAnOperatorWhoMayNotHearsWhichRightIsMissing(t *testing.T) {
@@ -164,12 +197,46 @@ func TestAnOperatorWhoMayNotHearsWhichRightIsMissing(t *testing.T) {
 	if len(f.Denied) != 4 {
 		t.Errorf("expected four rights, found %v", f.Denied)
 	}
+	t.Run("and one who has the rights that are listed needs no more", func(t *testing.T) {
+		manifests, definitions := rendered(t, deploy.Values{Region: "us-west", Replicas: 1})
+		own, err := laptop.New(admin.Config, laptop.Access{Context: "us-west"})
+		must(t, err)
+		must(t, link.Install(t.Context(), own, definitions, manifests, func(string) {}))
+		must(t, grant(t.Context(), admin, "jo", link.Needs(laptop.DefaultNamespace, link.ToJoin)))
+		config := rest.CopyConfig(admin.Config)
+		config.Impersonate.UserName = "jo"
+		c, err := laptop.New(config, laptop.Access{Context: "us-west"})
+		must(t, err)
+		f := link.Look(t.Context(), c, link.ToJoin)
+		if len(f.Denied) > 0 || f.Unknown != "" || !f.Installed || f.Region != "us-west" || f.Image == "" || len(f.Pods) != 1 {
+			t.Errorf("found %+v", f)
+		}
+	})
 	if !slices.Equal(f.Definitions["serviceexports"], []string{"v1beta1"}) {
 		t.Errorf("what may not be looked at is not missing: %v", f.Definitions)
 	}
 	if _, err := laptop.Open(laptop.Access{Kubeconfig: admin.Kubeconfig, Context: "mars"}); err == nil || !strings.Contains(err.Error(), `no context "mars"; it has us-west`) {
 		t.Errorf("found %v", err)
 	}
+}
+
+// grant gives a user rights and no others.
+func grant(ctx context.Context, c *controlplane.Cluster, user string, rights []link.Right) error {
+	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: user, Namespace: laptop.DefaultNamespace}}
+	for _, r := range rights {
+		resource := r.Resource
+		if r.Subresource != "" {
+			resource += "/" + r.Subresource
+		}
+		role.Rules = append(role.Rules, rbacv1.PolicyRule{APIGroups: []string{r.Group}, Resources: []string{resource}, Verbs: []string{r.Verb}})
+	}
+	_, err := c.Clients.Core.RbacV1().Roles(role.Namespace).Create(ctx, role, metav1.CreateOptions{})
+	if err == nil {
+		_, err = c.Clients.Core.RbacV1().RoleBindings(role.Namespace).Create(ctx, &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: user}, RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: user}, Subjects: []rbacv1.Subject{{Kind: "User", Name: user}},
+		}, metav1.CreateOptions{})
+	}
+	return err
 }
 
 func TestTheZoneGoesIntoTheClustersDNSAndOutAgain(t *testing.T) {
@@ -211,5 +278,48 @@ func TestTheZoneGoesIntoTheClustersDNSAndOutAgain(t *testing.T) {
 	must(t, link.ChangeDNS(ctx, c, change))
 	if found, err := system.Get(ctx, "coredns", metav1.GetOptions{}); err != nil || found.Data["Corefile"] != text {
 		t.Errorf("found %q, %v", found.Data["Corefile"], err)
+	}
+	t.Run("an export is waited for", func(t *testing.T) { exported(t, cluster, c) })
+}
+
+// exported exports Services of a cluster in which the test writes the conditions that
+// federator would.
+func exported(t *testing.T, cluster *controlplane.Cluster, c *laptop.Cluster) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	quiet := func(string) {}
+	if _, err := link.Export(ctx, c, "z.local", "default", "nothing", quiet); err == nil || !strings.Contains(err.Error(), "has no Service default/nothing") {
+		t.Errorf("found %v", err)
+	}
+	services, exports := cluster.Clients.Core.CoreV1().Services("default"), cluster.Clients.MCS.MulticlusterV1beta1().ServiceExports("default")
+	for _, name := range []string{"good", "refused"} {
+		_, err := services.Create(ctx, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}, metav1.CreateOptions{})
+		must(t, err)
+	}
+	verdict := func(name string, ready metav1.ConditionStatus, reason string) func(string) {
+		return func(string) {
+			e, err := exports.Get(ctx, name, metav1.GetOptions{})
+			must(t, err)
+			e.Status.Conditions = []metav1.Condition{
+				{Type: "Valid", Status: metav1.ConditionTrue, Reason: "Valid", LastTransitionTime: metav1.Now()},
+				{Type: "Ready", Status: ready, Reason: reason, Message: "rule shop", LastTransitionTime: metav1.Now()},
+			}
+			_, err = exports.UpdateStatus(ctx, e, metav1.UpdateOptions{})
+			must(t, err)
+		}
+	}
+	if r, err := link.Export(ctx, c, "z.local", "default", "good", verdict("good", metav1.ConditionTrue, "Exported")); err != nil || r.Already || r.Name != "good.default.svc.z.local" {
+		t.Errorf("found %+v, %v", r, err)
+	}
+	if r, err := link.Export(ctx, c, "z.local", "default", "good", quiet); err != nil || !r.Already {
+		t.Errorf("a second time: %+v, %v", r, err)
+	}
+	if _, err := link.Export(ctx, c, "z.local", "default", "refused", verdict("refused", metav1.ConditionFalse, "ExportRefused")); err == nil || !strings.Contains(err.Error(), "rule shop (ExportRefused)") {
+		t.Errorf("found %v", err)
+	}
+	for _, was := range []bool{true, false} {
+		if found, err := link.Unexport(ctx, c, "default", "good", quiet); err != nil || found != was {
+			t.Errorf("expected %v, found %v, %v", was, found, err)
+		}
 	}
 }
