@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -21,14 +20,14 @@ import (
 	"k8s.io/client-go/tools/remotecommand"
 
 	"github.com/federator/federator/kube"
-	"github.com/federator/federator/kube/corefile"
 	"github.com/federator/federator/test/controlplane"
 )
 
 // cluster is one of the clusters that federator runs in.
 type cluster struct {
-	name   string // and that of its region
-	config *rest.Config
+	name    string // and that of its region
+	context string // of the kubeconfig
+	config  *rest.Config
 	*kube.Cluster
 	dynamic dynamic.Interface
 	// real is what makes faults; nil if the cluster is somebody else's.
@@ -43,14 +42,13 @@ func existing(path string, names []string) (*federation, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &federation{}
+	f := &federation{kubeconfig: path}
 	for _, name := range names {
-		context := name
-		if all.Contexts[context] == nil {
-			context = "kind-" + name
+		c := &cluster{name: name, context: name}
+		if all.Contexts[name] == nil {
+			c.context = "kind-" + name
 		}
-		c := &cluster{name: name}
-		if c.config, err = kube.Connect(kube.Access{Kubeconfig: path, Context: context}, "clusters"); err != nil {
+		if c.config, err = kube.Connect(kube.Access{Kubeconfig: path, Context: c.context}, "clusters"); err != nil {
 			return nil, err
 		}
 		if c.Cluster, err = kube.New(c.config); err != nil {
@@ -107,30 +105,6 @@ func (c *cluster) areReady(ctx context.Context, want int32) error {
 	if err == nil && (set.Status.ReadyReplicas != want || set.Status.Replicas != want || set.Status.ObservedGeneration != set.Generation) {
 		err = fmt.Errorf("found %+v", set.Status)
 	}
-	return err
-}
-
-// forward has the cluster's own DNS ask federator for its zone.
-func (c *cluster) forward(ctx context.Context) error {
-	service, err := c.Core.CoreV1().Services(namespace).Get(ctx, "federator-dns", metav1.GetOptions{})
-	if err != nil {
-		return err
-	}
-	address, err := netip.ParseAddr(service.Spec.ClusterIP)
-	if err != nil {
-		return err
-	}
-	maps := c.Core.CoreV1().ConfigMaps(metav1.NamespaceSystem)
-	config, err := maps.Get(ctx, "coredns", metav1.GetOptions{})
-	if err != nil {
-		return err
-	}
-	text, err := corefile.Add(config.Data["Corefile"], corefile.Stub{Zone: zone, To: []netip.Addr{address}})
-	if err != nil {
-		return err
-	}
-	config.Data["Corefile"] = text
-	_, err = maps.Update(ctx, config, metav1.UpdateOptions{})
 	return err
 }
 

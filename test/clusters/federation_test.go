@@ -3,23 +3,26 @@
 package clusters
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/encoding/protojson"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	federator "github.com/federator/federator/federation"
 	"github.com/federator/federator/kube/pod"
 	"github.com/federator/federator/peering/pb"
 	"github.com/federator/federator/test/controlplane"
+	"github.com/federator/federator/test/e2e/fleet"
 )
 
 // What federator is called in a cluster.
@@ -39,47 +42,76 @@ type federation struct {
 	clusters []*cluster
 	// world is what the clusters are made of; nil if they are somebody else's.
 	world *controlplane.World
+	// kubeconfig has a context for each of them.
+	kubeconfig string
+	// binary is federator, as operators have it, in a directory of its own.
+	binary string
 }
 
 // open finds or makes the clusters, in which there is nothing of ours yet.
 func open(ctx context.Context) (*federation, error) {
-	names := []string{"us-west", "eu-central", "asia-east"}
-	if path := os.Getenv(kubeconfigVariable); path != "" {
-		return existing(path, names)
-	}
-	image := make(chan error, 1)
-	dir, err := os.MkdirTemp("", "federator-image-")
+	dir, err := os.MkdirTemp("", "federator-clusters-")
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	tar := dir + "/federator.tar"
-	go func() { image <- buildImage(ctx, tar) }()
-	w, err := controlplane.Start(ctx, controlplane.Options{
-		Clusters: names, Nodes: true, DNS: true, Audit: []string{"system:serviceaccounts:" + namespace}, Progress: os.Stderr,
-	})
-	if built := <-image; err != nil || built != nil {
-		if w != nil {
-			err = errors.Join(err, w.Close())
-		}
-		return nil, errors.Join(err, built)
-	}
-	f := &federation{world: w}
-	for _, c := range w.Clusters {
-		f.clusters = append(f.clusters, &cluster{name: c.Name, config: c.Config, Cluster: c.Clients, dynamic: c.Dynamic, real: c})
-	}
-	err = f.each(ctx, func(ctx context.Context, c *cluster) error { return c.real.Load(ctx, tar) })
+	f, err := openIn(ctx, dir)
 	if err != nil {
-		return nil, errors.Join(err, w.Close())
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return f, nil
 }
 
-func (f *federation) close() error {
-	if f.world == nil {
-		return nil
+func openIn(ctx context.Context, dir string) (*federation, error) {
+	names := []string{"us-west", "eu-central", "asia-east"}
+	if path := os.Getenv(kubeconfigVariable); path != "" {
+		f, err := existing(path, names)
+		if err == nil {
+			f.binary, err = fleet.Binary(root, dir)
+		}
+		return f, err
 	}
-	return f.world.Close()
+	f, tar := &federation{}, dir+"/federator.tar"
+	var work errgroup.Group
+	work.Go(func() (err error) { f.binary, err = fleet.Binary(root, dir); return err })
+	work.Go(func() error { return buildImage(ctx, tar) })
+	work.Go(func() (err error) {
+		f.world, err = controlplane.Start(ctx, controlplane.Options{
+			Clusters: names, Nodes: true, DNS: true, Audit: []string{"system:serviceaccounts:" + namespace}, Progress: os.Stderr,
+		})
+		return err
+	})
+	err := work.Wait()
+	if err == nil {
+		f.kubeconfig = f.world.Kubeconfig
+		for _, c := range f.world.Clusters {
+			f.clusters = append(f.clusters, &cluster{name: c.Name, context: c.Name, config: c.Config, Cluster: c.Clients, dynamic: c.Dynamic, real: c})
+		}
+		err = f.each(ctx, func(ctx context.Context, c *cluster) error { return c.real.Load(ctx, tar) })
+	}
+	if err != nil && f.world != nil {
+		err = errors.Join(err, f.world.Close())
+	}
+	return f, err
+}
+
+func (f *federation) close() error {
+	err := os.RemoveAll(filepath.Dir(f.binary))
+	if f.world != nil {
+		err = errors.Join(err, f.world.Close())
+	}
+	return err
+}
+
+// federator runs the command of an operator, and returns what it printed.
+func (f *federation) federator(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, f.binary, append(args, "--kubeconfig", f.kubeconfig)...)
+	var errOut bytes.Buffer
+	cmd.Stderr = &errOut
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("federator %s: %w\n%s%s", strings.Join(args, " "), err, out, errOut.String())
+	}
+	return string(out), err
 }
 
 // cluster is the one of that name.
@@ -130,7 +162,10 @@ func (f *federation) form(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(c.forward(ctx), c.startCaller(ctx))
+		if _, err := f.federator(ctx, "dns", "install", "--context", c.context, "--yes"); err != nil {
+			return err
+		}
+		return c.startCaller(ctx)
 	})
 	if err != nil {
 		return err
@@ -155,29 +190,31 @@ func (f *federation) found(ctx context.Context) error {
 		ObjectMeta: metav1.ObjectMeta{Name: pod.InitName},
 		Data:       map[string]string{pod.TrustDomainKey: trustDomain, pod.RecipientKey: recipient},
 	}, metav1.CreateOptions{})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
+	if err != nil {
 		return err
 	}
 	return first.podReady(ctx, firstPod)
 }
 
-// join has the first pod of a cluster join, with a token that was made in the first
-// cluster and is put where the pod waits for it.
+// join has a cluster join: eu-central step by step, by a token that is made in the first
+// cluster and put where the pod waits for it, and asia-east with the one command.
 func (f *federation) join(ctx context.Context, c *cluster) error {
-	if c == f.clusters[0] {
+	first := f.clusters[0]
+	if c == first {
 		return nil
+	}
+	if c != f.clusters[1] {
+		_, err := f.federator(ctx, "join", "--context", c.context, "--to", first.context)
+		return err
 	}
 	err := controlplane.Until(ctx, 2*time.Minute, "the pod to say that it waits for a token", func(ctx context.Context) error {
 		_, err := c.Core.CoreV1().ConfigMaps(namespace).Get(ctx, pod.WaitingName(firstPod), metav1.GetOptions{})
-		if err != nil && c.isReady(ctx, firstPod) == nil {
-			return nil // it has joined before
-		}
 		return err
 	})
-	if err != nil || c.isReady(ctx, firstPod) == nil {
+	if err != nil {
 		return err
 	}
-	token, err := f.clusters[0].exec(ctx, firstPod, "/federator", "token", "create", "--region", c.name)
+	token, err := first.exec(ctx, firstPod, "/federator", "token", "create", "--region", c.name)
 	if err != nil {
 		return err
 	}

@@ -46,6 +46,26 @@ func (c *cluster) knows(ctx context.Context, of *cluster, want int) error {
 	return err
 }
 
+func TestAnOperatorSeesAllClustersFromALaptop(t *testing.T) {
+	f := need(t)
+	args := []string{"check"}
+	for _, c := range f.clusters {
+		args = append(args, "--context", c.context)
+	}
+	eventually(t, time.Minute, "check to be content with all clusters", func(ctx context.Context) error {
+		out, err := f.federator(ctx, args...)
+		if err == nil {
+			t.Log(out)
+		}
+		return err
+	})
+	for _, c := range f.clusters[1:] { // again, which changes nothing
+		if _, err := f.federator(t.Context(), "join", "--context", c.context, "--to", f.clusters[0].context); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestNoTokenStaysInACluster(t *testing.T) {
 	f := need(t)
 	for _, c := range f.clusters {

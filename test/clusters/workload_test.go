@@ -204,6 +204,9 @@ func (s *shop) answered(service string, want map[string]string) {
 // expect has the caller call, and returns an error unless a pod whose name begins so
 // answers.
 func (c *cluster) expect(ctx context.Context, url, prefix string) error {
+	// A packet to a pod that has just gone is lost; the next one goes elsewhere.
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
 	found, err := c.fetch(ctx, url)
 	if err == nil && !strings.HasPrefix(found, prefix) {
 		err = fmt.Errorf("expected an answer of %s..., found %s", prefix, found)
