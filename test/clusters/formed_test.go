@@ -111,3 +111,27 @@ func TestPodsRunWithoutPrivileges(t *testing.T) {
 		}
 	}
 }
+
+// requested is what the manifests request for a replica.
+const requested = 128 << 20
+
+func TestAReplicaTakesNoMoreMemoryThanItRequests(t *testing.T) {
+	f := needWorld(t)
+	for _, c := range f.clusters {
+		pods, err := c.Core.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{})
+		ok(t, err)
+		for _, p := range pods.Items {
+			if asks := p.Spec.Containers[0].Resources.Requests.Memory().Value(); asks != requested {
+				t.Errorf("%s %s: expected a request of %d bytes, found %d", c.name, p.Name, requested, asks)
+			}
+			memory, err := gauge(t.Context(), p.Status.PodIP, "process_resident_memory_bytes")
+			ok(t, err)
+			cpu, err := gauge(t.Context(), p.Status.PodIP, "process_cpu_seconds_total")
+			ok(t, err)
+			t.Logf("%s %s: %.0f MiB resident, %.1f s of CPU in %s", c.name, p.Name, memory/(1<<20), cpu, time.Since(p.Status.StartTime.Time).Round(time.Second))
+			if memory > requested {
+				t.Errorf("%s %s has %.0f bytes, it requests %d", c.name, p.Name, memory, requested)
+			}
+		}
+	}
+}
