@@ -47,8 +47,9 @@ race: ## the tests under the race detector
 lint: ## format, vet, staticcheck
 	test -z "$$(gofmt -l $$(git ls-files '*.go'))" && go vet ./... && go tool -modfile=tools/go.mod staticcheck ./...
 
-generate: ## the Go code of the .proto files
+generate: ## the Go code of the .proto files, and what is made of the types in kube/api
 	go tool -modfile=tools/go.mod buf generate
+	go tool -modfile=tools/go.mod controller-gen object crd paths=./kube/api/... output:crd:dir=deploy/clusters/crds
 
 fuzz: ## every fuzz target for FUZZTIME (default 30s)
 	@for pkg in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \

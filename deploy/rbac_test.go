@@ -15,7 +15,7 @@ import (
 var (
 	// call is a call of a typed client of client-go, such as
 	// Secrets(namespace).Get(ctx, ...), in code without comments.
-	call = regexp.MustCompile(`\.(Core|Apps|Discovery|Coordination|Events|Multicluster)V1(?:beta1|alpha1)?\(\)\.([A-Z][A-Za-z]+)\(([^()]|\([^()]*\))*\)\.([A-Z][A-Za-z]+)\(`)
+	call = regexp.MustCompile(`\.(Core|Apps|Discovery|Coordination|Events|Authentication|Multicluster|Federator)V1(?:beta1|alpha1)?\(\)\.([A-Z][A-Za-z]+)\(([^()]|\([^()]*\))*\)\.([A-Z][A-Za-z]+)\(`)
 	// informed is a use of an informer, which lists and watches.
 	informed = regexp.MustCompile(`\.(Core|Apps|Discovery|Coordination|Multicluster)\(\)\.V1(?:beta1|alpha1)?\(\)\.([A-Z][A-Za-z]+)\(\)`)
 	comment  = regexp.MustCompile(`(?m)//.*$`)
@@ -25,7 +25,7 @@ var (
 
 // apiGroups are those of the clients.
 func apiGroups() map[string]string {
-	return map[string]string{"Core": "", "Apps": "apps", "Discovery": "discovery.k8s.io", "Coordination": "coordination.k8s.io", "Events": "events.k8s.io", "Multicluster": "multicluster.x-k8s.io"}
+	return map[string]string{"Core": "", "Apps": "apps", "Discovery": "discovery.k8s.io", "Coordination": "coordination.k8s.io", "Events": "events.k8s.io", "Authentication": "authentication.k8s.io", "Multicluster": "multicluster.x-k8s.io", "Federator": "federator.dev"}
 }
 
 // verbs are what the methods of the clients ask for, and of which subresource.
@@ -107,7 +107,7 @@ func TestEveryVerbThatTheCodeUsesIsGranted(t *testing.T) {
 			t.Errorf("kube/%s: %s %s.%s is granted by no role in clusters/base/rbac.yaml or a component", where, n.verb, n.resource, n.group)
 		}
 	}
-	for _, sure := range []need{{"", "secrets", "create"}, {"", "configmaps", "list"}, {"apps", "statefulsets", "get"}, {"", "nodes", "get"}} {
+	for _, sure := range []need{{"", "secrets", "create"}, {"", "configmaps", "list"}, {"apps", "statefulsets", "get"}, {"authentication.k8s.io", "tokenreviews", "create"}, {"", "nodes", "get"}, {"federator.dev", "resolutionpolicies", "watch"}, {"federator.dev", "resolutionpolicies/status", "update"}, {"federator.dev", "drills", "list"}, {"federator.dev", "drills/status", "update"}} {
 		if found[sure] == "" {
 			t.Errorf("%v: the code uses it, and this test does not see it: found %v", sure, found)
 		}
@@ -116,7 +116,7 @@ func TestEveryVerbThatTheCodeUsesIsGranted(t *testing.T) {
 
 func TestNothingIsGrantedThatNobodyNeeds(t *testing.T) {
 	for kind, allowed := range map[string][]string{
-		"ClusterRole": {"namespaces", "nodes", "services", "endpointslices", "serviceexports", "serviceexports/status", "serviceimports", "serviceimports/status", "events"},
+		"ClusterRole": {"namespaces", "nodes", "services", "endpointslices", "serviceexports", "serviceexports/status", "serviceimports", "serviceimports/status", "resolutionpolicies", "resolutionpolicies/status", "drills", "drills/status", "events", "tokenreviews"},
 		"Role":        {"secrets", "configmaps", "statefulsets", "leases"},
 	} {
 		for _, r := range rules(t, kind) {
@@ -137,9 +137,9 @@ func TestNothingIsGrantedThatNobodyNeeds(t *testing.T) {
 			}
 		}
 	}
-	for _, read := range []string{"nodes", "namespaces", "serviceexports"} {
+	for _, read := range []string{"nodes", "namespaces", "serviceexports", "resolutionpolicies", "drills"} {
 		for _, verb := range []string{"create", "update", "patch", "delete"} {
-			for _, group := range []string{"", "multicluster.x-k8s.io"} {
+			for _, group := range []string{"", "multicluster.x-k8s.io", "federator.dev"} {
 				if grants(rules(t, "ClusterRole"), need{group, read, verb}) {
 					t.Errorf("ClusterRole: grants %s on %s, which are only read", verb, read)
 				}

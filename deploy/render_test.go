@@ -238,7 +238,14 @@ func TestTheCRDsAreThoseOfTheVersionThatTheCodeUses(t *testing.T) {
 			t.Errorf("%s: expected the file of sigs.k8s.io/mcs-api in go.mod; copy it from there (%v)", file, err)
 		}
 	}
-	if len(kustomize(t, "clusters/crds")) != 2 {
-		t.Error("expected two CustomResourceDefinitions")
+	all := kustomize(t, "clusters/crds")
+	for _, name := range []string{"serviceexports.multicluster.x-k8s.io", "serviceimports.multicluster.x-k8s.io", "resolutionpolicies.federator.dev", "drills.federator.dev"} {
+		if all["CustomResourceDefinition/"+name] == nil {
+			t.Errorf("expected the CustomResourceDefinition %s", name)
+		}
+		delete(all, "CustomResourceDefinition/"+name)
+	}
+	if len(all) > 0 {
+		t.Errorf("expected no more, found %d objects", len(all))
 	}
 }

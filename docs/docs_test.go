@@ -1,6 +1,7 @@
 package docs_test
 
 import (
+	"fmt"
 	"go/ast"
 	"os"
 	"path/filepath"
@@ -10,10 +11,15 @@ import (
 	"strings"
 	"testing"
 
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
 	"github.com/federator/federator/federation"
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/federation/catalog/rulefile"
 	"github.com/federator/federator/federation/drill/schedulefile"
+	"github.com/federator/federator/kube/api/v1alpha1"
 	"github.com/federator/federator/locality/policyfile"
 	"github.com/federator/federator/source/file"
 )
@@ -187,6 +193,12 @@ func TestEveryExampleIsValid(t *testing.T) {
 		}
 	}
 	for _, example := range blocks(page(t, "policies.md"), "yaml") {
+		if of, err := ofKubernetes(example); of {
+			if err != nil {
+				t.Errorf("policies.md: %v\n%s", err, example)
+			}
+			continue
+		}
 		if _, err := policyfile.ParsePolicies([]byte(example)); err != nil {
 			t.Errorf("policies.md: %v\n%s", err, example)
 		}
@@ -197,8 +209,9 @@ func TestEveryExampleIsValid(t *testing.T) {
 		}
 	}
 	for _, example := range blocks(page(t, "drills.md"), "yaml") {
-		var err error
-		if strings.Contains(example, "kind: Policy") {
+		of, err := ofKubernetes(example)
+		if of {
+		} else if strings.Contains(example, "kind: Policy") {
 			_, err = policyfile.ParsePolicies([]byte(example))
 		} else {
 			_, err = schedulefile.Parse([]byte(example))
@@ -220,6 +233,23 @@ func TestEveryExampleIsValid(t *testing.T) {
 			t.Errorf("configuration.md: %v\n%s", err, example)
 		}
 	}
+}
+
+// ofKubernetes reports whether an example is an object of Kubernetes, and whether it
+// has only fields that there are. What the API server says of the values, test/kube
+// finds out.
+func ofKubernetes(example string) (of bool, err error) {
+	var meta metav1.TypeMeta
+	if yaml.Unmarshal([]byte(example), &meta) != nil || meta.APIVersion == "" {
+		return false, nil
+	}
+	kinds := map[string]any{
+		v1alpha1.KindResolutionPolicy: &v1alpha1.ResolutionPolicy{}, v1alpha1.KindDrill: &v1alpha1.Drill{}, "ClusterRole": &rbacv1.ClusterRole{},
+	}
+	if kinds[meta.Kind] == nil {
+		return true, fmt.Errorf("kind %s is not known here", meta.Kind)
+	}
+	return true, yaml.UnmarshalStrict([]byte(example), kinds[meta.Kind])
 }
 
 // pages returns every page: the manual and those at the root.

@@ -14,6 +14,7 @@ import (
 	"github.com/federator/federator/kube"
 	kubeexports "github.com/federator/federator/kube/exports"
 	kubeimports "github.com/federator/federator/kube/imports"
+	"github.com/federator/federator/kube/intents"
 )
 
 // kubernetes is what this replica has of the Kubernetes cluster that it belongs to.
@@ -23,6 +24,7 @@ type kubernetes struct {
 	cluster *kube.Cluster
 	exports *kubeexports.Source
 	writer  *kubeimports.Writer
+	intents *intents.Registrar
 	vips    *kubeimports.VIPs
 	notices chan kubeimports.Notice
 	zones   atomic.Pointer[map[string]int]
@@ -71,7 +73,11 @@ func (r *Replica) openKubernetes() error {
 		Zones:    k.countedZones,
 		Affinity: affinityOf, Verdict: k.verdict, Notices: k.notices, Logger: log, Metrics: r.metrics,
 	})
+	if err != nil {
+		return err
+	}
 	r.kube = k
+	k.intents, err = r.openIntents(k.cluster, k.writer.Leading)
 	return err
 }
 

@@ -69,6 +69,9 @@ func (r *Replica) reign(ctx context.Context, changed <-chan struct{}) {
 	duties.Go(func() { r.every(ctx, scheduleEvery, "begin scheduled drills", r.keepSchedules) })
 	duties.Go(func() { r.every(ctx, scheduleEvery, "collect the samples of drills", r.collectSamples) })
 	duties.Go(func() { r.every(ctx, retireEvery, "delete old drills", r.retireDrills) })
+	duties.Go(func() {
+		r.every(ctx, retireEvery, "delete the policies of clusters that are no more", r.retirePolicies)
+	})
 	for r.node.IsLeader() && ctx.Err() == nil {
 		select {
 		case <-ctx.Done():

@@ -23,7 +23,7 @@ func (r *Replica) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, loop := range []func(context.Context) error{
 		r.port.Run, r.serve, r.followState, r.followTrust, r.followRemoval, r.followDrills, r.followSecrets, r.found,
-		r.cache.Run, r.importer.Run, r.gossip.Run, r.observer.run, r.desk.run, r.watchKubernetes, r.writeImports, r.tellWriter, r.notify, r.renewer.Run, r.shorten,
+		r.cache.Run, r.importer.Run, r.gossip.Run, r.observer.run, r.desk.run, r.watchKubernetes, r.writeImports, r.tellWriter, r.notify, r.keepIntents, r.renewer.Run, r.shorten,
 		r.lead, r.announce, r.tick, r.describe, r.recertify, r.answer, r.leave,
 	} {
 		g.Go(func() error { return loop(ctx) })

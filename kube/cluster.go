@@ -15,12 +15,17 @@ import (
 // informers that everything in this process shares. Ask the factories for
 // listers and add handlers before [Cluster.Run].
 type Cluster struct {
-	Core kubernetes.Interface
-	MCS  mcs.Interface
+	Core      kubernetes.Interface
+	MCS       mcs.Interface
+	Federator *Federator
 	// CoreInformers and MCSInformers hold objects without their managed fields,
 	// which are most of what an object weighs and which nobody here reads.
 	CoreInformers informers.SharedInformerFactory
 	MCSInformers  mcsinformers.SharedInformerFactory
+	// FederatorInformers are those of federator's own kinds, whose
+	// CustomResourceDefinitions a cluster may lack: that holds nothing else up. See
+	// [Cluster.Lacking].
+	FederatorInformers *FederatorInformers
 
 	link *link
 }
@@ -40,7 +45,11 @@ func New(config *rest.Config) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kubernetes: client of %s: %w", config.Host, err)
 	}
-	c := &Cluster{Core: coreClient, MCS: mcsClient, link: newLink(coreClient)}
+	own, err := NewFederator(config)
+	if err != nil {
+		return nil, fmt.Errorf("kubernetes: client of %s: %w", config.Host, err)
+	}
+	c := &Cluster{Core: coreClient, MCS: mcsClient, Federator: own, link: newLink(coreClient)}
 	if err := c.openInformers(core, config); err != nil {
 		return nil, fmt.Errorf("kubernetes: informers of %s: %w", config.Host, err)
 	}
@@ -59,7 +68,12 @@ func (c *Cluster) openInformers(core, custom *rest.Config) error {
 	if err != nil {
 		return err
 	}
+	own, err := NewFederator(c.link.patience.through(custom))
+	if err != nil {
+		return err
+	}
 	c.CoreInformers, c.MCSInformers = Informers(coreClient, mcsClient)
+	c.FederatorInformers = NewFederatorInformers(own)
 	return nil
 }
 
@@ -67,12 +81,14 @@ func (c *Cluster) openInformers(core, custom *rest.Config) error {
 func (c *Cluster) Run(done <-chan struct{}) {
 	c.CoreInformers.Start(done)
 	c.MCSInformers.Start(done)
+	c.FederatorInformers.Start(done)
 	if c.link != nil {
 		c.link.run(done)
 	}
 	<-done
 	c.CoreInformers.Shutdown()
 	c.MCSInformers.Shutdown()
+	c.FederatorInformers.Shutdown()
 }
 
 // State says since when, and why, what the informers hold may be old. The error is
@@ -82,3 +98,13 @@ func (c *Cluster) State() (since time.Time, err error) { return c.link.state() }
 
 // Changed is closed at the next change of [Cluster.State]. Take it first.
 func (c *Cluster) Changed() <-chan struct{} { return c.link.next() }
+
+// Lacking says since when and why a kind of federator's own, such as
+// "resolutionpolicies", cannot be read although the API server answers. The error is
+// [ErrNotInstalled] for one that it does not know, and nil if nothing is in the way.
+func (c *Cluster) Lacking(resource string) (since time.Time, err error) {
+	if c.link == nil {
+		return time.Time{}, nil
+	}
+	return c.link.patience.lacking(resource)
+}

@@ -29,7 +29,7 @@ type linked struct {
 	seen   atomic.Uint64 // the version that the last check found
 }
 
-func connect(t *testing.T, s *server) *linked {
+func connect(t *testing.T, s *server, ask ...func(*Cluster)) *linked {
 	t.Helper()
 	c, err := New(s.config())
 	if err != nil {
@@ -44,6 +44,9 @@ func connect(t *testing.T, s *server) *linked {
 		return v, err
 	}
 	c.MCSInformers.Multicluster().V1beta1().ServiceExports().Informer()
+	for _, a := range ask {
+		a(c)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { c.Run(ctx.Done()) })
@@ -177,6 +180,37 @@ func TestAKindThatIsInstalledLaterIsTakenUpByItself(t *testing.T) {
 	}
 	if n := s.counted(); n != lists {
 		t.Errorf("another kind was listed %d times more", n-lists)
+	}
+}
+
+func TestFederatorsOwnKindsMayBeMissingAndAreTakenUpByThemselves(t *testing.T) {
+	s := newServer(t)
+	l := connect(t, s, func(c *Cluster) { c.FederatorInformers.ResolutionPolicies() })
+	lacking := func() error {
+		_, err := l.Lacking("resolutionpolicies")
+		return err
+	}
+	for start := time.Now(); lacking() == nil; {
+		if time.Since(start) > 10*time.Second {
+			t.Fatal("expected it to be said that the kind is missing")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if err := lacking(); !errors.Is(err, ErrNotInstalled) || !strings.Contains(err.Error(), "knows no resolutionpolicies; install the CRDs of federator.dev/v1alpha1") {
+		t.Errorf("expected the remedy, found %v", err)
+	}
+	s.put("a", "10.0.0.1")
+	l.until("a 10.0.0.1")
+	l.link.judge()
+	l.untilState("that all else is well", well)
+	s.mu.Lock()
+	s.own = true
+	s.mu.Unlock()
+	for !l.FederatorInformers.ResolutionPolicies().HasSynced() {
+		time.Sleep(5 * time.Millisecond)
+	}
+	if err := lacking(); err != nil {
+		t.Errorf("expected nothing to be lacking, found %v", err)
 	}
 }
 

@@ -10,11 +10,18 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"strings"
 	"sync"
 	"time"
 
 	"k8s.io/client-go/rest"
+
+	"github.com/federator/federator/kube/api/v1alpha1"
 )
+
+// ErrNotInstalled is why a kind of object cannot be read that the API server does not
+// know.
+var ErrNotInstalled = errors.New("the API server knows no")
 
 // askAgain is the pause before a request of an informer that found nobody is made
 // again. An informer's own pauses grow to a minute, for which a server that came
@@ -100,14 +107,30 @@ func (p *patience) relisted() bool {
 	return true
 }
 
+// optional reports whether a path is that of a kind which a cluster may lack:
+// federator's own.
+func optional(path string) bool { return strings.HasPrefix(path, "/apis/"+v1alpha1.Group+"/") }
+
+// lacking returns since when and why a kind of federator's own cannot be read
+// although the server answers; the error is nil if nothing is in the way.
+func (p *patience) lacking(resource string) (since time.Time, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l := p.lines["/apis/"+v1alpha1.GroupVersion().String()+"/"+resource]; l != nil && l.fault != nil && !l.fault.away {
+		return l.fault.since, l.fault.err
+	}
+	return time.Time{}, nil
+}
+
 // worst returns what is most in the way of reading: an absent server before all
-// else, then what lasts longest; nil if nothing is.
+// else, then what lasts longest; nil if nothing is. That an optional kind is not
+// there is in nobody's way.
 func (p *patience) worst() *fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var worst *fault
-	for _, l := range p.lines {
-		if f := l.fault; f != nil && (worst == nil || f.away && !worst.away || f.away == worst.away && f.since.Before(worst.since)) {
+	for at, l := range p.lines {
+		if f := l.fault; f != nil && (f.away || !optional(at)) && (worst == nil || f.away && !worst.away || f.away == worst.away && f.since.Before(worst.since)) {
 			worst = f
 		}
 	}
@@ -255,7 +278,11 @@ func (t *patient) examine(a ask, resp *http.Response, err error) (f *fault, agai
 	}
 	switch resp.StatusCode {
 	case http.StatusNotFound:
-		return &fault{now, fmt.Errorf("kubernetes: the API server knows no %s; install the CRDs of the Multi-Cluster Services API (multicluster.x-k8s.io/v1beta1): they are taken up by themselves", what), false}, true
+		crds := "of the Multi-Cluster Services API (multicluster.x-k8s.io/v1beta1)"
+		if optional(a.path) {
+			crds = "of " + v1alpha1.GroupVersion().String()
+		}
+		return &fault{now, fmt.Errorf("kubernetes: %w %s; install the CRDs %s: they are taken up by themselves", ErrNotInstalled, what, crds), false}, true
 	case http.StatusForbidden:
 		return &fault{now, fmt.Errorf("kubernetes: not allowed to %s %s; grant it to the service account of this replica (ClusterRole federator)", verb, what), false}, true
 	case http.StatusUnauthorized:

@@ -27,6 +27,7 @@ type server struct {
 	slices  map[string]*discoveryv1.EndpointSlice
 	events  []event
 	absent  bool // the server knows no Multi-Cluster Services
+	own     bool // it knows federator's own kinds
 	changed chan struct{}
 	lists   int
 	http    *http.Server
@@ -36,6 +37,7 @@ type server struct {
 const (
 	builtIn = "/apis/discovery.k8s.io/v1/endpointslices"
 	custom  = "/apis/multicluster.x-k8s.io/v1beta1/"
+	own     = "/apis/federator.dev/v1alpha1/resolutionpolicies"
 )
 
 type event struct {
@@ -106,9 +108,13 @@ func (s *server) counted() int {
 // ServeHTTP implements [http.Handler].
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	absent := s.absent
+	absent, known := s.absent, s.own && r.URL.Path == own
 	s.mu.Unlock()
 	switch {
+	case known && r.URL.Query().Get("watch") == "":
+		s.list(w, r)
+	case known:
+		s.watch(w, r)
 	case absent && strings.HasPrefix(r.URL.Path, custom), !strings.HasPrefix(r.URL.Path, custom) && r.URL.Path != builtIn:
 		http.Error(w, "not found", http.StatusNotFound)
 	case r.URL.Query().Get("watch") != "":
@@ -123,8 +129,9 @@ func (s *server) list(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	list := &discoveryv1.EndpointSliceList{TypeMeta: metav1.TypeMeta{Kind: "EndpointSliceList", APIVersion: "discovery.k8s.io/v1"}, ListMeta: metav1.ListMeta{ResourceVersion: fmt.Sprint(s.version)}}
 	if r.URL.Path != builtIn {
-		kinds := map[string]string{custom + "serviceexports": "ServiceExportList", custom + "serviceimports": "ServiceImportList"}
-		list.TypeMeta = metav1.TypeMeta{Kind: kinds[r.URL.Path], APIVersion: "multicluster.x-k8s.io/v1beta1"}
+		kinds := map[string]string{own: "ResolutionPolicyList", custom + "serviceexports": "ServiceExportList", custom + "serviceimports": "ServiceImportList"}
+		group := strings.TrimPrefix(r.URL.Path[:strings.LastIndex(r.URL.Path, "/")], "/apis/")
+		list.TypeMeta = metav1.TypeMeta{Kind: kinds[r.URL.Path], APIVersion: group}
 	} else {
 		if r.URL.Query().Get("limit") != "1" { // the check's
 			s.lists++

@@ -78,7 +78,7 @@ func (e *explainer) context() {
 	if e.res.Policy == "" {
 		e.say(StepContext, "", "no policy applies: the built-in defaults hold")
 	} else {
-		e.say(StepContext, "", "policy %s applies%s", e.res.Policy, e.policyTerms())
+		e.say(StepContext, "", "policy %s%s applies%s", e.res.Policy, e.policyOrigin(), e.policyTerms())
 	}
 	if e.res.in.Pin != "" {
 		e.say(StepContext, e.res.in.Pin, "the name asks for region %s only", e.res.in.Pin)
@@ -94,6 +94,15 @@ func (e *explainer) context() {
 // omissionOf is what a drill takes of the service at hand.
 func omissionOf(d *Drill) Omission {
 	return drilled(&catalog.DrillInForce{ID: d.ID, Scope: d.Scope}, "")
+}
+
+// policyOrigin says which cluster the policy comes from, if it is not an operator's.
+func (e *explainer) policyOrigin() string {
+	o, ok := e.conditions().PolicyOrigins[e.res.Policy]
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf(" (ResolutionPolicy %s of cluster %s)", o.Name, o.Cluster)
 }
 
 // policyTerms lists what the policy sets.

@@ -29,6 +29,13 @@ func TestExplainSaysWhy(t *testing.T) {
 			RegionOrderFrom: map[string][]string{"us-west": {"eu-central"}}, Weights: weights("us-west", 90, "eu-central", 10, "asia-east", 0),
 			OverprovisioningPercent: 150, PanicThresholdPercent: ptr(uint32(40)), Ramp: ptr(catalog.Duration(time.Minute)),
 		}),
+		"policy-of-a-cluster": func() Input {
+			in := world("eu-central/a h", "us-west/a h").policy(catalog.Policy{RegionOrder: []string{"eu-central"}})
+			for name := range in.Conditions.Policies {
+				in.Conditions.PolicyOrigins = map[string]catalog.PolicyOrigin{name: {Cluster: "us-1", Namespace: "shop", Name: "nearest"}}
+			}
+			return in
+		}(),
 		"region-order-and-exclusion": world("asia-east/a h", "eu-central/a h", "us-west/a u").policy(catalog.Policy{
 			RegionOrder: []string{"eu-central"}, FailoverRegions: []string{"us-west", "eu-central"}}),
 		"evacuated-and-out": world("af-south/a h", "asia-east/a hh", "eu-central/a hh", "us-west/a hh").evacuate("us-west", 0).

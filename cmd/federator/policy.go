@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
@@ -103,10 +104,27 @@ func (a *app) policyListCmd() *cobra.Command {
 					m := policy.GetMeta()
 					p.row(policy.GetName(), m.GetGeneration(), moment(m.GetWritten()), m.GetRegion(), m.GetActor(), string(policy.GetSpec()))
 				}
+				printClusterPolicies(p, r.GetClusterPolicies())
 			}, err
 		})
 	consistently(cmd, &consistent)
 	return cmd
+}
+
+// printClusterPolicies prints those that come from clusters, if there are any.
+func printClusterPolicies(p *printer, policies []*pb.ClusterPolicyInfo) {
+	if len(policies) == 0 {
+		return
+	}
+	p.gap()
+	p.row("OF CLUSTER", "RESOLUTIONPOLICY", "SERVICE", "CREATED", "STANDING", "SPEC")
+	for _, c := range policies {
+		standing := c.GetStanding()
+		if because := c.GetWinner() + strings.Join(c.GetRules(), ", "); because != "" {
+			standing += ": " + because
+		}
+		p.row(c.GetCluster(), c.GetNamespace()+"/"+c.GetName(), c.GetService(), moment(c.GetCreated()), standing, string(c.GetSpec()))
+	}
 }
 
 // consistently adds the flag of reads that must not be stale.

@@ -33,6 +33,7 @@ type Catalog struct {
 	cond     *Conditions
 	seen     map[sighting]time.Time
 	drills   drillBook
+	policies policyBook
 	now      time.Time
 	watches  map[*Watch]struct{}
 }

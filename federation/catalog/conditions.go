@@ -40,6 +40,7 @@ func (c *Catalog) buildConditions() *Conditions {
 	for _, o := range objects {
 		c.noteObject(o, cond)
 	}
+	c.noteClusterPolicies(objects, cond)
 	c.noteDrills(objects, cond)
 	return cond
 }

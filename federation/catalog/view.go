@@ -77,6 +77,8 @@ type Conditions struct {
 	RTT   map[string]time.Duration
 	// Policies by name ("default" or "namespace/name").
 	Policies map[string]Policy
+	// PolicyOrigins tells of the Policies that come from a cluster which.
+	PolicyOrigins map[string]PolicyOrigin
 	// Evacuations in force now, by region.
 	Evacuations map[string]Evacuation
 	// Drills that take traffic away now, in the order of [DrillInForce.Compare].

@@ -127,6 +127,19 @@ func (v *view) checkPolicies() []problem {
 				found: "no cluster exports one", action: "delete the policy if the service will not come back"})
 		}
 	}
+	for i := range v.policies {
+		p := &v.policies[i]
+		subject := fmt.Sprintf("ResolutionPolicy %s/%s of cluster %s", p.Namespace, p.Name, p.Cluster)
+		switch strays := strayRegions(p.Policy, known); {
+		case p.Standing == catalog.StandsRefused:
+			out = append(out, problem{severity: warning, code: "policy-refused", subject: subject, expected: "a policy of a cluster that may export " + p.About().String(),
+				found:  "refused by " + rulesNamed(p.Rules) + "; it changes nothing",
+				action: "delete it there, or allow the cluster in one of the rules that name the service: federator export-rule get " + p.Rules[0]})
+		case p.Standing == catalog.StandsInForce && len(strays) > 0:
+			out = append(out, problem{severity: warning, code: "policy-region", subject: subject, expected: "regions of the federation",
+				found: "unknown: " + strings.Join(strays, ", "), action: "mend the policy, unless the region is about to join"})
+		}
+	}
 	return out
 }
 

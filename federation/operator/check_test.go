@@ -258,6 +258,7 @@ func serviceTroubles() []trouble {
 	conflict.Conflicts = []catalog.Conflict{{Reason: catalog.PortConflict, Cluster: "us-west-0", Message: "ports differ"}}
 	return []trouble{
 		{"a source cannot be read", func(v *view) { v.clusters[0].SourceError = "line 3: bad" }, "error source cluster asia-east-0 of asia-east", "line 3: bad"},
+		{"pods cannot prove themselves", func(v *view) { v.unattested = errors.New("may not create tokenreviews") }, "warning pods-unattested pods of cluster us-west-0", "may not create"},
 		{"nobody looks after health", func(v *view) { v.clusters[0].HealthOwner, v.clusters[0].endpoints = "", 4 }, "warning unowned-health cluster asia-east-0 of asia-east", "join one"},
 		{"clusters disagree", put(conflict), "warning service-conflict service shop/checkout", "ports differ"},
 		{"a service is exported without endpoints", put(serviceOf("checkout")), "warning no-endpoints service shop/checkout in cluster us-west-0", "without any"},
@@ -290,6 +291,12 @@ func writeTroubles() []trouble {
 		{"a policy cannot be read", func(v *view) {
 			v.objects = []*catalog.Object{object(catalog.KindPolicy, "default", "?")}
 		}, "error policy-unreadable policy default", "upgrade"},
+		{"a policy of a cluster is refused", func(v *view) {
+			v.policies = []catalog.PolicyStanding{clusterPolicy(catalog.StandsRefused, "mars"), clusterPolicy(catalog.StandsBehindOlder, "mars")}
+		}, "warning policy-refused ResolutionPolicy shop/nearest of cluster west-1", "refused by export rule payments"},
+		{"a policy of a cluster names an unknown region", func(v *view) {
+			v.policies = []catalog.PolicyStanding{clusterPolicy(catalog.StandsInForce, "mars"), clusterPolicy(catalog.StandsInForce, "us-west")}
+		}, "warning policy-region ResolutionPolicy shop/nearest of cluster west-1", "mars"},
 		{"a region is evacuated", func(v *view) { evacuate(v, "eu-central") }, "info evacuated region eu-central", "for another 1h0m0s by ada"},
 		{"an evacuation is ignored", func(v *view) { evacuate(v, "us-west") }, "warning evacuation-ignored region us-west; info evacuated region us-west", "shop/checkout"},
 		{"a write was lost today", lost(time.Hour), "warning write-lost policy/default", "by eve"},
@@ -301,6 +308,18 @@ func writeTroubles() []trouble {
 			v.refused = []state.RefusedObject{{ObjectKey: key, Region: "eu-central", Reason: "too large"}}
 		}, "error write-refused policy/default", "too large"},
 	}
+}
+
+// clusterPolicy is one of cluster west-1 for shop/checkout that names a region.
+func clusterPolicy(standing catalog.Standing, region string) catalog.PolicyStanding {
+	p := catalog.PolicyStanding{Standing: standing, PolicyClaim: catalog.PolicyClaim{
+		PolicyOrigin:  catalog.PolicyOrigin{Cluster: "west-1", Namespace: "shop", Name: "nearest"},
+		ClusterPolicy: catalog.ClusterPolicy{Service: "checkout", CreatedAt: noon, Policy: catalog.Policy{RegionOrder: []string{region}}},
+	}}
+	if standing == catalog.StandsRefused {
+		p.Rules = []string{"payments"}
+	}
+	return p
 }
 
 func TestAFloodOfOneKindHidesNothingElse(t *testing.T) {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/locality"
 	"github.com/federator/federator/peering/pb"
@@ -29,7 +31,26 @@ func (s *Server) ListPolicies(ctx context.Context, r *pb.ListPoliciesRequest) (*
 	for _, o := range living(objects, catalog.KindPolicy) {
 		out.Policies = append(out.Policies, policyInfo(o))
 	}
+	for _, p := range s.Catalog.ClusterPolicies() {
+		info, err := clusterPolicyInfo(&p)
+		if err != nil {
+			return nil, refused(err)
+		}
+		out.ClusterPolicies = append(out.ClusterPolicies, info)
+	}
 	return out, nil
+}
+
+func clusterPolicyInfo(p *catalog.PolicyStanding) (*pb.ClusterPolicyInfo, error) {
+	spec, err := json.Marshal(p.Policy)
+	info := &pb.ClusterPolicyInfo{
+		Cluster: p.Cluster, Namespace: p.Namespace, Name: p.Name, Service: p.About().String(), Spec: spec,
+		Created: timestamppb.New(p.CreatedAt), Region: p.Region, Standing: string(p.Standing), Rules: p.Rules,
+	}
+	if p.Winner != (catalog.PolicyOrigin{}) {
+		info.Winner = p.Winner.String()
+	}
+	return info, err
 }
 
 // GetPolicy returns one policy.

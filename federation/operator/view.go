@@ -39,18 +39,22 @@ type view struct {
 	services []*catalog.Service
 	refusals []catalog.Refusal // by service and cluster
 	objects  []*catalog.Object
-	regions  []*regionView       // by name
-	clusters []clusterView       // by region and name
-	members  []memberView        // by region and name
-	drills   []catalog.DrillView // oldest first
+	policies []catalog.PolicyStanding // of clusters
+	regions  []*regionView            // by name
+	clusters []clusterView            // by region and name
+	members  []memberView             // by region and name
+	drills   []catalog.DrillView      // oldest first
 	gates    map[string]catalog.Gate
 	known    []string // the regions that are members
 	imports  *Imports // nil where there is no Kubernetes cluster
 
 	renewal identity.RenewerState
-	chain   []*x509.Certificate
-	trust   identity.List
-	trusted uint64 // sequence of the list that the authority region publishes
+	// unattested says why pods get no certificates, and since when.
+	unattested      error
+	unattestedSince time.Time
+	chain           []*x509.Certificate
+	trust           identity.List
+	trusted         uint64 // sequence of the list that the authority region publishes
 }
 
 // regionView is one region.
@@ -103,12 +107,15 @@ func (s *Server) look() *view {
 		now: s.Now(), self: s.Self, trustDomain: s.TrustDomain, zone: s.Zone, dns: s.DNS,
 		started: s.Started, waitingFor: s.WaitingFor(),
 		stats: s.Raft.Stats(), health: s.Raft.Health(), cacheErr: s.CacheError(),
-		cond: s.Catalog.Conditions(), services: s.Catalog.Services(), refusals: s.Catalog.Refusals(), objects: s.objects(),
+		cond: s.Catalog.Conditions(), services: s.Catalog.Services(), refusals: s.Catalog.Refusals(), objects: s.objects(), policies: s.Catalog.ClusterPolicies(),
 		drills: s.Catalog.Drills(), gates: s.Catalog.Gates(), known: s.knownRegions(),
 		renewal: s.Renewal(), trust: s.Trust.List(),
 	}
 	if s.Imports != nil {
 		v.imports = new(s.Imports())
+	}
+	if s.Attesting != nil {
+		v.unattestedSince, v.unattested = s.Attesting()
 	}
 	foreign := s.foreign()
 	s.Raft.Read(func(st *state.State) {

@@ -273,7 +273,6 @@ type replica struct {
 	catalog *catalog.Catalog
 	notices chan Notice
 	metrics *prometheus.Registry
-	seq     map[string]uint64
 	stop    func()
 }
 

@@ -64,7 +64,7 @@ func exportable(ctx context.Context, c *laptop.Cluster, namespace, name string) 
 	case err != nil:
 		return fmt.Errorf("context %s: Service %s/%s: %w", c.Context, namespace, name, err)
 	case s.Spec.Type == corev1.ServiceTypeExternalName:
-		return fmt.Errorf("Service %s/%s is of type ExternalName: a name elsewhere, without endpoints to export", namespace, name)
+		return fmt.Errorf("context %s: Service %s/%s is of type ExternalName: a name elsewhere, without endpoints to export", c.Context, namespace, name)
 	}
 	return nil
 }

@@ -168,7 +168,7 @@ func (j *Join) invite(ctx context.Context, joining, to *Facts) error {
 		if apierrors.IsAlreadyExists(err) {
 			return nil // somebody else was quicker: the next look sees it
 		}
-		return fmt.Errorf("Secret %s in %s: %w", secretName(), j.Cluster.Context, err)
+		return fmt.Errorf("context %s: Secret %s: %w", j.Cluster.Context, secretName(), err)
 	}
 	j.Progress(fmt.Sprintf("made a token in %s (%s) and put it in %s", j.To.Context, made.GetInfo().GetId(), j.Cluster.Context))
 	return nil

@@ -159,7 +159,7 @@ func (p *Pod) admission(ctx context.Context) (a Admission, missing string, err e
 	case apierrors.IsNotFound(err):
 		return a, fmt.Sprintf("the Secret %s with a join token in its key %q: a running replica of this cluster puts it there; for the first one, make the token with federator token create in a region that runs, or found a trust domain with the ConfigMap %s", name, TokenKey, InitName), nil
 	case err != nil:
-		return a, "", fmt.Errorf("Secret %s: %w", name, err)
+		return a, "", fmt.Errorf("the Secret %s: %w", name, err)
 	case len(secret.Data[TokenKey]) == 0:
 		return a, fmt.Sprintf("the key %q in Secret %s", TokenKey, name), nil
 	}

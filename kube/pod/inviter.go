@@ -136,7 +136,7 @@ func (i *Inviter) waiting(ctx context.Context, set string) ([]waiter, error) {
 			w.invited = true
 			w.expires, _ = time.Parse(time.RFC3339, secret.Annotations[ExpiresAnnotation]) // zero: not ours
 		case !apierrors.IsNotFound(err):
-			return nil, fmt.Errorf("Secret %s: %w", JoinSecret(w.pod), err)
+			return nil, fmt.Errorf("the Secret %s: %w", JoinSecret(w.pod), err)
 		}
 		out = append(out, w)
 	}
@@ -169,7 +169,7 @@ func (i *Inviter) do(ctx context.Context, s step) error {
 		Data: map[string][]byte{TokenKey: []byte(token)},
 	}, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("Secret %s: %w", JoinSecret(s.pod), err)
+		return fmt.Errorf("the Secret %s: %w", JoinSecret(s.pod), err)
 	}
 	i.Log.Info("invited a pod", "member", s.pod, "secret", JoinSecret(s.pod))
 	return nil

@@ -2937,12 +2937,15 @@ func (x *ListPoliciesRequest) GetConsistent() bool {
 	return false
 }
 
-// ListPoliciesResponse lists policies by name.
+// ListPoliciesResponse lists policies by name, and those of clusters by cluster,
+// namespace and name.
 type ListPoliciesResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Policies      []*PolicyInfo          `protobuf:"bytes,1,rep,name=policies,proto3" json:"policies,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Policies []*PolicyInfo          `protobuf:"bytes,1,rep,name=policies,proto3" json:"policies,omitempty"`
+	// What the replica knows now, whatever was asked for.
+	ClusterPolicies []*ClusterPolicyInfo `protobuf:"bytes,2,rep,name=cluster_policies,json=clusterPolicies,proto3" json:"cluster_policies,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ListPoliciesResponse) Reset() {
@@ -2982,6 +2985,134 @@ func (x *ListPoliciesResponse) GetPolicies() []*PolicyInfo {
 	return nil
 }
 
+func (x *ListPoliciesResponse) GetClusterPolicies() []*ClusterPolicyInfo {
+	if x != nil {
+		return x.ClusterPolicies
+	}
+	return nil
+}
+
+// ClusterPolicyInfo is a ResolutionPolicy of a cluster, and what has become of it.
+type ClusterPolicyInfo struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Cluster   string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Namespace string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name      string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// "namespace/name"
+	Service string                 `protobuf:"bytes,4,opt,name=service,proto3" json:"service,omitempty"`
+	Spec    []byte                 `protobuf:"bytes,5,opt,name=spec,proto3" json:"spec,omitempty"`
+	Created *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=created,proto3" json:"created,omitempty"`
+	Region  string                 `protobuf:"bytes,7,opt,name=region,proto3" json:"region,omitempty"`
+	// "in force", "behind an operator's policy", "behind an older policy", "refused" by
+	// export rules, or "foreign": the cluster is not the region's.
+	Standing string `protobuf:"bytes,8,opt,name=standing,proto3" json:"standing,omitempty"`
+	// Of an older policy, "cluster/namespace/name".
+	Winner        string   `protobuf:"bytes,9,opt,name=winner,proto3" json:"winner,omitempty"`
+	Rules         []string `protobuf:"bytes,10,rep,name=rules,proto3" json:"rules,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterPolicyInfo) Reset() {
+	*x = ClusterPolicyInfo{}
+	mi := &file_federator_v1_operator_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterPolicyInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterPolicyInfo) ProtoMessage() {}
+
+func (x *ClusterPolicyInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterPolicyInfo.ProtoReflect.Descriptor instead.
+func (*ClusterPolicyInfo) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ClusterPolicyInfo) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *ClusterPolicyInfo) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ClusterPolicyInfo) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ClusterPolicyInfo) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *ClusterPolicyInfo) GetSpec() []byte {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *ClusterPolicyInfo) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+func (x *ClusterPolicyInfo) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *ClusterPolicyInfo) GetStanding() string {
+	if x != nil {
+		return x.Standing
+	}
+	return ""
+}
+
+func (x *ClusterPolicyInfo) GetWinner() string {
+	if x != nil {
+		return x.Winner
+	}
+	return ""
+}
+
+func (x *ClusterPolicyInfo) GetRules() []string {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
 // GetPolicyRequest names one.
 type GetPolicyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2994,7 +3125,7 @@ type GetPolicyRequest struct {
 
 func (x *GetPolicyRequest) Reset() {
 	*x = GetPolicyRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[36]
+	mi := &file_federator_v1_operator_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3006,7 +3137,7 @@ func (x *GetPolicyRequest) String() string {
 func (*GetPolicyRequest) ProtoMessage() {}
 
 func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[36]
+	mi := &file_federator_v1_operator_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3019,7 +3150,7 @@ func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*GetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{36}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *GetPolicyRequest) GetName() string {
@@ -3048,7 +3179,7 @@ type ApplyPolicyRequest struct {
 
 func (x *ApplyPolicyRequest) Reset() {
 	*x = ApplyPolicyRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[37]
+	mi := &file_federator_v1_operator_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3060,7 +3191,7 @@ func (x *ApplyPolicyRequest) String() string {
 func (*ApplyPolicyRequest) ProtoMessage() {}
 
 func (x *ApplyPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[37]
+	mi := &file_federator_v1_operator_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3073,7 +3204,7 @@ func (x *ApplyPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyPolicyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{37}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ApplyPolicyRequest) GetName() string {
@@ -3110,7 +3241,7 @@ type ApplyPolicyResponse struct {
 
 func (x *ApplyPolicyResponse) Reset() {
 	*x = ApplyPolicyResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[38]
+	mi := &file_federator_v1_operator_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3122,7 +3253,7 @@ func (x *ApplyPolicyResponse) String() string {
 func (*ApplyPolicyResponse) ProtoMessage() {}
 
 func (x *ApplyPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[38]
+	mi := &file_federator_v1_operator_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3135,7 +3266,7 @@ func (x *ApplyPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyPolicyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{38}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ApplyPolicyResponse) GetPolicy() *PolicyInfo {
@@ -3169,7 +3300,7 @@ type DeletePolicyRequest struct {
 
 func (x *DeletePolicyRequest) Reset() {
 	*x = DeletePolicyRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[39]
+	mi := &file_federator_v1_operator_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3181,7 +3312,7 @@ func (x *DeletePolicyRequest) String() string {
 func (*DeletePolicyRequest) ProtoMessage() {}
 
 func (x *DeletePolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[39]
+	mi := &file_federator_v1_operator_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3194,7 +3325,7 @@ func (x *DeletePolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePolicyRequest.ProtoReflect.Descriptor instead.
 func (*DeletePolicyRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{39}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DeletePolicyRequest) GetName() string {
@@ -3213,7 +3344,7 @@ type DeletePolicyResponse struct {
 
 func (x *DeletePolicyResponse) Reset() {
 	*x = DeletePolicyResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[40]
+	mi := &file_federator_v1_operator_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3225,7 +3356,7 @@ func (x *DeletePolicyResponse) String() string {
 func (*DeletePolicyResponse) ProtoMessage() {}
 
 func (x *DeletePolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[40]
+	mi := &file_federator_v1_operator_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3238,7 +3369,7 @@ func (x *DeletePolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePolicyResponse.ProtoReflect.Descriptor instead.
 func (*DeletePolicyResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{40}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{41}
 }
 
 // ExportRuleInfo is an export rule. Spec is the JSON of catalog.ExportRule.
@@ -3255,7 +3386,7 @@ type ExportRuleInfo struct {
 
 func (x *ExportRuleInfo) Reset() {
 	*x = ExportRuleInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[41]
+	mi := &file_federator_v1_operator_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3267,7 +3398,7 @@ func (x *ExportRuleInfo) String() string {
 func (*ExportRuleInfo) ProtoMessage() {}
 
 func (x *ExportRuleInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[41]
+	mi := &file_federator_v1_operator_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3280,7 +3411,7 @@ func (x *ExportRuleInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRuleInfo.ProtoReflect.Descriptor instead.
 func (*ExportRuleInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{41}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ExportRuleInfo) GetName() string {
@@ -3322,7 +3453,7 @@ type ListExportRulesRequest struct {
 
 func (x *ListExportRulesRequest) Reset() {
 	*x = ListExportRulesRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[42]
+	mi := &file_federator_v1_operator_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3334,7 +3465,7 @@ func (x *ListExportRulesRequest) String() string {
 func (*ListExportRulesRequest) ProtoMessage() {}
 
 func (x *ListExportRulesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[42]
+	mi := &file_federator_v1_operator_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3347,7 +3478,7 @@ func (x *ListExportRulesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExportRulesRequest.ProtoReflect.Descriptor instead.
 func (*ListExportRulesRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{42}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListExportRulesRequest) GetConsistent() bool {
@@ -3367,7 +3498,7 @@ type ListExportRulesResponse struct {
 
 func (x *ListExportRulesResponse) Reset() {
 	*x = ListExportRulesResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[43]
+	mi := &file_federator_v1_operator_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3379,7 +3510,7 @@ func (x *ListExportRulesResponse) String() string {
 func (*ListExportRulesResponse) ProtoMessage() {}
 
 func (x *ListExportRulesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[43]
+	mi := &file_federator_v1_operator_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3392,7 +3523,7 @@ func (x *ListExportRulesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExportRulesResponse.ProtoReflect.Descriptor instead.
 func (*ListExportRulesResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{43}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListExportRulesResponse) GetRules() []*ExportRuleInfo {
@@ -3414,7 +3545,7 @@ type GetExportRuleRequest struct {
 
 func (x *GetExportRuleRequest) Reset() {
 	*x = GetExportRuleRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[44]
+	mi := &file_federator_v1_operator_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3426,7 +3557,7 @@ func (x *GetExportRuleRequest) String() string {
 func (*GetExportRuleRequest) ProtoMessage() {}
 
 func (x *GetExportRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[44]
+	mi := &file_federator_v1_operator_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3439,7 +3570,7 @@ func (x *GetExportRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExportRuleRequest.ProtoReflect.Descriptor instead.
 func (*GetExportRuleRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{44}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GetExportRuleRequest) GetName() string {
@@ -3470,7 +3601,7 @@ type ApplyExportRulesRequest struct {
 
 func (x *ApplyExportRulesRequest) Reset() {
 	*x = ApplyExportRulesRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[45]
+	mi := &file_federator_v1_operator_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3482,7 +3613,7 @@ func (x *ApplyExportRulesRequest) String() string {
 func (*ApplyExportRulesRequest) ProtoMessage() {}
 
 func (x *ApplyExportRulesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[45]
+	mi := &file_federator_v1_operator_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3495,7 +3626,7 @@ func (x *ApplyExportRulesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyExportRulesRequest.ProtoReflect.Descriptor instead.
 func (*ApplyExportRulesRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{45}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ApplyExportRulesRequest) GetRules() []*ExportRuleInfo {
@@ -3534,7 +3665,7 @@ type ApplyExportRulesResponse struct {
 
 func (x *ApplyExportRulesResponse) Reset() {
 	*x = ApplyExportRulesResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[46]
+	mi := &file_federator_v1_operator_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3546,7 +3677,7 @@ func (x *ApplyExportRulesResponse) String() string {
 func (*ApplyExportRulesResponse) ProtoMessage() {}
 
 func (x *ApplyExportRulesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[46]
+	mi := &file_federator_v1_operator_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3559,7 +3690,7 @@ func (x *ApplyExportRulesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyExportRulesResponse.ProtoReflect.Descriptor instead.
 func (*ApplyExportRulesResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{46}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ApplyExportRulesResponse) GetRules() []*ExportRuleChange {
@@ -3596,7 +3727,7 @@ type ExportRuleChange struct {
 
 func (x *ExportRuleChange) Reset() {
 	*x = ExportRuleChange{}
-	mi := &file_federator_v1_operator_proto_msgTypes[47]
+	mi := &file_federator_v1_operator_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3608,7 +3739,7 @@ func (x *ExportRuleChange) String() string {
 func (*ExportRuleChange) ProtoMessage() {}
 
 func (x *ExportRuleChange) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[47]
+	mi := &file_federator_v1_operator_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3621,7 +3752,7 @@ func (x *ExportRuleChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRuleChange.ProtoReflect.Descriptor instead.
 func (*ExportRuleChange) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{47}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ExportRuleChange) GetName() string {
@@ -3660,7 +3791,7 @@ type RefusedExport struct {
 
 func (x *RefusedExport) Reset() {
 	*x = RefusedExport{}
-	mi := &file_federator_v1_operator_proto_msgTypes[48]
+	mi := &file_federator_v1_operator_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3672,7 +3803,7 @@ func (x *RefusedExport) String() string {
 func (*RefusedExport) ProtoMessage() {}
 
 func (x *RefusedExport) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[48]
+	mi := &file_federator_v1_operator_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3685,7 +3816,7 @@ func (x *RefusedExport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedExport.ProtoReflect.Descriptor instead.
 func (*RefusedExport) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{48}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RefusedExport) GetService() string {
@@ -3736,7 +3867,7 @@ type DeleteExportRuleRequest struct {
 
 func (x *DeleteExportRuleRequest) Reset() {
 	*x = DeleteExportRuleRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[49]
+	mi := &file_federator_v1_operator_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3748,7 +3879,7 @@ func (x *DeleteExportRuleRequest) String() string {
 func (*DeleteExportRuleRequest) ProtoMessage() {}
 
 func (x *DeleteExportRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[49]
+	mi := &file_federator_v1_operator_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3761,7 +3892,7 @@ func (x *DeleteExportRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteExportRuleRequest.ProtoReflect.Descriptor instead.
 func (*DeleteExportRuleRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{49}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *DeleteExportRuleRequest) GetName() string {
@@ -3797,7 +3928,7 @@ type DeleteExportRuleResponse struct {
 
 func (x *DeleteExportRuleResponse) Reset() {
 	*x = DeleteExportRuleResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[50]
+	mi := &file_federator_v1_operator_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3809,7 +3940,7 @@ func (x *DeleteExportRuleResponse) String() string {
 func (*DeleteExportRuleResponse) ProtoMessage() {}
 
 func (x *DeleteExportRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[50]
+	mi := &file_federator_v1_operator_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3822,7 +3953,7 @@ func (x *DeleteExportRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteExportRuleResponse.ProtoReflect.Descriptor instead.
 func (*DeleteExportRuleResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{50}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *DeleteExportRuleResponse) GetTakesAway() []*RefusedExport {
@@ -3850,7 +3981,7 @@ type CheckExportRequest struct {
 
 func (x *CheckExportRequest) Reset() {
 	*x = CheckExportRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[51]
+	mi := &file_federator_v1_operator_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3862,7 +3993,7 @@ func (x *CheckExportRequest) String() string {
 func (*CheckExportRequest) ProtoMessage() {}
 
 func (x *CheckExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[51]
+	mi := &file_federator_v1_operator_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3875,7 +4006,7 @@ func (x *CheckExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckExportRequest.ProtoReflect.Descriptor instead.
 func (*CheckExportRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{51}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *CheckExportRequest) GetService() string {
@@ -3912,7 +4043,7 @@ type CheckExportResponse struct {
 
 func (x *CheckExportResponse) Reset() {
 	*x = CheckExportResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[52]
+	mi := &file_federator_v1_operator_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3924,7 +4055,7 @@ func (x *CheckExportResponse) String() string {
 func (*CheckExportResponse) ProtoMessage() {}
 
 func (x *CheckExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[52]
+	mi := &file_federator_v1_operator_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3937,7 +4068,7 @@ func (x *CheckExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckExportResponse.ProtoReflect.Descriptor instead.
 func (*CheckExportResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{52}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *CheckExportResponse) GetService() string {
@@ -4009,7 +4140,7 @@ type EvacuationInfo struct {
 
 func (x *EvacuationInfo) Reset() {
 	*x = EvacuationInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[53]
+	mi := &file_federator_v1_operator_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4021,7 +4152,7 @@ func (x *EvacuationInfo) String() string {
 func (*EvacuationInfo) ProtoMessage() {}
 
 func (x *EvacuationInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[53]
+	mi := &file_federator_v1_operator_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4034,7 +4165,7 @@ func (x *EvacuationInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvacuationInfo.ProtoReflect.Descriptor instead.
 func (*EvacuationInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{53}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *EvacuationInfo) GetRegion() string {
@@ -4109,7 +4240,7 @@ type ListEvacuationsRequest struct {
 
 func (x *ListEvacuationsRequest) Reset() {
 	*x = ListEvacuationsRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[54]
+	mi := &file_federator_v1_operator_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4121,7 +4252,7 @@ func (x *ListEvacuationsRequest) String() string {
 func (*ListEvacuationsRequest) ProtoMessage() {}
 
 func (x *ListEvacuationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[54]
+	mi := &file_federator_v1_operator_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4134,7 +4265,7 @@ func (x *ListEvacuationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEvacuationsRequest.ProtoReflect.Descriptor instead.
 func (*ListEvacuationsRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{54}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{55}
 }
 
 // ListEvacuationsResponse lists those in force.
@@ -4147,7 +4278,7 @@ type ListEvacuationsResponse struct {
 
 func (x *ListEvacuationsResponse) Reset() {
 	*x = ListEvacuationsResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[55]
+	mi := &file_federator_v1_operator_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4159,7 +4290,7 @@ func (x *ListEvacuationsResponse) String() string {
 func (*ListEvacuationsResponse) ProtoMessage() {}
 
 func (x *ListEvacuationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[55]
+	mi := &file_federator_v1_operator_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4172,7 +4303,7 @@ func (x *ListEvacuationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEvacuationsResponse.ProtoReflect.Descriptor instead.
 func (*ListEvacuationsResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{55}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ListEvacuationsResponse) GetEvacuations() []*EvacuationInfo {
@@ -4196,7 +4327,7 @@ type EvacuateRequest struct {
 
 func (x *EvacuateRequest) Reset() {
 	*x = EvacuateRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[56]
+	mi := &file_federator_v1_operator_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4208,7 +4339,7 @@ func (x *EvacuateRequest) String() string {
 func (*EvacuateRequest) ProtoMessage() {}
 
 func (x *EvacuateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[56]
+	mi := &file_federator_v1_operator_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4221,7 +4352,7 @@ func (x *EvacuateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvacuateRequest.ProtoReflect.Descriptor instead.
 func (*EvacuateRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{56}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *EvacuateRequest) GetRegion() string {
@@ -4262,7 +4393,7 @@ type StopEvacuationRequest struct {
 
 func (x *StopEvacuationRequest) Reset() {
 	*x = StopEvacuationRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[57]
+	mi := &file_federator_v1_operator_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4274,7 +4405,7 @@ func (x *StopEvacuationRequest) String() string {
 func (*StopEvacuationRequest) ProtoMessage() {}
 
 func (x *StopEvacuationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[57]
+	mi := &file_federator_v1_operator_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4287,7 +4418,7 @@ func (x *StopEvacuationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopEvacuationRequest.ProtoReflect.Descriptor instead.
 func (*StopEvacuationRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{57}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *StopEvacuationRequest) GetRegion() string {
@@ -4306,7 +4437,7 @@ type StopEvacuationResponse struct {
 
 func (x *StopEvacuationResponse) Reset() {
 	*x = StopEvacuationResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[58]
+	mi := &file_federator_v1_operator_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4318,7 +4449,7 @@ func (x *StopEvacuationResponse) String() string {
 func (*StopEvacuationResponse) ProtoMessage() {}
 
 func (x *StopEvacuationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[58]
+	mi := &file_federator_v1_operator_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4331,7 +4462,7 @@ func (x *StopEvacuationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopEvacuationResponse.ProtoReflect.Descriptor instead.
 func (*StopEvacuationResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{58}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{59}
 }
 
 // PlanDrillRequest describes a drill as StartDrillRequest does.
@@ -4344,7 +4475,7 @@ type PlanDrillRequest struct {
 
 func (x *PlanDrillRequest) Reset() {
 	*x = PlanDrillRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[59]
+	mi := &file_federator_v1_operator_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4356,7 +4487,7 @@ func (x *PlanDrillRequest) String() string {
 func (*PlanDrillRequest) ProtoMessage() {}
 
 func (x *PlanDrillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[59]
+	mi := &file_federator_v1_operator_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4369,7 +4500,7 @@ func (x *PlanDrillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanDrillRequest.ProtoReflect.Descriptor instead.
 func (*PlanDrillRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{59}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *PlanDrillRequest) GetSpec() []byte {
@@ -4391,7 +4522,7 @@ type PlanDrillResponse struct {
 
 func (x *PlanDrillResponse) Reset() {
 	*x = PlanDrillResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[60]
+	mi := &file_federator_v1_operator_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4403,7 +4534,7 @@ func (x *PlanDrillResponse) String() string {
 func (*PlanDrillResponse) ProtoMessage() {}
 
 func (x *PlanDrillResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[60]
+	mi := &file_federator_v1_operator_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4416,7 +4547,7 @@ func (x *PlanDrillResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanDrillResponse.ProtoReflect.Descriptor instead.
 func (*PlanDrillResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{60}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *PlanDrillResponse) GetPlan() []byte {
@@ -4445,7 +4576,7 @@ type StartDrillRequest struct {
 
 func (x *StartDrillRequest) Reset() {
 	*x = StartDrillRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[61]
+	mi := &file_federator_v1_operator_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4457,7 +4588,7 @@ func (x *StartDrillRequest) String() string {
 func (*StartDrillRequest) ProtoMessage() {}
 
 func (x *StartDrillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[61]
+	mi := &file_federator_v1_operator_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4470,7 +4601,7 @@ func (x *StartDrillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartDrillRequest.ProtoReflect.Descriptor instead.
 func (*StartDrillRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{61}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *StartDrillRequest) GetSpec() []byte {
@@ -4492,7 +4623,7 @@ type StopDrillRequest struct {
 
 func (x *StopDrillRequest) Reset() {
 	*x = StopDrillRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[62]
+	mi := &file_federator_v1_operator_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4504,7 +4635,7 @@ func (x *StopDrillRequest) String() string {
 func (*StopDrillRequest) ProtoMessage() {}
 
 func (x *StopDrillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[62]
+	mi := &file_federator_v1_operator_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4517,7 +4648,7 @@ func (x *StopDrillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopDrillRequest.ProtoReflect.Descriptor instead.
 func (*StopDrillRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{62}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *StopDrillRequest) GetId() string {
@@ -4545,7 +4676,7 @@ type ExtendDrillRequest struct {
 
 func (x *ExtendDrillRequest) Reset() {
 	*x = ExtendDrillRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[63]
+	mi := &file_federator_v1_operator_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4557,7 +4688,7 @@ func (x *ExtendDrillRequest) String() string {
 func (*ExtendDrillRequest) ProtoMessage() {}
 
 func (x *ExtendDrillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[63]
+	mi := &file_federator_v1_operator_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4570,7 +4701,7 @@ func (x *ExtendDrillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtendDrillRequest.ProtoReflect.Descriptor instead.
 func (*ExtendDrillRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{63}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ExtendDrillRequest) GetId() string {
@@ -4596,7 +4727,7 @@ type ListDrillsRequest struct {
 
 func (x *ListDrillsRequest) Reset() {
 	*x = ListDrillsRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[64]
+	mi := &file_federator_v1_operator_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4608,7 +4739,7 @@ func (x *ListDrillsRequest) String() string {
 func (*ListDrillsRequest) ProtoMessage() {}
 
 func (x *ListDrillsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[64]
+	mi := &file_federator_v1_operator_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4621,7 +4752,7 @@ func (x *ListDrillsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDrillsRequest.ProtoReflect.Descriptor instead.
 func (*ListDrillsRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{64}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{65}
 }
 
 // ListDrillsResponse lists drills, newest first.
@@ -4634,7 +4765,7 @@ type ListDrillsResponse struct {
 
 func (x *ListDrillsResponse) Reset() {
 	*x = ListDrillsResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[65]
+	mi := &file_federator_v1_operator_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4646,7 +4777,7 @@ func (x *ListDrillsResponse) String() string {
 func (*ListDrillsResponse) ProtoMessage() {}
 
 func (x *ListDrillsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[65]
+	mi := &file_federator_v1_operator_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4659,7 +4790,7 @@ func (x *ListDrillsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDrillsResponse.ProtoReflect.Descriptor instead.
 func (*ListDrillsResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{65}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ListDrillsResponse) GetDrills() []*DrillInfo {
@@ -4679,7 +4810,7 @@ type GetDrillRequest struct {
 
 func (x *GetDrillRequest) Reset() {
 	*x = GetDrillRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[66]
+	mi := &file_federator_v1_operator_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4691,7 +4822,7 @@ func (x *GetDrillRequest) String() string {
 func (*GetDrillRequest) ProtoMessage() {}
 
 func (x *GetDrillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[66]
+	mi := &file_federator_v1_operator_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4704,7 +4835,7 @@ func (x *GetDrillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDrillRequest.ProtoReflect.Descriptor instead.
 func (*GetDrillRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{66}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *GetDrillRequest) GetId() string {
@@ -4755,7 +4886,7 @@ type DrillInfo struct {
 
 func (x *DrillInfo) Reset() {
 	*x = DrillInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[67]
+	mi := &file_federator_v1_operator_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4767,7 +4898,7 @@ func (x *DrillInfo) String() string {
 func (*DrillInfo) ProtoMessage() {}
 
 func (x *DrillInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[67]
+	mi := &file_federator_v1_operator_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4780,7 +4911,7 @@ func (x *DrillInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrillInfo.ProtoReflect.Descriptor instead.
 func (*DrillInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{67}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *DrillInfo) GetId() string {
@@ -4969,7 +5100,7 @@ type DrillBallot struct {
 
 func (x *DrillBallot) Reset() {
 	*x = DrillBallot{}
-	mi := &file_federator_v1_operator_proto_msgTypes[68]
+	mi := &file_federator_v1_operator_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4981,7 +5112,7 @@ func (x *DrillBallot) String() string {
 func (*DrillBallot) ProtoMessage() {}
 
 func (x *DrillBallot) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[68]
+	mi := &file_federator_v1_operator_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4994,7 +5125,7 @@ func (x *DrillBallot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrillBallot.ProtoReflect.Descriptor instead.
 func (*DrillBallot) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{68}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *DrillBallot) GetRegion() string {
@@ -5057,7 +5188,7 @@ type DrillAck struct {
 
 func (x *DrillAck) Reset() {
 	*x = DrillAck{}
-	mi := &file_federator_v1_operator_proto_msgTypes[69]
+	mi := &file_federator_v1_operator_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5069,7 +5200,7 @@ func (x *DrillAck) String() string {
 func (*DrillAck) ProtoMessage() {}
 
 func (x *DrillAck) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[69]
+	mi := &file_federator_v1_operator_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5082,7 +5213,7 @@ func (x *DrillAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrillAck.ProtoReflect.Descriptor instead.
 func (*DrillAck) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{69}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *DrillAck) GetPhase() string {
@@ -5111,7 +5242,7 @@ type ReportDrillRequest struct {
 
 func (x *ReportDrillRequest) Reset() {
 	*x = ReportDrillRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[70]
+	mi := &file_federator_v1_operator_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5123,7 +5254,7 @@ func (x *ReportDrillRequest) String() string {
 func (*ReportDrillRequest) ProtoMessage() {}
 
 func (x *ReportDrillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[70]
+	mi := &file_federator_v1_operator_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5136,7 +5267,7 @@ func (x *ReportDrillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportDrillRequest.ProtoReflect.Descriptor instead.
 func (*ReportDrillRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{70}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *ReportDrillRequest) GetId() string {
@@ -5166,7 +5297,7 @@ type ReportDrillResponse struct {
 
 func (x *ReportDrillResponse) Reset() {
 	*x = ReportDrillResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[71]
+	mi := &file_federator_v1_operator_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5178,7 +5309,7 @@ func (x *ReportDrillResponse) String() string {
 func (*ReportDrillResponse) ProtoMessage() {}
 
 func (x *ReportDrillResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[71]
+	mi := &file_federator_v1_operator_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5191,7 +5322,7 @@ func (x *ReportDrillResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportDrillResponse.ProtoReflect.Descriptor instead.
 func (*ReportDrillResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{71}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ReportDrillResponse) GetId() string {
@@ -5226,7 +5357,7 @@ type CreateGateRequest struct {
 
 func (x *CreateGateRequest) Reset() {
 	*x = CreateGateRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[72]
+	mi := &file_federator_v1_operator_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5238,7 +5369,7 @@ func (x *CreateGateRequest) String() string {
 func (*CreateGateRequest) ProtoMessage() {}
 
 func (x *CreateGateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[72]
+	mi := &file_federator_v1_operator_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5251,7 +5382,7 @@ func (x *CreateGateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGateRequest.ProtoReflect.Descriptor instead.
 func (*CreateGateRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{72}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *CreateGateRequest) GetName() string {
@@ -5279,7 +5410,7 @@ type OpenGateRequest struct {
 
 func (x *OpenGateRequest) Reset() {
 	*x = OpenGateRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[73]
+	mi := &file_federator_v1_operator_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5291,7 +5422,7 @@ func (x *OpenGateRequest) String() string {
 func (*OpenGateRequest) ProtoMessage() {}
 
 func (x *OpenGateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[73]
+	mi := &file_federator_v1_operator_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5304,7 +5435,7 @@ func (x *OpenGateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenGateRequest.ProtoReflect.Descriptor instead.
 func (*OpenGateRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{73}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *OpenGateRequest) GetName() string {
@@ -5331,7 +5462,7 @@ type CloseGateRequest struct {
 
 func (x *CloseGateRequest) Reset() {
 	*x = CloseGateRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[74]
+	mi := &file_federator_v1_operator_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5343,7 +5474,7 @@ func (x *CloseGateRequest) String() string {
 func (*CloseGateRequest) ProtoMessage() {}
 
 func (x *CloseGateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[74]
+	mi := &file_federator_v1_operator_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5356,7 +5487,7 @@ func (x *CloseGateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseGateRequest.ProtoReflect.Descriptor instead.
 func (*CloseGateRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{74}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *CloseGateRequest) GetName() string {
@@ -5375,7 +5506,7 @@ type ListGatesRequest struct {
 
 func (x *ListGatesRequest) Reset() {
 	*x = ListGatesRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[75]
+	mi := &file_federator_v1_operator_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5387,7 +5518,7 @@ func (x *ListGatesRequest) String() string {
 func (*ListGatesRequest) ProtoMessage() {}
 
 func (x *ListGatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[75]
+	mi := &file_federator_v1_operator_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5400,7 +5531,7 @@ func (x *ListGatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGatesRequest.ProtoReflect.Descriptor instead.
 func (*ListGatesRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{75}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{76}
 }
 
 // ListGatesResponse lists gates by name, those included that policies name and
@@ -5414,7 +5545,7 @@ type ListGatesResponse struct {
 
 func (x *ListGatesResponse) Reset() {
 	*x = ListGatesResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[76]
+	mi := &file_federator_v1_operator_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5426,7 +5557,7 @@ func (x *ListGatesResponse) String() string {
 func (*ListGatesResponse) ProtoMessage() {}
 
 func (x *ListGatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[76]
+	mi := &file_federator_v1_operator_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5439,7 +5570,7 @@ func (x *ListGatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGatesResponse.ProtoReflect.Descriptor instead.
 func (*ListGatesResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{76}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *ListGatesResponse) GetGates() []*GateInfo {
@@ -5467,7 +5598,7 @@ type GateInfo struct {
 
 func (x *GateInfo) Reset() {
 	*x = GateInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[77]
+	mi := &file_federator_v1_operator_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5479,7 +5610,7 @@ func (x *GateInfo) String() string {
 func (*GateInfo) ProtoMessage() {}
 
 func (x *GateInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[77]
+	mi := &file_federator_v1_operator_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5492,7 +5623,7 @@ func (x *GateInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GateInfo.ProtoReflect.Descriptor instead.
 func (*GateInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{77}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *GateInfo) GetName() string {
@@ -5561,7 +5692,7 @@ type DeleteGateRequest struct {
 
 func (x *DeleteGateRequest) Reset() {
 	*x = DeleteGateRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[78]
+	mi := &file_federator_v1_operator_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5573,7 +5704,7 @@ func (x *DeleteGateRequest) String() string {
 func (*DeleteGateRequest) ProtoMessage() {}
 
 func (x *DeleteGateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[78]
+	mi := &file_federator_v1_operator_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5586,7 +5717,7 @@ func (x *DeleteGateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGateRequest.ProtoReflect.Descriptor instead.
 func (*DeleteGateRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{78}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *DeleteGateRequest) GetName() string {
@@ -5605,7 +5736,7 @@ type DeleteGateResponse struct {
 
 func (x *DeleteGateResponse) Reset() {
 	*x = DeleteGateResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[79]
+	mi := &file_federator_v1_operator_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5617,7 +5748,7 @@ func (x *DeleteGateResponse) String() string {
 func (*DeleteGateResponse) ProtoMessage() {}
 
 func (x *DeleteGateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[79]
+	mi := &file_federator_v1_operator_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5630,7 +5761,7 @@ func (x *DeleteGateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGateResponse.ProtoReflect.Descriptor instead.
 func (*DeleteGateResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{79}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{80}
 }
 
 // ApplyScheduleRequest writes one. Spec is at most 64 KiB of strict JSON of
@@ -5646,7 +5777,7 @@ type ApplyScheduleRequest struct {
 
 func (x *ApplyScheduleRequest) Reset() {
 	*x = ApplyScheduleRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[80]
+	mi := &file_federator_v1_operator_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5658,7 +5789,7 @@ func (x *ApplyScheduleRequest) String() string {
 func (*ApplyScheduleRequest) ProtoMessage() {}
 
 func (x *ApplyScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[80]
+	mi := &file_federator_v1_operator_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5671,7 +5802,7 @@ func (x *ApplyScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyScheduleRequest.ProtoReflect.Descriptor instead.
 func (*ApplyScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{80}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *ApplyScheduleRequest) GetName() string {
@@ -5707,7 +5838,7 @@ type ApplyScheduleResponse struct {
 
 func (x *ApplyScheduleResponse) Reset() {
 	*x = ApplyScheduleResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[81]
+	mi := &file_federator_v1_operator_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5719,7 +5850,7 @@ func (x *ApplyScheduleResponse) String() string {
 func (*ApplyScheduleResponse) ProtoMessage() {}
 
 func (x *ApplyScheduleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[81]
+	mi := &file_federator_v1_operator_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5732,7 +5863,7 @@ func (x *ApplyScheduleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyScheduleResponse.ProtoReflect.Descriptor instead.
 func (*ApplyScheduleResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{81}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ApplyScheduleResponse) GetSchedule() *ScheduleInfo {
@@ -5765,7 +5896,7 @@ type ListSchedulesRequest struct {
 
 func (x *ListSchedulesRequest) Reset() {
 	*x = ListSchedulesRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[82]
+	mi := &file_federator_v1_operator_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5777,7 +5908,7 @@ func (x *ListSchedulesRequest) String() string {
 func (*ListSchedulesRequest) ProtoMessage() {}
 
 func (x *ListSchedulesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[82]
+	mi := &file_federator_v1_operator_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5790,7 +5921,7 @@ func (x *ListSchedulesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSchedulesRequest.ProtoReflect.Descriptor instead.
 func (*ListSchedulesRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{82}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{83}
 }
 
 // ListSchedulesResponse lists schedules by name.
@@ -5803,7 +5934,7 @@ type ListSchedulesResponse struct {
 
 func (x *ListSchedulesResponse) Reset() {
 	*x = ListSchedulesResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[83]
+	mi := &file_federator_v1_operator_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5815,7 +5946,7 @@ func (x *ListSchedulesResponse) String() string {
 func (*ListSchedulesResponse) ProtoMessage() {}
 
 func (x *ListSchedulesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[83]
+	mi := &file_federator_v1_operator_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5828,7 +5959,7 @@ func (x *ListSchedulesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSchedulesResponse.ProtoReflect.Descriptor instead.
 func (*ListSchedulesResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{83}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ListSchedulesResponse) GetSchedules() []*ScheduleInfo {
@@ -5857,7 +5988,7 @@ type ScheduleInfo struct {
 
 func (x *ScheduleInfo) Reset() {
 	*x = ScheduleInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[84]
+	mi := &file_federator_v1_operator_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5869,7 +6000,7 @@ func (x *ScheduleInfo) String() string {
 func (*ScheduleInfo) ProtoMessage() {}
 
 func (x *ScheduleInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[84]
+	mi := &file_federator_v1_operator_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5882,7 +6013,7 @@ func (x *ScheduleInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleInfo.ProtoReflect.Descriptor instead.
 func (*ScheduleInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{84}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *ScheduleInfo) GetName() string {
@@ -5958,7 +6089,7 @@ type DeleteScheduleRequest struct {
 
 func (x *DeleteScheduleRequest) Reset() {
 	*x = DeleteScheduleRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[85]
+	mi := &file_federator_v1_operator_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5970,7 +6101,7 @@ func (x *DeleteScheduleRequest) String() string {
 func (*DeleteScheduleRequest) ProtoMessage() {}
 
 func (x *DeleteScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[85]
+	mi := &file_federator_v1_operator_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5983,7 +6114,7 @@ func (x *DeleteScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteScheduleRequest.ProtoReflect.Descriptor instead.
 func (*DeleteScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{85}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *DeleteScheduleRequest) GetName() string {
@@ -6002,7 +6133,7 @@ type DeleteScheduleResponse struct {
 
 func (x *DeleteScheduleResponse) Reset() {
 	*x = DeleteScheduleResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[86]
+	mi := &file_federator_v1_operator_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6014,7 +6145,7 @@ func (x *DeleteScheduleResponse) String() string {
 func (*DeleteScheduleResponse) ProtoMessage() {}
 
 func (x *DeleteScheduleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[86]
+	mi := &file_federator_v1_operator_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6027,7 +6158,7 @@ func (x *DeleteScheduleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteScheduleResponse.ProtoReflect.Descriptor instead.
 func (*DeleteScheduleResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{86}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{87}
 }
 
 // RunScheduleRequest names one.
@@ -6041,7 +6172,7 @@ type RunScheduleRequest struct {
 
 func (x *RunScheduleRequest) Reset() {
 	*x = RunScheduleRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[87]
+	mi := &file_federator_v1_operator_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6053,7 +6184,7 @@ func (x *RunScheduleRequest) String() string {
 func (*RunScheduleRequest) ProtoMessage() {}
 
 func (x *RunScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[87]
+	mi := &file_federator_v1_operator_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6066,7 +6197,7 @@ func (x *RunScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunScheduleRequest.ProtoReflect.Descriptor instead.
 func (*RunScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{87}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *RunScheduleRequest) GetName() string {
@@ -6098,7 +6229,7 @@ type ApplyServicesRequest struct {
 
 func (x *ApplyServicesRequest) Reset() {
 	*x = ApplyServicesRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[88]
+	mi := &file_federator_v1_operator_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6110,7 +6241,7 @@ func (x *ApplyServicesRequest) String() string {
 func (*ApplyServicesRequest) ProtoMessage() {}
 
 func (x *ApplyServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[88]
+	mi := &file_federator_v1_operator_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6123,7 +6254,7 @@ func (x *ApplyServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyServicesRequest.ProtoReflect.Descriptor instead.
 func (*ApplyServicesRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{88}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *ApplyServicesRequest) GetCluster() string {
@@ -6165,7 +6296,7 @@ type ApplyServicesResponse struct {
 
 func (x *ApplyServicesResponse) Reset() {
 	*x = ApplyServicesResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[89]
+	mi := &file_federator_v1_operator_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6177,7 +6308,7 @@ func (x *ApplyServicesResponse) String() string {
 func (*ApplyServicesResponse) ProtoMessage() {}
 
 func (x *ApplyServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[89]
+	mi := &file_federator_v1_operator_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6190,7 +6321,7 @@ func (x *ApplyServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyServicesResponse.ProtoReflect.Descriptor instead.
 func (*ApplyServicesResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{89}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *ApplyServicesResponse) GetChanges() []*ServiceChange {
@@ -6218,7 +6349,7 @@ type ServiceChange struct {
 
 func (x *ServiceChange) Reset() {
 	*x = ServiceChange{}
-	mi := &file_federator_v1_operator_proto_msgTypes[90]
+	mi := &file_federator_v1_operator_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6230,7 +6361,7 @@ func (x *ServiceChange) String() string {
 func (*ServiceChange) ProtoMessage() {}
 
 func (x *ServiceChange) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[90]
+	mi := &file_federator_v1_operator_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6243,7 +6374,7 @@ func (x *ServiceChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceChange.ProtoReflect.Descriptor instead.
 func (*ServiceChange) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{90}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *ServiceChange) GetService() string {
@@ -6271,7 +6402,7 @@ type DeleteServiceRequest struct {
 
 func (x *DeleteServiceRequest) Reset() {
 	*x = DeleteServiceRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[91]
+	mi := &file_federator_v1_operator_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6283,7 +6414,7 @@ func (x *DeleteServiceRequest) String() string {
 func (*DeleteServiceRequest) ProtoMessage() {}
 
 func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[91]
+	mi := &file_federator_v1_operator_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6296,7 +6427,7 @@ func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{91}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *DeleteServiceRequest) GetCluster() string {
@@ -6322,7 +6453,7 @@ type DeleteServiceResponse struct {
 
 func (x *DeleteServiceResponse) Reset() {
 	*x = DeleteServiceResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[92]
+	mi := &file_federator_v1_operator_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6334,7 +6465,7 @@ func (x *DeleteServiceResponse) String() string {
 func (*DeleteServiceResponse) ProtoMessage() {}
 
 func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[92]
+	mi := &file_federator_v1_operator_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6347,7 +6478,7 @@ func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServiceResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{92}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{93}
 }
 
 // CreateTokenRequest asks for a join token.
@@ -6365,7 +6496,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[93]
+	mi := &file_federator_v1_operator_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6377,7 +6508,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[93]
+	mi := &file_federator_v1_operator_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6390,7 +6521,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{93}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *CreateTokenRequest) GetTtl() *durationpb.Duration {
@@ -6432,7 +6563,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[94]
+	mi := &file_federator_v1_operator_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6444,7 +6575,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[94]
+	mi := &file_federator_v1_operator_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6457,7 +6588,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{94}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *CreateTokenResponse) GetToken() string {
@@ -6495,7 +6626,7 @@ type TokenInfo struct {
 
 func (x *TokenInfo) Reset() {
 	*x = TokenInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[95]
+	mi := &file_federator_v1_operator_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6507,7 +6638,7 @@ func (x *TokenInfo) String() string {
 func (*TokenInfo) ProtoMessage() {}
 
 func (x *TokenInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[95]
+	mi := &file_federator_v1_operator_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6520,7 +6651,7 @@ func (x *TokenInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenInfo.ProtoReflect.Descriptor instead.
 func (*TokenInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{95}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *TokenInfo) GetId() string {
@@ -6602,7 +6733,7 @@ type ListTokensRequest struct {
 
 func (x *ListTokensRequest) Reset() {
 	*x = ListTokensRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[96]
+	mi := &file_federator_v1_operator_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6614,7 +6745,7 @@ func (x *ListTokensRequest) String() string {
 func (*ListTokensRequest) ProtoMessage() {}
 
 func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[96]
+	mi := &file_federator_v1_operator_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6627,7 +6758,7 @@ func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListTokensRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{96}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{97}
 }
 
 // ListTokensResponse lists this region's tokens, newest first.
@@ -6640,7 +6771,7 @@ type ListTokensResponse struct {
 
 func (x *ListTokensResponse) Reset() {
 	*x = ListTokensResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[97]
+	mi := &file_federator_v1_operator_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6652,7 +6783,7 @@ func (x *ListTokensResponse) String() string {
 func (*ListTokensResponse) ProtoMessage() {}
 
 func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[97]
+	mi := &file_federator_v1_operator_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6665,7 +6796,7 @@ func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensResponse.ProtoReflect.Descriptor instead.
 func (*ListTokensResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{97}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *ListTokensResponse) GetTokens() []*TokenInfo {
@@ -6685,7 +6816,7 @@ type RevokeTokenRequest struct {
 
 func (x *RevokeTokenRequest) Reset() {
 	*x = RevokeTokenRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[98]
+	mi := &file_federator_v1_operator_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6697,7 +6828,7 @@ func (x *RevokeTokenRequest) String() string {
 func (*RevokeTokenRequest) ProtoMessage() {}
 
 func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[98]
+	mi := &file_federator_v1_operator_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6710,7 +6841,7 @@ func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{98}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *RevokeTokenRequest) GetId() string {
@@ -6729,7 +6860,7 @@ type RevokeTokenResponse struct {
 
 func (x *RevokeTokenResponse) Reset() {
 	*x = RevokeTokenResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[99]
+	mi := &file_federator_v1_operator_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6741,7 +6872,7 @@ func (x *RevokeTokenResponse) String() string {
 func (*RevokeTokenResponse) ProtoMessage() {}
 
 func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[99]
+	mi := &file_federator_v1_operator_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6754,7 +6885,7 @@ func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenResponse.ProtoReflect.Descriptor instead.
 func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{99}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{100}
 }
 
 // CreateOperatorRequest grants a role to a name, and signs its key.
@@ -6772,7 +6903,7 @@ type CreateOperatorRequest struct {
 
 func (x *CreateOperatorRequest) Reset() {
 	*x = CreateOperatorRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[100]
+	mi := &file_federator_v1_operator_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6784,7 +6915,7 @@ func (x *CreateOperatorRequest) String() string {
 func (*CreateOperatorRequest) ProtoMessage() {}
 
 func (x *CreateOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[100]
+	mi := &file_federator_v1_operator_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6797,7 +6928,7 @@ func (x *CreateOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOperatorRequest.ProtoReflect.Descriptor instead.
 func (*CreateOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{100}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *CreateOperatorRequest) GetName() string {
@@ -6844,7 +6975,7 @@ type CreateOperatorResponse struct {
 
 func (x *CreateOperatorResponse) Reset() {
 	*x = CreateOperatorResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[101]
+	mi := &file_federator_v1_operator_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6856,7 +6987,7 @@ func (x *CreateOperatorResponse) String() string {
 func (*CreateOperatorResponse) ProtoMessage() {}
 
 func (x *CreateOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[101]
+	mi := &file_federator_v1_operator_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6869,7 +7000,7 @@ func (x *CreateOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOperatorResponse.ProtoReflect.Descriptor instead.
 func (*CreateOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{101}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *CreateOperatorResponse) GetChain() [][]byte {
@@ -6926,7 +7057,7 @@ type OperatorInfo struct {
 
 func (x *OperatorInfo) Reset() {
 	*x = OperatorInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[102]
+	mi := &file_federator_v1_operator_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6938,7 +7069,7 @@ func (x *OperatorInfo) String() string {
 func (*OperatorInfo) ProtoMessage() {}
 
 func (x *OperatorInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[102]
+	mi := &file_federator_v1_operator_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6951,7 +7082,7 @@ func (x *OperatorInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorInfo.ProtoReflect.Descriptor instead.
 func (*OperatorInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{102}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *OperatorInfo) GetName() string {
@@ -6984,7 +7115,7 @@ type ListOperatorsRequest struct {
 
 func (x *ListOperatorsRequest) Reset() {
 	*x = ListOperatorsRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[103]
+	mi := &file_federator_v1_operator_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6996,7 +7127,7 @@ func (x *ListOperatorsRequest) String() string {
 func (*ListOperatorsRequest) ProtoMessage() {}
 
 func (x *ListOperatorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[103]
+	mi := &file_federator_v1_operator_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7009,7 +7140,7 @@ func (x *ListOperatorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperatorsRequest.ProtoReflect.Descriptor instead.
 func (*ListOperatorsRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{103}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{104}
 }
 
 // ListOperatorsResponse lists them by name.
@@ -7022,7 +7153,7 @@ type ListOperatorsResponse struct {
 
 func (x *ListOperatorsResponse) Reset() {
 	*x = ListOperatorsResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[104]
+	mi := &file_federator_v1_operator_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7034,7 +7165,7 @@ func (x *ListOperatorsResponse) String() string {
 func (*ListOperatorsResponse) ProtoMessage() {}
 
 func (x *ListOperatorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[104]
+	mi := &file_federator_v1_operator_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7047,7 +7178,7 @@ func (x *ListOperatorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperatorsResponse.ProtoReflect.Descriptor instead.
 func (*ListOperatorsResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{104}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *ListOperatorsResponse) GetOperators() []*OperatorInfo {
@@ -7067,7 +7198,7 @@ type DeleteOperatorRequest struct {
 
 func (x *DeleteOperatorRequest) Reset() {
 	*x = DeleteOperatorRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[105]
+	mi := &file_federator_v1_operator_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7079,7 +7210,7 @@ func (x *DeleteOperatorRequest) String() string {
 func (*DeleteOperatorRequest) ProtoMessage() {}
 
 func (x *DeleteOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[105]
+	mi := &file_federator_v1_operator_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7092,7 +7223,7 @@ func (x *DeleteOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteOperatorRequest.ProtoReflect.Descriptor instead.
 func (*DeleteOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{105}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *DeleteOperatorRequest) GetName() string {
@@ -7111,7 +7242,7 @@ type DeleteOperatorResponse struct {
 
 func (x *DeleteOperatorResponse) Reset() {
 	*x = DeleteOperatorResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[106]
+	mi := &file_federator_v1_operator_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7123,7 +7254,7 @@ func (x *DeleteOperatorResponse) String() string {
 func (*DeleteOperatorResponse) ProtoMessage() {}
 
 func (x *DeleteOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[106]
+	mi := &file_federator_v1_operator_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7136,7 +7267,7 @@ func (x *DeleteOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteOperatorResponse.ProtoReflect.Descriptor instead.
 func (*DeleteOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{106}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{107}
 }
 
 // LeaveRequest names a replica of the called one's region; empty means itself.
@@ -7153,7 +7284,7 @@ type LeaveRequest struct {
 
 func (x *LeaveRequest) Reset() {
 	*x = LeaveRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[107]
+	mi := &file_federator_v1_operator_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7165,7 +7296,7 @@ func (x *LeaveRequest) String() string {
 func (*LeaveRequest) ProtoMessage() {}
 
 func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[107]
+	mi := &file_federator_v1_operator_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7178,7 +7309,7 @@ func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
 func (*LeaveRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{107}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *LeaveRequest) GetName() string {
@@ -7213,7 +7344,7 @@ type LeaveResponse struct {
 
 func (x *LeaveResponse) Reset() {
 	*x = LeaveResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[108]
+	mi := &file_federator_v1_operator_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7225,7 +7356,7 @@ func (x *LeaveResponse) String() string {
 func (*LeaveResponse) ProtoMessage() {}
 
 func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[108]
+	mi := &file_federator_v1_operator_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7238,7 +7369,7 @@ func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveResponse.ProtoReflect.Descriptor instead.
 func (*LeaveResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{108}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *LeaveResponse) GetVoters() []string {
@@ -7267,7 +7398,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[109]
+	mi := &file_federator_v1_operator_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7279,7 +7410,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[109]
+	mi := &file_federator_v1_operator_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7292,7 +7423,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{109}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *BackupRequest) GetRecipients() []string {
@@ -7317,7 +7448,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[110]
+	mi := &file_federator_v1_operator_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7329,7 +7460,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[110]
+	mi := &file_federator_v1_operator_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7342,7 +7473,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{110}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *BackupResponse) GetData() []byte {
@@ -7375,7 +7506,7 @@ type KeyringStatusRequest struct {
 
 func (x *KeyringStatusRequest) Reset() {
 	*x = KeyringStatusRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[111]
+	mi := &file_federator_v1_operator_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7387,7 +7518,7 @@ func (x *KeyringStatusRequest) String() string {
 func (*KeyringStatusRequest) ProtoMessage() {}
 
 func (x *KeyringStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[111]
+	mi := &file_federator_v1_operator_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7400,7 +7531,7 @@ func (x *KeyringStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyringStatusRequest.ProtoReflect.Descriptor instead.
 func (*KeyringStatusRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{111}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{112}
 }
 
 // KeyringStatusResponse never holds a key, only fingerprints.
@@ -7416,7 +7547,7 @@ type KeyringStatusResponse struct {
 
 func (x *KeyringStatusResponse) Reset() {
 	*x = KeyringStatusResponse{}
-	mi := &file_federator_v1_operator_proto_msgTypes[112]
+	mi := &file_federator_v1_operator_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7428,7 +7559,7 @@ func (x *KeyringStatusResponse) String() string {
 func (*KeyringStatusResponse) ProtoMessage() {}
 
 func (x *KeyringStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[112]
+	mi := &file_federator_v1_operator_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7441,7 +7572,7 @@ func (x *KeyringStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyringStatusResponse.ProtoReflect.Descriptor instead.
 func (*KeyringStatusResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{112}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *KeyringStatusResponse) GetVersion() uint64 {
@@ -7478,7 +7609,7 @@ type KeyInfo struct {
 
 func (x *KeyInfo) Reset() {
 	*x = KeyInfo{}
-	mi := &file_federator_v1_operator_proto_msgTypes[113]
+	mi := &file_federator_v1_operator_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7490,7 +7621,7 @@ func (x *KeyInfo) String() string {
 func (*KeyInfo) ProtoMessage() {}
 
 func (x *KeyInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[113]
+	mi := &file_federator_v1_operator_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7503,7 +7634,7 @@ func (x *KeyInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyInfo.ProtoReflect.Descriptor instead.
 func (*KeyInfo) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{113}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *KeyInfo) GetFingerprint() string {
@@ -7538,7 +7669,7 @@ type RotateKeyringRequest struct {
 
 func (x *RotateKeyringRequest) Reset() {
 	*x = RotateKeyringRequest{}
-	mi := &file_federator_v1_operator_proto_msgTypes[114]
+	mi := &file_federator_v1_operator_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7550,7 +7681,7 @@ func (x *RotateKeyringRequest) String() string {
 func (*RotateKeyringRequest) ProtoMessage() {}
 
 func (x *RotateKeyringRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_operator_proto_msgTypes[114]
+	mi := &file_federator_v1_operator_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7563,12 +7694,129 @@ func (x *RotateKeyringRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyringRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyringRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_operator_proto_rawDescGZIP(), []int{114}
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *RotateKeyringRequest) GetWithout() []string {
 	if x != nil {
 		return x.Without
+	}
+	return nil
+}
+
+// GetTrustRequest has no fields.
+type GetTrustRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTrustRequest) Reset() {
+	*x = GetTrustRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[116]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTrustRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTrustRequest) ProtoMessage() {}
+
+func (x *GetTrustRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[116]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTrustRequest.ProtoReflect.Descriptor instead.
+func (*GetTrustRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{116}
+}
+
+// GetTrustResponse is public, but whoever is told it has to get it unaltered.
+type GetTrustResponse struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	TrustDomain string                 `protobuf:"bytes,1,opt,name=trust_domain,json=trustDomain,proto3" json:"trust_domain,omitempty"`
+	// The answering replica's.
+	Region  string `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
+	Cluster string `protobuf:"bytes,3,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// The SHA-256 of the public key of each root, in hex.
+	Pins []string `protobuf:"bytes,4,rep,name=pins,proto3" json:"pins,omitempty"`
+	// DER of the roots.
+	Roots         [][]byte `protobuf:"bytes,5,rep,name=roots,proto3" json:"roots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTrustResponse) Reset() {
+	*x = GetTrustResponse{}
+	mi := &file_federator_v1_operator_proto_msgTypes[117]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTrustResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTrustResponse) ProtoMessage() {}
+
+func (x *GetTrustResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[117]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTrustResponse.ProtoReflect.Descriptor instead.
+func (*GetTrustResponse) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{117}
+}
+
+func (x *GetTrustResponse) GetTrustDomain() string {
+	if x != nil {
+		return x.TrustDomain
+	}
+	return ""
+}
+
+func (x *GetTrustResponse) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *GetTrustResponse) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *GetTrustResponse) GetPins() []string {
+	if x != nil {
+		return x.Pins
+	}
+	return nil
+}
+
+func (x *GetTrustResponse) GetRoots() [][]byte {
+	if x != nil {
+		return x.Roots
 	}
 	return nil
 }
@@ -7840,9 +8088,22 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\x13ListPoliciesRequest\x12\x1e\n" +
 	"\n" +
 	"consistent\x18\x01 \x01(\bR\n" +
-	"consistent\"L\n" +
+	"consistent\"\x98\x01\n" +
 	"\x14ListPoliciesResponse\x124\n" +
-	"\bpolicies\x18\x01 \x03(\v2\x18.federator.v1.PolicyInfoR\bpolicies\"F\n" +
+	"\bpolicies\x18\x01 \x03(\v2\x18.federator.v1.PolicyInfoR\bpolicies\x12J\n" +
+	"\x10cluster_policies\x18\x02 \x03(\v2\x1f.federator.v1.ClusterPolicyInfoR\x0fclusterPolicies\"\xa5\x02\n" +
+	"\x11ClusterPolicyInfo\x12\x18\n" +
+	"\acluster\x18\x01 \x01(\tR\acluster\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x18\n" +
+	"\aservice\x18\x04 \x01(\tR\aservice\x12\x12\n" +
+	"\x04spec\x18\x05 \x01(\fR\x04spec\x124\n" +
+	"\acreated\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12\x16\n" +
+	"\x06region\x18\a \x01(\tR\x06region\x12\x1a\n" +
+	"\bstanding\x18\b \x01(\tR\bstanding\x12\x16\n" +
+	"\x06winner\x18\t \x01(\tR\x06winner\x12\x14\n" +
+	"\x05rules\x18\n" +
+	" \x03(\tR\x05rules\"F\n" +
 	"\x10GetPolicyRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
 	"\n" +
@@ -8141,7 +8402,14 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\aprimary\x18\x02 \x01(\bR\aprimary\x124\n" +
 	"\acreated\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"0\n" +
 	"\x14RotateKeyringRequest\x12\x18\n" +
-	"\awithout\x18\x01 \x03(\tR\awithout2\x99\x1f\n" +
+	"\awithout\x18\x01 \x03(\tR\awithout\"\x11\n" +
+	"\x0fGetTrustRequest\"\x91\x01\n" +
+	"\x10GetTrustResponse\x12!\n" +
+	"\ftrust_domain\x18\x01 \x01(\tR\vtrustDomain\x12\x16\n" +
+	"\x06region\x18\x02 \x01(\tR\x06region\x12\x18\n" +
+	"\acluster\x18\x03 \x01(\tR\acluster\x12\x12\n" +
+	"\x04pins\x18\x04 \x03(\tR\x04pins\x12\x14\n" +
+	"\x05roots\x18\x05 \x03(\fR\x05roots2\xe4\x1f\n" +
 	"\bOperator\x12F\n" +
 	"\aVersion\x12\x1c.federator.v1.VersionRequest\x1a\x1d.federator.v1.VersionResponse\x12C\n" +
 	"\x06Status\x12\x1b.federator.v1.StatusRequest\x1a\x1c.federator.v1.StatusResponse\x12@\n" +
@@ -8150,7 +8418,8 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\bServices\x12\x1d.federator.v1.ServicesRequest\x1a\x1e.federator.v1.ServicesResponse\x12L\n" +
 	"\tEndpoints\x12\x1e.federator.v1.EndpointsRequest\x1a\x1f.federator.v1.EndpointsResponse\x12F\n" +
 	"\aResolve\x12\x1c.federator.v1.ResolveRequest\x1a\x1d.federator.v1.ResolveResponse\x12L\n" +
-	"\tListAudit\x12\x1e.federator.v1.ListAuditRequest\x1a\x1f.federator.v1.ListAuditResponse\x12U\n" +
+	"\tListAudit\x12\x1e.federator.v1.ListAuditRequest\x1a\x1f.federator.v1.ListAuditResponse\x12I\n" +
+	"\bGetTrust\x12\x1d.federator.v1.GetTrustRequest\x1a\x1e.federator.v1.GetTrustResponse\x12U\n" +
 	"\fListPolicies\x12!.federator.v1.ListPoliciesRequest\x1a\".federator.v1.ListPoliciesResponse\x12E\n" +
 	"\tGetPolicy\x12\x1e.federator.v1.GetPolicyRequest\x1a\x18.federator.v1.PolicyInfo\x12R\n" +
 	"\vApplyPolicy\x12 .federator.v1.ApplyPolicyRequest\x1a!.federator.v1.ApplyPolicyResponse\x12U\n" +
@@ -8210,7 +8479,7 @@ func file_federator_v1_operator_proto_rawDescGZIP() []byte {
 	return file_federator_v1_operator_proto_rawDescData
 }
 
-var file_federator_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 116)
+var file_federator_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 119)
 var file_federator_v1_operator_proto_goTypes = []any{
 	(*VersionRequest)(nil),           // 0: federator.v1.VersionRequest
 	(*VersionResponse)(nil),          // 1: federator.v1.VersionResponse
@@ -8248,297 +8517,304 @@ var file_federator_v1_operator_proto_goTypes = []any{
 	(*PolicyInfo)(nil),               // 33: federator.v1.PolicyInfo
 	(*ListPoliciesRequest)(nil),      // 34: federator.v1.ListPoliciesRequest
 	(*ListPoliciesResponse)(nil),     // 35: federator.v1.ListPoliciesResponse
-	(*GetPolicyRequest)(nil),         // 36: federator.v1.GetPolicyRequest
-	(*ApplyPolicyRequest)(nil),       // 37: federator.v1.ApplyPolicyRequest
-	(*ApplyPolicyResponse)(nil),      // 38: federator.v1.ApplyPolicyResponse
-	(*DeletePolicyRequest)(nil),      // 39: federator.v1.DeletePolicyRequest
-	(*DeletePolicyResponse)(nil),     // 40: federator.v1.DeletePolicyResponse
-	(*ExportRuleInfo)(nil),           // 41: federator.v1.ExportRuleInfo
-	(*ListExportRulesRequest)(nil),   // 42: federator.v1.ListExportRulesRequest
-	(*ListExportRulesResponse)(nil),  // 43: federator.v1.ListExportRulesResponse
-	(*GetExportRuleRequest)(nil),     // 44: federator.v1.GetExportRuleRequest
-	(*ApplyExportRulesRequest)(nil),  // 45: federator.v1.ApplyExportRulesRequest
-	(*ApplyExportRulesResponse)(nil), // 46: federator.v1.ApplyExportRulesResponse
-	(*ExportRuleChange)(nil),         // 47: federator.v1.ExportRuleChange
-	(*RefusedExport)(nil),            // 48: federator.v1.RefusedExport
-	(*DeleteExportRuleRequest)(nil),  // 49: federator.v1.DeleteExportRuleRequest
-	(*DeleteExportRuleResponse)(nil), // 50: federator.v1.DeleteExportRuleResponse
-	(*CheckExportRequest)(nil),       // 51: federator.v1.CheckExportRequest
-	(*CheckExportResponse)(nil),      // 52: federator.v1.CheckExportResponse
-	(*EvacuationInfo)(nil),           // 53: federator.v1.EvacuationInfo
-	(*ListEvacuationsRequest)(nil),   // 54: federator.v1.ListEvacuationsRequest
-	(*ListEvacuationsResponse)(nil),  // 55: federator.v1.ListEvacuationsResponse
-	(*EvacuateRequest)(nil),          // 56: federator.v1.EvacuateRequest
-	(*StopEvacuationRequest)(nil),    // 57: federator.v1.StopEvacuationRequest
-	(*StopEvacuationResponse)(nil),   // 58: federator.v1.StopEvacuationResponse
-	(*PlanDrillRequest)(nil),         // 59: federator.v1.PlanDrillRequest
-	(*PlanDrillResponse)(nil),        // 60: federator.v1.PlanDrillResponse
-	(*StartDrillRequest)(nil),        // 61: federator.v1.StartDrillRequest
-	(*StopDrillRequest)(nil),         // 62: federator.v1.StopDrillRequest
-	(*ExtendDrillRequest)(nil),       // 63: federator.v1.ExtendDrillRequest
-	(*ListDrillsRequest)(nil),        // 64: federator.v1.ListDrillsRequest
-	(*ListDrillsResponse)(nil),       // 65: federator.v1.ListDrillsResponse
-	(*GetDrillRequest)(nil),          // 66: federator.v1.GetDrillRequest
-	(*DrillInfo)(nil),                // 67: federator.v1.DrillInfo
-	(*DrillBallot)(nil),              // 68: federator.v1.DrillBallot
-	(*DrillAck)(nil),                 // 69: federator.v1.DrillAck
-	(*ReportDrillRequest)(nil),       // 70: federator.v1.ReportDrillRequest
-	(*ReportDrillResponse)(nil),      // 71: federator.v1.ReportDrillResponse
-	(*CreateGateRequest)(nil),        // 72: federator.v1.CreateGateRequest
-	(*OpenGateRequest)(nil),          // 73: federator.v1.OpenGateRequest
-	(*CloseGateRequest)(nil),         // 74: federator.v1.CloseGateRequest
-	(*ListGatesRequest)(nil),         // 75: federator.v1.ListGatesRequest
-	(*ListGatesResponse)(nil),        // 76: federator.v1.ListGatesResponse
-	(*GateInfo)(nil),                 // 77: federator.v1.GateInfo
-	(*DeleteGateRequest)(nil),        // 78: federator.v1.DeleteGateRequest
-	(*DeleteGateResponse)(nil),       // 79: federator.v1.DeleteGateResponse
-	(*ApplyScheduleRequest)(nil),     // 80: federator.v1.ApplyScheduleRequest
-	(*ApplyScheduleResponse)(nil),    // 81: federator.v1.ApplyScheduleResponse
-	(*ListSchedulesRequest)(nil),     // 82: federator.v1.ListSchedulesRequest
-	(*ListSchedulesResponse)(nil),    // 83: federator.v1.ListSchedulesResponse
-	(*ScheduleInfo)(nil),             // 84: federator.v1.ScheduleInfo
-	(*DeleteScheduleRequest)(nil),    // 85: federator.v1.DeleteScheduleRequest
-	(*DeleteScheduleResponse)(nil),   // 86: federator.v1.DeleteScheduleResponse
-	(*RunScheduleRequest)(nil),       // 87: federator.v1.RunScheduleRequest
-	(*ApplyServicesRequest)(nil),     // 88: federator.v1.ApplyServicesRequest
-	(*ApplyServicesResponse)(nil),    // 89: federator.v1.ApplyServicesResponse
-	(*ServiceChange)(nil),            // 90: federator.v1.ServiceChange
-	(*DeleteServiceRequest)(nil),     // 91: federator.v1.DeleteServiceRequest
-	(*DeleteServiceResponse)(nil),    // 92: federator.v1.DeleteServiceResponse
-	(*CreateTokenRequest)(nil),       // 93: federator.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),      // 94: federator.v1.CreateTokenResponse
-	(*TokenInfo)(nil),                // 95: federator.v1.TokenInfo
-	(*ListTokensRequest)(nil),        // 96: federator.v1.ListTokensRequest
-	(*ListTokensResponse)(nil),       // 97: federator.v1.ListTokensResponse
-	(*RevokeTokenRequest)(nil),       // 98: federator.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil),      // 99: federator.v1.RevokeTokenResponse
-	(*CreateOperatorRequest)(nil),    // 100: federator.v1.CreateOperatorRequest
-	(*CreateOperatorResponse)(nil),   // 101: federator.v1.CreateOperatorResponse
-	(*OperatorInfo)(nil),             // 102: federator.v1.OperatorInfo
-	(*ListOperatorsRequest)(nil),     // 103: federator.v1.ListOperatorsRequest
-	(*ListOperatorsResponse)(nil),    // 104: federator.v1.ListOperatorsResponse
-	(*DeleteOperatorRequest)(nil),    // 105: federator.v1.DeleteOperatorRequest
-	(*DeleteOperatorResponse)(nil),   // 106: federator.v1.DeleteOperatorResponse
-	(*LeaveRequest)(nil),             // 107: federator.v1.LeaveRequest
-	(*LeaveResponse)(nil),            // 108: federator.v1.LeaveResponse
-	(*BackupRequest)(nil),            // 109: federator.v1.BackupRequest
-	(*BackupResponse)(nil),           // 110: federator.v1.BackupResponse
-	(*KeyringStatusRequest)(nil),     // 111: federator.v1.KeyringStatusRequest
-	(*KeyringStatusResponse)(nil),    // 112: federator.v1.KeyringStatusResponse
-	(*KeyInfo)(nil),                  // 113: federator.v1.KeyInfo
-	(*RotateKeyringRequest)(nil),     // 114: federator.v1.RotateKeyringRequest
-	nil,                              // 115: federator.v1.EndpointInfo.PortsEntry
-	(*Replica)(nil),                  // 116: federator.v1.Replica
-	(*timestamppb.Timestamp)(nil),    // 117: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 118: google.protobuf.Duration
-	(*Region)(nil),                   // 119: federator.v1.Region
-	(*RemoveRegionRequest)(nil),      // 120: federator.v1.RemoveRegionRequest
-	(*RemoveRegionResponse)(nil),     // 121: federator.v1.RemoveRegionResponse
+	(*ClusterPolicyInfo)(nil),        // 36: federator.v1.ClusterPolicyInfo
+	(*GetPolicyRequest)(nil),         // 37: federator.v1.GetPolicyRequest
+	(*ApplyPolicyRequest)(nil),       // 38: federator.v1.ApplyPolicyRequest
+	(*ApplyPolicyResponse)(nil),      // 39: federator.v1.ApplyPolicyResponse
+	(*DeletePolicyRequest)(nil),      // 40: federator.v1.DeletePolicyRequest
+	(*DeletePolicyResponse)(nil),     // 41: federator.v1.DeletePolicyResponse
+	(*ExportRuleInfo)(nil),           // 42: federator.v1.ExportRuleInfo
+	(*ListExportRulesRequest)(nil),   // 43: federator.v1.ListExportRulesRequest
+	(*ListExportRulesResponse)(nil),  // 44: federator.v1.ListExportRulesResponse
+	(*GetExportRuleRequest)(nil),     // 45: federator.v1.GetExportRuleRequest
+	(*ApplyExportRulesRequest)(nil),  // 46: federator.v1.ApplyExportRulesRequest
+	(*ApplyExportRulesResponse)(nil), // 47: federator.v1.ApplyExportRulesResponse
+	(*ExportRuleChange)(nil),         // 48: federator.v1.ExportRuleChange
+	(*RefusedExport)(nil),            // 49: federator.v1.RefusedExport
+	(*DeleteExportRuleRequest)(nil),  // 50: federator.v1.DeleteExportRuleRequest
+	(*DeleteExportRuleResponse)(nil), // 51: federator.v1.DeleteExportRuleResponse
+	(*CheckExportRequest)(nil),       // 52: federator.v1.CheckExportRequest
+	(*CheckExportResponse)(nil),      // 53: federator.v1.CheckExportResponse
+	(*EvacuationInfo)(nil),           // 54: federator.v1.EvacuationInfo
+	(*ListEvacuationsRequest)(nil),   // 55: federator.v1.ListEvacuationsRequest
+	(*ListEvacuationsResponse)(nil),  // 56: federator.v1.ListEvacuationsResponse
+	(*EvacuateRequest)(nil),          // 57: federator.v1.EvacuateRequest
+	(*StopEvacuationRequest)(nil),    // 58: federator.v1.StopEvacuationRequest
+	(*StopEvacuationResponse)(nil),   // 59: federator.v1.StopEvacuationResponse
+	(*PlanDrillRequest)(nil),         // 60: federator.v1.PlanDrillRequest
+	(*PlanDrillResponse)(nil),        // 61: federator.v1.PlanDrillResponse
+	(*StartDrillRequest)(nil),        // 62: federator.v1.StartDrillRequest
+	(*StopDrillRequest)(nil),         // 63: federator.v1.StopDrillRequest
+	(*ExtendDrillRequest)(nil),       // 64: federator.v1.ExtendDrillRequest
+	(*ListDrillsRequest)(nil),        // 65: federator.v1.ListDrillsRequest
+	(*ListDrillsResponse)(nil),       // 66: federator.v1.ListDrillsResponse
+	(*GetDrillRequest)(nil),          // 67: federator.v1.GetDrillRequest
+	(*DrillInfo)(nil),                // 68: federator.v1.DrillInfo
+	(*DrillBallot)(nil),              // 69: federator.v1.DrillBallot
+	(*DrillAck)(nil),                 // 70: federator.v1.DrillAck
+	(*ReportDrillRequest)(nil),       // 71: federator.v1.ReportDrillRequest
+	(*ReportDrillResponse)(nil),      // 72: federator.v1.ReportDrillResponse
+	(*CreateGateRequest)(nil),        // 73: federator.v1.CreateGateRequest
+	(*OpenGateRequest)(nil),          // 74: federator.v1.OpenGateRequest
+	(*CloseGateRequest)(nil),         // 75: federator.v1.CloseGateRequest
+	(*ListGatesRequest)(nil),         // 76: federator.v1.ListGatesRequest
+	(*ListGatesResponse)(nil),        // 77: federator.v1.ListGatesResponse
+	(*GateInfo)(nil),                 // 78: federator.v1.GateInfo
+	(*DeleteGateRequest)(nil),        // 79: federator.v1.DeleteGateRequest
+	(*DeleteGateResponse)(nil),       // 80: federator.v1.DeleteGateResponse
+	(*ApplyScheduleRequest)(nil),     // 81: federator.v1.ApplyScheduleRequest
+	(*ApplyScheduleResponse)(nil),    // 82: federator.v1.ApplyScheduleResponse
+	(*ListSchedulesRequest)(nil),     // 83: federator.v1.ListSchedulesRequest
+	(*ListSchedulesResponse)(nil),    // 84: federator.v1.ListSchedulesResponse
+	(*ScheduleInfo)(nil),             // 85: federator.v1.ScheduleInfo
+	(*DeleteScheduleRequest)(nil),    // 86: federator.v1.DeleteScheduleRequest
+	(*DeleteScheduleResponse)(nil),   // 87: federator.v1.DeleteScheduleResponse
+	(*RunScheduleRequest)(nil),       // 88: federator.v1.RunScheduleRequest
+	(*ApplyServicesRequest)(nil),     // 89: federator.v1.ApplyServicesRequest
+	(*ApplyServicesResponse)(nil),    // 90: federator.v1.ApplyServicesResponse
+	(*ServiceChange)(nil),            // 91: federator.v1.ServiceChange
+	(*DeleteServiceRequest)(nil),     // 92: federator.v1.DeleteServiceRequest
+	(*DeleteServiceResponse)(nil),    // 93: federator.v1.DeleteServiceResponse
+	(*CreateTokenRequest)(nil),       // 94: federator.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),      // 95: federator.v1.CreateTokenResponse
+	(*TokenInfo)(nil),                // 96: federator.v1.TokenInfo
+	(*ListTokensRequest)(nil),        // 97: federator.v1.ListTokensRequest
+	(*ListTokensResponse)(nil),       // 98: federator.v1.ListTokensResponse
+	(*RevokeTokenRequest)(nil),       // 99: federator.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),      // 100: federator.v1.RevokeTokenResponse
+	(*CreateOperatorRequest)(nil),    // 101: federator.v1.CreateOperatorRequest
+	(*CreateOperatorResponse)(nil),   // 102: federator.v1.CreateOperatorResponse
+	(*OperatorInfo)(nil),             // 103: federator.v1.OperatorInfo
+	(*ListOperatorsRequest)(nil),     // 104: federator.v1.ListOperatorsRequest
+	(*ListOperatorsResponse)(nil),    // 105: federator.v1.ListOperatorsResponse
+	(*DeleteOperatorRequest)(nil),    // 106: federator.v1.DeleteOperatorRequest
+	(*DeleteOperatorResponse)(nil),   // 107: federator.v1.DeleteOperatorResponse
+	(*LeaveRequest)(nil),             // 108: federator.v1.LeaveRequest
+	(*LeaveResponse)(nil),            // 109: federator.v1.LeaveResponse
+	(*BackupRequest)(nil),            // 110: federator.v1.BackupRequest
+	(*BackupResponse)(nil),           // 111: federator.v1.BackupResponse
+	(*KeyringStatusRequest)(nil),     // 112: federator.v1.KeyringStatusRequest
+	(*KeyringStatusResponse)(nil),    // 113: federator.v1.KeyringStatusResponse
+	(*KeyInfo)(nil),                  // 114: federator.v1.KeyInfo
+	(*RotateKeyringRequest)(nil),     // 115: federator.v1.RotateKeyringRequest
+	(*GetTrustRequest)(nil),          // 116: federator.v1.GetTrustRequest
+	(*GetTrustResponse)(nil),         // 117: federator.v1.GetTrustResponse
+	nil,                              // 118: federator.v1.EndpointInfo.PortsEntry
+	(*Replica)(nil),                  // 119: federator.v1.Replica
+	(*timestamppb.Timestamp)(nil),    // 120: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 121: google.protobuf.Duration
+	(*Region)(nil),                   // 122: federator.v1.Region
+	(*RemoveRegionRequest)(nil),      // 123: federator.v1.RemoveRegionRequest
+	(*RemoveRegionResponse)(nil),     // 124: federator.v1.RemoveRegionResponse
 }
 var file_federator_v1_operator_proto_depIdxs = []int32{
-	116, // 0: federator.v1.StatusResponse.self:type_name -> federator.v1.Replica
-	117, // 1: federator.v1.StatusResponse.time:type_name -> google.protobuf.Timestamp
-	118, // 2: federator.v1.StatusResponse.uptime:type_name -> google.protobuf.Duration
+	119, // 0: federator.v1.StatusResponse.self:type_name -> federator.v1.Replica
+	120, // 1: federator.v1.StatusResponse.time:type_name -> google.protobuf.Timestamp
+	121, // 2: federator.v1.StatusResponse.uptime:type_name -> google.protobuf.Duration
 	5,   // 3: federator.v1.StatusResponse.raft:type_name -> federator.v1.RaftStatus
 	6,   // 4: federator.v1.StatusResponse.regions:type_name -> federator.v1.RegionStatus
-	53,  // 5: federator.v1.StatusResponse.evacuations:type_name -> federator.v1.EvacuationInfo
+	54,  // 5: federator.v1.StatusResponse.evacuations:type_name -> federator.v1.EvacuationInfo
 	8,   // 6: federator.v1.StatusResponse.certificate:type_name -> federator.v1.CertificateStatus
 	7,   // 7: federator.v1.StatusResponse.clusters:type_name -> federator.v1.ClusterStatus
 	1,   // 8: federator.v1.StatusResponse.build:type_name -> federator.v1.VersionResponse
-	67,  // 9: federator.v1.StatusResponse.drills:type_name -> federator.v1.DrillInfo
+	68,  // 9: federator.v1.StatusResponse.drills:type_name -> federator.v1.DrillInfo
 	4,   // 10: federator.v1.StatusResponse.imports:type_name -> federator.v1.ImportsStatus
-	117, // 11: federator.v1.ImportsStatus.unanswered_since:type_name -> google.protobuf.Timestamp
-	118, // 12: federator.v1.RaftStatus.last_contact:type_name -> google.protobuf.Duration
-	117, // 13: federator.v1.RegionStatus.reach_since:type_name -> google.protobuf.Timestamp
-	118, // 14: federator.v1.RegionStatus.data_age:type_name -> google.protobuf.Duration
-	118, // 15: federator.v1.RegionStatus.rtt:type_name -> google.protobuf.Duration
-	118, // 16: federator.v1.RegionStatus.skew:type_name -> google.protobuf.Duration
-	117, // 17: federator.v1.ClusterStatus.stale_since:type_name -> google.protobuf.Timestamp
-	117, // 18: federator.v1.CertificateStatus.not_before:type_name -> google.protobuf.Timestamp
-	117, // 19: federator.v1.CertificateStatus.not_after:type_name -> google.protobuf.Timestamp
-	117, // 20: federator.v1.CertificateStatus.renew_at:type_name -> google.protobuf.Timestamp
-	117, // 21: federator.v1.CertificateStatus.intermediate_not_after:type_name -> google.protobuf.Timestamp
-	117, // 22: federator.v1.CertificateStatus.root_not_after:type_name -> google.protobuf.Timestamp
+	120, // 11: federator.v1.ImportsStatus.unanswered_since:type_name -> google.protobuf.Timestamp
+	121, // 12: federator.v1.RaftStatus.last_contact:type_name -> google.protobuf.Duration
+	120, // 13: federator.v1.RegionStatus.reach_since:type_name -> google.protobuf.Timestamp
+	121, // 14: federator.v1.RegionStatus.data_age:type_name -> google.protobuf.Duration
+	121, // 15: federator.v1.RegionStatus.rtt:type_name -> google.protobuf.Duration
+	121, // 16: federator.v1.RegionStatus.skew:type_name -> google.protobuf.Duration
+	120, // 17: federator.v1.ClusterStatus.stale_since:type_name -> google.protobuf.Timestamp
+	120, // 18: federator.v1.CertificateStatus.not_before:type_name -> google.protobuf.Timestamp
+	120, // 19: federator.v1.CertificateStatus.not_after:type_name -> google.protobuf.Timestamp
+	120, // 20: federator.v1.CertificateStatus.renew_at:type_name -> google.protobuf.Timestamp
+	120, // 21: federator.v1.CertificateStatus.intermediate_not_after:type_name -> google.protobuf.Timestamp
+	120, // 22: federator.v1.CertificateStatus.root_not_after:type_name -> google.protobuf.Timestamp
 	11,  // 23: federator.v1.CheckResponse.problems:type_name -> federator.v1.Problem
-	117, // 24: federator.v1.Problem.since:type_name -> google.protobuf.Timestamp
+	120, // 24: federator.v1.Problem.since:type_name -> google.protobuf.Timestamp
 	14,  // 25: federator.v1.MembersResponse.members:type_name -> federator.v1.Member
-	116, // 26: federator.v1.Member.replica:type_name -> federator.v1.Replica
-	118, // 27: federator.v1.Member.rtt:type_name -> google.protobuf.Duration
-	117, // 28: federator.v1.Member.last_seen:type_name -> google.protobuf.Timestamp
+	119, // 26: federator.v1.Member.replica:type_name -> federator.v1.Replica
+	121, // 27: federator.v1.Member.rtt:type_name -> google.protobuf.Duration
+	120, // 28: federator.v1.Member.last_seen:type_name -> google.protobuf.Timestamp
 	17,  // 29: federator.v1.ServicesResponse.services:type_name -> federator.v1.ServiceSummary
 	18,  // 30: federator.v1.ServiceSummary.ports:type_name -> federator.v1.ServicePort
 	19,  // 31: federator.v1.ServiceSummary.backends:type_name -> federator.v1.BackendSummary
 	22,  // 32: federator.v1.EndpointsResponse.endpoints:type_name -> federator.v1.EndpointInfo
-	115, // 33: federator.v1.EndpointInfo.ports:type_name -> federator.v1.EndpointInfo.PortsEntry
-	117, // 34: federator.v1.EndpointInfo.since:type_name -> google.protobuf.Timestamp
+	118, // 33: federator.v1.EndpointInfo.ports:type_name -> federator.v1.EndpointInfo.PortsEntry
+	120, // 34: federator.v1.EndpointInfo.since:type_name -> google.protobuf.Timestamp
 	25,  // 35: federator.v1.ResolveResponse.priorities:type_name -> federator.v1.ResolvedPriority
 	28,  // 36: federator.v1.ResolveResponse.omissions:type_name -> federator.v1.Omission
 	26,  // 37: federator.v1.ResolvedPriority.localities:type_name -> federator.v1.ResolvedLocality
 	27,  // 38: federator.v1.ResolvedLocality.endpoints:type_name -> federator.v1.ResolvedEndpoint
-	118, // 39: federator.v1.ResolvedLocality.rtt:type_name -> google.protobuf.Duration
-	117, // 40: federator.v1.ListAuditRequest.since:type_name -> google.protobuf.Timestamp
+	121, // 39: federator.v1.ResolvedLocality.rtt:type_name -> google.protobuf.Duration
+	120, // 40: federator.v1.ListAuditRequest.since:type_name -> google.protobuf.Timestamp
 	31,  // 41: federator.v1.ListAuditResponse.entries:type_name -> federator.v1.AuditEntry
-	117, // 42: federator.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
-	117, // 43: federator.v1.ObjectMeta.written:type_name -> google.protobuf.Timestamp
+	120, // 42: federator.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
+	120, // 43: federator.v1.ObjectMeta.written:type_name -> google.protobuf.Timestamp
 	32,  // 44: federator.v1.PolicyInfo.meta:type_name -> federator.v1.ObjectMeta
 	33,  // 45: federator.v1.ListPoliciesResponse.policies:type_name -> federator.v1.PolicyInfo
-	33,  // 46: federator.v1.ApplyPolicyResponse.policy:type_name -> federator.v1.PolicyInfo
-	32,  // 47: federator.v1.ExportRuleInfo.meta:type_name -> federator.v1.ObjectMeta
-	41,  // 48: federator.v1.ListExportRulesResponse.rules:type_name -> federator.v1.ExportRuleInfo
-	41,  // 49: federator.v1.ApplyExportRulesRequest.rules:type_name -> federator.v1.ExportRuleInfo
-	47,  // 50: federator.v1.ApplyExportRulesResponse.rules:type_name -> federator.v1.ExportRuleChange
-	48,  // 51: federator.v1.ApplyExportRulesResponse.takes_away:type_name -> federator.v1.RefusedExport
-	48,  // 52: federator.v1.ApplyExportRulesResponse.gives_back:type_name -> federator.v1.RefusedExport
-	48,  // 53: federator.v1.DeleteExportRuleResponse.takes_away:type_name -> federator.v1.RefusedExport
-	48,  // 54: federator.v1.DeleteExportRuleResponse.gives_back:type_name -> federator.v1.RefusedExport
-	117, // 55: federator.v1.EvacuationInfo.started:type_name -> google.protobuf.Timestamp
-	118, // 56: federator.v1.EvacuationInfo.duration:type_name -> google.protobuf.Duration
-	117, // 57: federator.v1.EvacuationInfo.until:type_name -> google.protobuf.Timestamp
-	118, // 58: federator.v1.EvacuationInfo.remaining:type_name -> google.protobuf.Duration
-	32,  // 59: federator.v1.EvacuationInfo.meta:type_name -> federator.v1.ObjectMeta
-	53,  // 60: federator.v1.ListEvacuationsResponse.evacuations:type_name -> federator.v1.EvacuationInfo
-	118, // 61: federator.v1.EvacuateRequest.duration:type_name -> google.protobuf.Duration
-	118, // 62: federator.v1.ExtendDrillRequest.by:type_name -> google.protobuf.Duration
-	67,  // 63: federator.v1.ListDrillsResponse.drills:type_name -> federator.v1.DrillInfo
-	117, // 64: federator.v1.DrillInfo.created:type_name -> google.protobuf.Timestamp
-	117, // 65: federator.v1.DrillInfo.begun:type_name -> google.protobuf.Timestamp
-	117, // 66: federator.v1.DrillInfo.ended:type_name -> google.protobuf.Timestamp
-	118, // 67: federator.v1.DrillInfo.ramp:type_name -> google.protobuf.Duration
-	118, // 68: federator.v1.DrillInfo.hold:type_name -> google.protobuf.Duration
-	118, // 69: federator.v1.DrillInfo.return:type_name -> google.protobuf.Duration
-	118, // 70: federator.v1.DrillInfo.objective:type_name -> google.protobuf.Duration
-	118, // 71: federator.v1.DrillInfo.elapsed:type_name -> google.protobuf.Duration
-	118, // 72: federator.v1.DrillInfo.remaining:type_name -> google.protobuf.Duration
-	68,  // 73: federator.v1.DrillInfo.ballots:type_name -> federator.v1.DrillBallot
-	118, // 74: federator.v1.DrillBallot.elapsed:type_name -> google.protobuf.Duration
-	118, // 75: federator.v1.DrillBallot.extended:type_name -> google.protobuf.Duration
-	69,  // 76: federator.v1.DrillBallot.acks:type_name -> federator.v1.DrillAck
-	117, // 77: federator.v1.DrillAck.at:type_name -> google.protobuf.Timestamp
-	118, // 78: federator.v1.OpenGateRequest.duration:type_name -> google.protobuf.Duration
-	77,  // 79: federator.v1.ListGatesResponse.gates:type_name -> federator.v1.GateInfo
-	117, // 80: federator.v1.GateInfo.open_until:type_name -> google.protobuf.Timestamp
-	32,  // 81: federator.v1.GateInfo.meta:type_name -> federator.v1.ObjectMeta
-	84,  // 82: federator.v1.ApplyScheduleResponse.schedule:type_name -> federator.v1.ScheduleInfo
-	84,  // 83: federator.v1.ListSchedulesResponse.schedules:type_name -> federator.v1.ScheduleInfo
-	32,  // 84: federator.v1.ScheduleInfo.meta:type_name -> federator.v1.ObjectMeta
-	117, // 85: federator.v1.ScheduleInfo.next:type_name -> google.protobuf.Timestamp
-	90,  // 86: federator.v1.ApplyServicesResponse.changes:type_name -> federator.v1.ServiceChange
-	118, // 87: federator.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
-	95,  // 88: federator.v1.CreateTokenResponse.info:type_name -> federator.v1.TokenInfo
-	117, // 89: federator.v1.TokenInfo.created:type_name -> google.protobuf.Timestamp
-	117, // 90: federator.v1.TokenInfo.expires:type_name -> google.protobuf.Timestamp
-	117, // 91: federator.v1.TokenInfo.used:type_name -> google.protobuf.Timestamp
-	95,  // 92: federator.v1.ListTokensResponse.tokens:type_name -> federator.v1.TokenInfo
-	118, // 93: federator.v1.CreateOperatorRequest.ttl:type_name -> google.protobuf.Duration
-	117, // 94: federator.v1.CreateOperatorResponse.not_after:type_name -> google.protobuf.Timestamp
-	32,  // 95: federator.v1.OperatorInfo.meta:type_name -> federator.v1.ObjectMeta
-	102, // 96: federator.v1.ListOperatorsResponse.operators:type_name -> federator.v1.OperatorInfo
-	119, // 97: federator.v1.BackupResponse.region:type_name -> federator.v1.Region
-	113, // 98: federator.v1.KeyringStatusResponse.keys:type_name -> federator.v1.KeyInfo
-	117, // 99: federator.v1.KeyInfo.created:type_name -> google.protobuf.Timestamp
-	0,   // 100: federator.v1.Operator.Version:input_type -> federator.v1.VersionRequest
-	2,   // 101: federator.v1.Operator.Status:input_type -> federator.v1.StatusRequest
-	9,   // 102: federator.v1.Operator.Check:input_type -> federator.v1.CheckRequest
-	12,  // 103: federator.v1.Operator.Members:input_type -> federator.v1.MembersRequest
-	15,  // 104: federator.v1.Operator.Services:input_type -> federator.v1.ServicesRequest
-	20,  // 105: federator.v1.Operator.Endpoints:input_type -> federator.v1.EndpointsRequest
-	23,  // 106: federator.v1.Operator.Resolve:input_type -> federator.v1.ResolveRequest
-	29,  // 107: federator.v1.Operator.ListAudit:input_type -> federator.v1.ListAuditRequest
-	34,  // 108: federator.v1.Operator.ListPolicies:input_type -> federator.v1.ListPoliciesRequest
-	36,  // 109: federator.v1.Operator.GetPolicy:input_type -> federator.v1.GetPolicyRequest
-	37,  // 110: federator.v1.Operator.ApplyPolicy:input_type -> federator.v1.ApplyPolicyRequest
-	39,  // 111: federator.v1.Operator.DeletePolicy:input_type -> federator.v1.DeletePolicyRequest
-	42,  // 112: federator.v1.Operator.ListExportRules:input_type -> federator.v1.ListExportRulesRequest
-	44,  // 113: federator.v1.Operator.GetExportRule:input_type -> federator.v1.GetExportRuleRequest
-	45,  // 114: federator.v1.Operator.ApplyExportRules:input_type -> federator.v1.ApplyExportRulesRequest
-	49,  // 115: federator.v1.Operator.DeleteExportRule:input_type -> federator.v1.DeleteExportRuleRequest
-	51,  // 116: federator.v1.Operator.CheckExport:input_type -> federator.v1.CheckExportRequest
-	54,  // 117: federator.v1.Operator.ListEvacuations:input_type -> federator.v1.ListEvacuationsRequest
-	56,  // 118: federator.v1.Operator.Evacuate:input_type -> federator.v1.EvacuateRequest
-	57,  // 119: federator.v1.Operator.StopEvacuation:input_type -> federator.v1.StopEvacuationRequest
-	59,  // 120: federator.v1.Operator.PlanDrill:input_type -> federator.v1.PlanDrillRequest
-	61,  // 121: federator.v1.Operator.StartDrill:input_type -> federator.v1.StartDrillRequest
-	62,  // 122: federator.v1.Operator.StopDrill:input_type -> federator.v1.StopDrillRequest
-	63,  // 123: federator.v1.Operator.ExtendDrill:input_type -> federator.v1.ExtendDrillRequest
-	64,  // 124: federator.v1.Operator.ListDrills:input_type -> federator.v1.ListDrillsRequest
-	66,  // 125: federator.v1.Operator.GetDrill:input_type -> federator.v1.GetDrillRequest
-	70,  // 126: federator.v1.Operator.ReportDrill:input_type -> federator.v1.ReportDrillRequest
-	72,  // 127: federator.v1.Operator.CreateGate:input_type -> federator.v1.CreateGateRequest
-	73,  // 128: federator.v1.Operator.OpenGate:input_type -> federator.v1.OpenGateRequest
-	74,  // 129: federator.v1.Operator.CloseGate:input_type -> federator.v1.CloseGateRequest
-	75,  // 130: federator.v1.Operator.ListGates:input_type -> federator.v1.ListGatesRequest
-	78,  // 131: federator.v1.Operator.DeleteGate:input_type -> federator.v1.DeleteGateRequest
-	80,  // 132: federator.v1.Operator.ApplySchedule:input_type -> federator.v1.ApplyScheduleRequest
-	82,  // 133: federator.v1.Operator.ListSchedules:input_type -> federator.v1.ListSchedulesRequest
-	85,  // 134: federator.v1.Operator.DeleteSchedule:input_type -> federator.v1.DeleteScheduleRequest
-	87,  // 135: federator.v1.Operator.RunSchedule:input_type -> federator.v1.RunScheduleRequest
-	88,  // 136: federator.v1.Operator.ApplyServices:input_type -> federator.v1.ApplyServicesRequest
-	91,  // 137: federator.v1.Operator.DeleteService:input_type -> federator.v1.DeleteServiceRequest
-	93,  // 138: federator.v1.Operator.CreateToken:input_type -> federator.v1.CreateTokenRequest
-	96,  // 139: federator.v1.Operator.ListTokens:input_type -> federator.v1.ListTokensRequest
-	98,  // 140: federator.v1.Operator.RevokeToken:input_type -> federator.v1.RevokeTokenRequest
-	100, // 141: federator.v1.Operator.CreateOperator:input_type -> federator.v1.CreateOperatorRequest
-	103, // 142: federator.v1.Operator.ListOperators:input_type -> federator.v1.ListOperatorsRequest
-	105, // 143: federator.v1.Operator.DeleteOperator:input_type -> federator.v1.DeleteOperatorRequest
-	107, // 144: federator.v1.Operator.Leave:input_type -> federator.v1.LeaveRequest
-	120, // 145: federator.v1.Operator.RemoveRegion:input_type -> federator.v1.RemoveRegionRequest
-	109, // 146: federator.v1.Operator.Backup:input_type -> federator.v1.BackupRequest
-	111, // 147: federator.v1.Operator.KeyringStatus:input_type -> federator.v1.KeyringStatusRequest
-	114, // 148: federator.v1.Operator.RotateKeyring:input_type -> federator.v1.RotateKeyringRequest
-	1,   // 149: federator.v1.Operator.Version:output_type -> federator.v1.VersionResponse
-	3,   // 150: federator.v1.Operator.Status:output_type -> federator.v1.StatusResponse
-	10,  // 151: federator.v1.Operator.Check:output_type -> federator.v1.CheckResponse
-	13,  // 152: federator.v1.Operator.Members:output_type -> federator.v1.MembersResponse
-	16,  // 153: federator.v1.Operator.Services:output_type -> federator.v1.ServicesResponse
-	21,  // 154: federator.v1.Operator.Endpoints:output_type -> federator.v1.EndpointsResponse
-	24,  // 155: federator.v1.Operator.Resolve:output_type -> federator.v1.ResolveResponse
-	30,  // 156: federator.v1.Operator.ListAudit:output_type -> federator.v1.ListAuditResponse
-	35,  // 157: federator.v1.Operator.ListPolicies:output_type -> federator.v1.ListPoliciesResponse
-	33,  // 158: federator.v1.Operator.GetPolicy:output_type -> federator.v1.PolicyInfo
-	38,  // 159: federator.v1.Operator.ApplyPolicy:output_type -> federator.v1.ApplyPolicyResponse
-	40,  // 160: federator.v1.Operator.DeletePolicy:output_type -> federator.v1.DeletePolicyResponse
-	43,  // 161: federator.v1.Operator.ListExportRules:output_type -> federator.v1.ListExportRulesResponse
-	41,  // 162: federator.v1.Operator.GetExportRule:output_type -> federator.v1.ExportRuleInfo
-	46,  // 163: federator.v1.Operator.ApplyExportRules:output_type -> federator.v1.ApplyExportRulesResponse
-	50,  // 164: federator.v1.Operator.DeleteExportRule:output_type -> federator.v1.DeleteExportRuleResponse
-	52,  // 165: federator.v1.Operator.CheckExport:output_type -> federator.v1.CheckExportResponse
-	55,  // 166: federator.v1.Operator.ListEvacuations:output_type -> federator.v1.ListEvacuationsResponse
-	53,  // 167: federator.v1.Operator.Evacuate:output_type -> federator.v1.EvacuationInfo
-	58,  // 168: federator.v1.Operator.StopEvacuation:output_type -> federator.v1.StopEvacuationResponse
-	60,  // 169: federator.v1.Operator.PlanDrill:output_type -> federator.v1.PlanDrillResponse
-	67,  // 170: federator.v1.Operator.StartDrill:output_type -> federator.v1.DrillInfo
-	67,  // 171: federator.v1.Operator.StopDrill:output_type -> federator.v1.DrillInfo
-	67,  // 172: federator.v1.Operator.ExtendDrill:output_type -> federator.v1.DrillInfo
-	65,  // 173: federator.v1.Operator.ListDrills:output_type -> federator.v1.ListDrillsResponse
-	67,  // 174: federator.v1.Operator.GetDrill:output_type -> federator.v1.DrillInfo
-	71,  // 175: federator.v1.Operator.ReportDrill:output_type -> federator.v1.ReportDrillResponse
-	77,  // 176: federator.v1.Operator.CreateGate:output_type -> federator.v1.GateInfo
-	77,  // 177: federator.v1.Operator.OpenGate:output_type -> federator.v1.GateInfo
-	77,  // 178: federator.v1.Operator.CloseGate:output_type -> federator.v1.GateInfo
-	76,  // 179: federator.v1.Operator.ListGates:output_type -> federator.v1.ListGatesResponse
-	79,  // 180: federator.v1.Operator.DeleteGate:output_type -> federator.v1.DeleteGateResponse
-	81,  // 181: federator.v1.Operator.ApplySchedule:output_type -> federator.v1.ApplyScheduleResponse
-	83,  // 182: federator.v1.Operator.ListSchedules:output_type -> federator.v1.ListSchedulesResponse
-	86,  // 183: federator.v1.Operator.DeleteSchedule:output_type -> federator.v1.DeleteScheduleResponse
-	67,  // 184: federator.v1.Operator.RunSchedule:output_type -> federator.v1.DrillInfo
-	89,  // 185: federator.v1.Operator.ApplyServices:output_type -> federator.v1.ApplyServicesResponse
-	92,  // 186: federator.v1.Operator.DeleteService:output_type -> federator.v1.DeleteServiceResponse
-	94,  // 187: federator.v1.Operator.CreateToken:output_type -> federator.v1.CreateTokenResponse
-	97,  // 188: federator.v1.Operator.ListTokens:output_type -> federator.v1.ListTokensResponse
-	99,  // 189: federator.v1.Operator.RevokeToken:output_type -> federator.v1.RevokeTokenResponse
-	101, // 190: federator.v1.Operator.CreateOperator:output_type -> federator.v1.CreateOperatorResponse
-	104, // 191: federator.v1.Operator.ListOperators:output_type -> federator.v1.ListOperatorsResponse
-	106, // 192: federator.v1.Operator.DeleteOperator:output_type -> federator.v1.DeleteOperatorResponse
-	108, // 193: federator.v1.Operator.Leave:output_type -> federator.v1.LeaveResponse
-	121, // 194: federator.v1.Operator.RemoveRegion:output_type -> federator.v1.RemoveRegionResponse
-	110, // 195: federator.v1.Operator.Backup:output_type -> federator.v1.BackupResponse
-	112, // 196: federator.v1.Operator.KeyringStatus:output_type -> federator.v1.KeyringStatusResponse
-	112, // 197: federator.v1.Operator.RotateKeyring:output_type -> federator.v1.KeyringStatusResponse
-	149, // [149:198] is the sub-list for method output_type
-	100, // [100:149] is the sub-list for method input_type
-	100, // [100:100] is the sub-list for extension type_name
-	100, // [100:100] is the sub-list for extension extendee
-	0,   // [0:100] is the sub-list for field type_name
+	36,  // 46: federator.v1.ListPoliciesResponse.cluster_policies:type_name -> federator.v1.ClusterPolicyInfo
+	120, // 47: federator.v1.ClusterPolicyInfo.created:type_name -> google.protobuf.Timestamp
+	33,  // 48: federator.v1.ApplyPolicyResponse.policy:type_name -> federator.v1.PolicyInfo
+	32,  // 49: federator.v1.ExportRuleInfo.meta:type_name -> federator.v1.ObjectMeta
+	42,  // 50: federator.v1.ListExportRulesResponse.rules:type_name -> federator.v1.ExportRuleInfo
+	42,  // 51: federator.v1.ApplyExportRulesRequest.rules:type_name -> federator.v1.ExportRuleInfo
+	48,  // 52: federator.v1.ApplyExportRulesResponse.rules:type_name -> federator.v1.ExportRuleChange
+	49,  // 53: federator.v1.ApplyExportRulesResponse.takes_away:type_name -> federator.v1.RefusedExport
+	49,  // 54: federator.v1.ApplyExportRulesResponse.gives_back:type_name -> federator.v1.RefusedExport
+	49,  // 55: federator.v1.DeleteExportRuleResponse.takes_away:type_name -> federator.v1.RefusedExport
+	49,  // 56: federator.v1.DeleteExportRuleResponse.gives_back:type_name -> federator.v1.RefusedExport
+	120, // 57: federator.v1.EvacuationInfo.started:type_name -> google.protobuf.Timestamp
+	121, // 58: federator.v1.EvacuationInfo.duration:type_name -> google.protobuf.Duration
+	120, // 59: federator.v1.EvacuationInfo.until:type_name -> google.protobuf.Timestamp
+	121, // 60: federator.v1.EvacuationInfo.remaining:type_name -> google.protobuf.Duration
+	32,  // 61: federator.v1.EvacuationInfo.meta:type_name -> federator.v1.ObjectMeta
+	54,  // 62: federator.v1.ListEvacuationsResponse.evacuations:type_name -> federator.v1.EvacuationInfo
+	121, // 63: federator.v1.EvacuateRequest.duration:type_name -> google.protobuf.Duration
+	121, // 64: federator.v1.ExtendDrillRequest.by:type_name -> google.protobuf.Duration
+	68,  // 65: federator.v1.ListDrillsResponse.drills:type_name -> federator.v1.DrillInfo
+	120, // 66: federator.v1.DrillInfo.created:type_name -> google.protobuf.Timestamp
+	120, // 67: federator.v1.DrillInfo.begun:type_name -> google.protobuf.Timestamp
+	120, // 68: federator.v1.DrillInfo.ended:type_name -> google.protobuf.Timestamp
+	121, // 69: federator.v1.DrillInfo.ramp:type_name -> google.protobuf.Duration
+	121, // 70: federator.v1.DrillInfo.hold:type_name -> google.protobuf.Duration
+	121, // 71: federator.v1.DrillInfo.return:type_name -> google.protobuf.Duration
+	121, // 72: federator.v1.DrillInfo.objective:type_name -> google.protobuf.Duration
+	121, // 73: federator.v1.DrillInfo.elapsed:type_name -> google.protobuf.Duration
+	121, // 74: federator.v1.DrillInfo.remaining:type_name -> google.protobuf.Duration
+	69,  // 75: federator.v1.DrillInfo.ballots:type_name -> federator.v1.DrillBallot
+	121, // 76: federator.v1.DrillBallot.elapsed:type_name -> google.protobuf.Duration
+	121, // 77: federator.v1.DrillBallot.extended:type_name -> google.protobuf.Duration
+	70,  // 78: federator.v1.DrillBallot.acks:type_name -> federator.v1.DrillAck
+	120, // 79: federator.v1.DrillAck.at:type_name -> google.protobuf.Timestamp
+	121, // 80: federator.v1.OpenGateRequest.duration:type_name -> google.protobuf.Duration
+	78,  // 81: federator.v1.ListGatesResponse.gates:type_name -> federator.v1.GateInfo
+	120, // 82: federator.v1.GateInfo.open_until:type_name -> google.protobuf.Timestamp
+	32,  // 83: federator.v1.GateInfo.meta:type_name -> federator.v1.ObjectMeta
+	85,  // 84: federator.v1.ApplyScheduleResponse.schedule:type_name -> federator.v1.ScheduleInfo
+	85,  // 85: federator.v1.ListSchedulesResponse.schedules:type_name -> federator.v1.ScheduleInfo
+	32,  // 86: federator.v1.ScheduleInfo.meta:type_name -> federator.v1.ObjectMeta
+	120, // 87: federator.v1.ScheduleInfo.next:type_name -> google.protobuf.Timestamp
+	91,  // 88: federator.v1.ApplyServicesResponse.changes:type_name -> federator.v1.ServiceChange
+	121, // 89: federator.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
+	96,  // 90: federator.v1.CreateTokenResponse.info:type_name -> federator.v1.TokenInfo
+	120, // 91: federator.v1.TokenInfo.created:type_name -> google.protobuf.Timestamp
+	120, // 92: federator.v1.TokenInfo.expires:type_name -> google.protobuf.Timestamp
+	120, // 93: federator.v1.TokenInfo.used:type_name -> google.protobuf.Timestamp
+	96,  // 94: federator.v1.ListTokensResponse.tokens:type_name -> federator.v1.TokenInfo
+	121, // 95: federator.v1.CreateOperatorRequest.ttl:type_name -> google.protobuf.Duration
+	120, // 96: federator.v1.CreateOperatorResponse.not_after:type_name -> google.protobuf.Timestamp
+	32,  // 97: federator.v1.OperatorInfo.meta:type_name -> federator.v1.ObjectMeta
+	103, // 98: federator.v1.ListOperatorsResponse.operators:type_name -> federator.v1.OperatorInfo
+	122, // 99: federator.v1.BackupResponse.region:type_name -> federator.v1.Region
+	114, // 100: federator.v1.KeyringStatusResponse.keys:type_name -> federator.v1.KeyInfo
+	120, // 101: federator.v1.KeyInfo.created:type_name -> google.protobuf.Timestamp
+	0,   // 102: federator.v1.Operator.Version:input_type -> federator.v1.VersionRequest
+	2,   // 103: federator.v1.Operator.Status:input_type -> federator.v1.StatusRequest
+	9,   // 104: federator.v1.Operator.Check:input_type -> federator.v1.CheckRequest
+	12,  // 105: federator.v1.Operator.Members:input_type -> federator.v1.MembersRequest
+	15,  // 106: federator.v1.Operator.Services:input_type -> federator.v1.ServicesRequest
+	20,  // 107: federator.v1.Operator.Endpoints:input_type -> federator.v1.EndpointsRequest
+	23,  // 108: federator.v1.Operator.Resolve:input_type -> federator.v1.ResolveRequest
+	29,  // 109: federator.v1.Operator.ListAudit:input_type -> federator.v1.ListAuditRequest
+	116, // 110: federator.v1.Operator.GetTrust:input_type -> federator.v1.GetTrustRequest
+	34,  // 111: federator.v1.Operator.ListPolicies:input_type -> federator.v1.ListPoliciesRequest
+	37,  // 112: federator.v1.Operator.GetPolicy:input_type -> federator.v1.GetPolicyRequest
+	38,  // 113: federator.v1.Operator.ApplyPolicy:input_type -> federator.v1.ApplyPolicyRequest
+	40,  // 114: federator.v1.Operator.DeletePolicy:input_type -> federator.v1.DeletePolicyRequest
+	43,  // 115: federator.v1.Operator.ListExportRules:input_type -> federator.v1.ListExportRulesRequest
+	45,  // 116: federator.v1.Operator.GetExportRule:input_type -> federator.v1.GetExportRuleRequest
+	46,  // 117: federator.v1.Operator.ApplyExportRules:input_type -> federator.v1.ApplyExportRulesRequest
+	50,  // 118: federator.v1.Operator.DeleteExportRule:input_type -> federator.v1.DeleteExportRuleRequest
+	52,  // 119: federator.v1.Operator.CheckExport:input_type -> federator.v1.CheckExportRequest
+	55,  // 120: federator.v1.Operator.ListEvacuations:input_type -> federator.v1.ListEvacuationsRequest
+	57,  // 121: federator.v1.Operator.Evacuate:input_type -> federator.v1.EvacuateRequest
+	58,  // 122: federator.v1.Operator.StopEvacuation:input_type -> federator.v1.StopEvacuationRequest
+	60,  // 123: federator.v1.Operator.PlanDrill:input_type -> federator.v1.PlanDrillRequest
+	62,  // 124: federator.v1.Operator.StartDrill:input_type -> federator.v1.StartDrillRequest
+	63,  // 125: federator.v1.Operator.StopDrill:input_type -> federator.v1.StopDrillRequest
+	64,  // 126: federator.v1.Operator.ExtendDrill:input_type -> federator.v1.ExtendDrillRequest
+	65,  // 127: federator.v1.Operator.ListDrills:input_type -> federator.v1.ListDrillsRequest
+	67,  // 128: federator.v1.Operator.GetDrill:input_type -> federator.v1.GetDrillRequest
+	71,  // 129: federator.v1.Operator.ReportDrill:input_type -> federator.v1.ReportDrillRequest
+	73,  // 130: federator.v1.Operator.CreateGate:input_type -> federator.v1.CreateGateRequest
+	74,  // 131: federator.v1.Operator.OpenGate:input_type -> federator.v1.OpenGateRequest
+	75,  // 132: federator.v1.Operator.CloseGate:input_type -> federator.v1.CloseGateRequest
+	76,  // 133: federator.v1.Operator.ListGates:input_type -> federator.v1.ListGatesRequest
+	79,  // 134: federator.v1.Operator.DeleteGate:input_type -> federator.v1.DeleteGateRequest
+	81,  // 135: federator.v1.Operator.ApplySchedule:input_type -> federator.v1.ApplyScheduleRequest
+	83,  // 136: federator.v1.Operator.ListSchedules:input_type -> federator.v1.ListSchedulesRequest
+	86,  // 137: federator.v1.Operator.DeleteSchedule:input_type -> federator.v1.DeleteScheduleRequest
+	88,  // 138: federator.v1.Operator.RunSchedule:input_type -> federator.v1.RunScheduleRequest
+	89,  // 139: federator.v1.Operator.ApplyServices:input_type -> federator.v1.ApplyServicesRequest
+	92,  // 140: federator.v1.Operator.DeleteService:input_type -> federator.v1.DeleteServiceRequest
+	94,  // 141: federator.v1.Operator.CreateToken:input_type -> federator.v1.CreateTokenRequest
+	97,  // 142: federator.v1.Operator.ListTokens:input_type -> federator.v1.ListTokensRequest
+	99,  // 143: federator.v1.Operator.RevokeToken:input_type -> federator.v1.RevokeTokenRequest
+	101, // 144: federator.v1.Operator.CreateOperator:input_type -> federator.v1.CreateOperatorRequest
+	104, // 145: federator.v1.Operator.ListOperators:input_type -> federator.v1.ListOperatorsRequest
+	106, // 146: federator.v1.Operator.DeleteOperator:input_type -> federator.v1.DeleteOperatorRequest
+	108, // 147: federator.v1.Operator.Leave:input_type -> federator.v1.LeaveRequest
+	123, // 148: federator.v1.Operator.RemoveRegion:input_type -> federator.v1.RemoveRegionRequest
+	110, // 149: federator.v1.Operator.Backup:input_type -> federator.v1.BackupRequest
+	112, // 150: federator.v1.Operator.KeyringStatus:input_type -> federator.v1.KeyringStatusRequest
+	115, // 151: federator.v1.Operator.RotateKeyring:input_type -> federator.v1.RotateKeyringRequest
+	1,   // 152: federator.v1.Operator.Version:output_type -> federator.v1.VersionResponse
+	3,   // 153: federator.v1.Operator.Status:output_type -> federator.v1.StatusResponse
+	10,  // 154: federator.v1.Operator.Check:output_type -> federator.v1.CheckResponse
+	13,  // 155: federator.v1.Operator.Members:output_type -> federator.v1.MembersResponse
+	16,  // 156: federator.v1.Operator.Services:output_type -> federator.v1.ServicesResponse
+	21,  // 157: federator.v1.Operator.Endpoints:output_type -> federator.v1.EndpointsResponse
+	24,  // 158: federator.v1.Operator.Resolve:output_type -> federator.v1.ResolveResponse
+	30,  // 159: federator.v1.Operator.ListAudit:output_type -> federator.v1.ListAuditResponse
+	117, // 160: federator.v1.Operator.GetTrust:output_type -> federator.v1.GetTrustResponse
+	35,  // 161: federator.v1.Operator.ListPolicies:output_type -> federator.v1.ListPoliciesResponse
+	33,  // 162: federator.v1.Operator.GetPolicy:output_type -> federator.v1.PolicyInfo
+	39,  // 163: federator.v1.Operator.ApplyPolicy:output_type -> federator.v1.ApplyPolicyResponse
+	41,  // 164: federator.v1.Operator.DeletePolicy:output_type -> federator.v1.DeletePolicyResponse
+	44,  // 165: federator.v1.Operator.ListExportRules:output_type -> federator.v1.ListExportRulesResponse
+	42,  // 166: federator.v1.Operator.GetExportRule:output_type -> federator.v1.ExportRuleInfo
+	47,  // 167: federator.v1.Operator.ApplyExportRules:output_type -> federator.v1.ApplyExportRulesResponse
+	51,  // 168: federator.v1.Operator.DeleteExportRule:output_type -> federator.v1.DeleteExportRuleResponse
+	53,  // 169: federator.v1.Operator.CheckExport:output_type -> federator.v1.CheckExportResponse
+	56,  // 170: federator.v1.Operator.ListEvacuations:output_type -> federator.v1.ListEvacuationsResponse
+	54,  // 171: federator.v1.Operator.Evacuate:output_type -> federator.v1.EvacuationInfo
+	59,  // 172: federator.v1.Operator.StopEvacuation:output_type -> federator.v1.StopEvacuationResponse
+	61,  // 173: federator.v1.Operator.PlanDrill:output_type -> federator.v1.PlanDrillResponse
+	68,  // 174: federator.v1.Operator.StartDrill:output_type -> federator.v1.DrillInfo
+	68,  // 175: federator.v1.Operator.StopDrill:output_type -> federator.v1.DrillInfo
+	68,  // 176: federator.v1.Operator.ExtendDrill:output_type -> federator.v1.DrillInfo
+	66,  // 177: federator.v1.Operator.ListDrills:output_type -> federator.v1.ListDrillsResponse
+	68,  // 178: federator.v1.Operator.GetDrill:output_type -> federator.v1.DrillInfo
+	72,  // 179: federator.v1.Operator.ReportDrill:output_type -> federator.v1.ReportDrillResponse
+	78,  // 180: federator.v1.Operator.CreateGate:output_type -> federator.v1.GateInfo
+	78,  // 181: federator.v1.Operator.OpenGate:output_type -> federator.v1.GateInfo
+	78,  // 182: federator.v1.Operator.CloseGate:output_type -> federator.v1.GateInfo
+	77,  // 183: federator.v1.Operator.ListGates:output_type -> federator.v1.ListGatesResponse
+	80,  // 184: federator.v1.Operator.DeleteGate:output_type -> federator.v1.DeleteGateResponse
+	82,  // 185: federator.v1.Operator.ApplySchedule:output_type -> federator.v1.ApplyScheduleResponse
+	84,  // 186: federator.v1.Operator.ListSchedules:output_type -> federator.v1.ListSchedulesResponse
+	87,  // 187: federator.v1.Operator.DeleteSchedule:output_type -> federator.v1.DeleteScheduleResponse
+	68,  // 188: federator.v1.Operator.RunSchedule:output_type -> federator.v1.DrillInfo
+	90,  // 189: federator.v1.Operator.ApplyServices:output_type -> federator.v1.ApplyServicesResponse
+	93,  // 190: federator.v1.Operator.DeleteService:output_type -> federator.v1.DeleteServiceResponse
+	95,  // 191: federator.v1.Operator.CreateToken:output_type -> federator.v1.CreateTokenResponse
+	98,  // 192: federator.v1.Operator.ListTokens:output_type -> federator.v1.ListTokensResponse
+	100, // 193: federator.v1.Operator.RevokeToken:output_type -> federator.v1.RevokeTokenResponse
+	102, // 194: federator.v1.Operator.CreateOperator:output_type -> federator.v1.CreateOperatorResponse
+	105, // 195: federator.v1.Operator.ListOperators:output_type -> federator.v1.ListOperatorsResponse
+	107, // 196: federator.v1.Operator.DeleteOperator:output_type -> federator.v1.DeleteOperatorResponse
+	109, // 197: federator.v1.Operator.Leave:output_type -> federator.v1.LeaveResponse
+	124, // 198: federator.v1.Operator.RemoveRegion:output_type -> federator.v1.RemoveRegionResponse
+	111, // 199: federator.v1.Operator.Backup:output_type -> federator.v1.BackupResponse
+	113, // 200: federator.v1.Operator.KeyringStatus:output_type -> federator.v1.KeyringStatusResponse
+	113, // 201: federator.v1.Operator.RotateKeyring:output_type -> federator.v1.KeyringStatusResponse
+	152, // [152:202] is the sub-list for method output_type
+	102, // [102:152] is the sub-list for method input_type
+	102, // [102:102] is the sub-list for extension type_name
+	102, // [102:102] is the sub-list for extension extendee
+	0,   // [0:102] is the sub-list for field type_name
 }
 
 func init() { file_federator_v1_operator_proto_init() }
@@ -8554,7 +8830,7 @@ func file_federator_v1_operator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_federator_v1_operator_proto_rawDesc), len(file_federator_v1_operator_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   116,
+			NumMessages:   119,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

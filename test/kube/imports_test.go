@@ -56,6 +56,7 @@ func TestImportsOfTwoRealClusters(t *testing.T) {
 		s.gone("us-west", "checkout")
 		s.gone("eu-central", "checkout")
 	})
+	t.Run("users of a namespace write a policy and a drill", func(*testing.T) { s.intents() })
 	t.Run("what is granted is used, and nothing else is asked for", func(t *testing.T) { s.leastPrivilege(t) })
 }
 

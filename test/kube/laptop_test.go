@@ -15,7 +15,11 @@ import (
 
 	"github.com/miekg/dns"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/federator/federator/kube/laptop"
+	"github.com/federator/federator/kube/link"
+	"github.com/federator/federator/peering/token"
 	"github.com/federator/federator/test/controlplane"
 	"github.com/federator/federator/test/e2e/fleet"
 )
@@ -46,6 +50,22 @@ func (c command) run(code int, input string, args ...string) (out, errOut string
 	return o.String(), e.String()
 }
 
+// impersonating is a kubeconfig in which a context of the user's name leads to us-west.
+// A user who may only create pods/exec, and not get it, has no WebSockets before
+// Kubernetes 1.35.
+func impersonating(t *testing.T, w *controlplane.World, user string) string {
+	t.Helper()
+	file, err := clientcmd.LoadFromFile(w.Kubeconfig)
+	must(t, err)
+	as := file.Contexts["us-west"].DeepCopy()
+	who := file.AuthInfos[as.AuthInfo].DeepCopy()
+	who.Impersonate, as.AuthInfo = user, user
+	file.AuthInfos[user], file.Contexts[user] = who, as
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	must(t, clientcmd.WriteToFile(*file, path))
+	return path
+}
+
 // asked is what the cluster's own DNS answers: the texts, or the code.
 func asked(t *testing.T, c *controlplane.Cluster, name string) string {
 	t.Helper()
@@ -68,7 +88,7 @@ func asked(t *testing.T, c *controlplane.Cluster, name string) string {
 // The image is ours, the node, its kubelet and its DNS are real: what an operator
 // types is what runs here.
 func TestAnOperatorInstallsAndAsksAClusterThroughItsAPIServer(t *testing.T) {
-	world := controlplane.Need(t, controlplane.Options{Clusters: []string{"us-west"}, Nodes: true, DNS: true})
+	world := controlplane.Need(t, controlplane.Options{Clusters: []string{"us-west", "eu-central"}, Nodes: true, DNS: true})
 	cluster, dir := world.Cluster("us-west"), t.TempDir()
 	binary, err := fleet.Binary("../..", dir)
 	must(t, err)
@@ -78,8 +98,10 @@ func TestAnOperatorInstallsAndAsksAClusterThroughItsAPIServer(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the image: %v\n%s", err, out)
 	}
-	must(t, cluster.Load(t.Context(), image))
-	c, key := command{t, binary, cluster.Kubeconfig}, filepath.Join(dir, "recovery.key")
+	for _, each := range world.Clusters {
+		must(t, each.Load(t.Context(), image))
+	}
+	c, key := command{t, binary, world.Kubeconfig}, filepath.Join(dir, "recovery.key")
 
 	install := []string{"install", "--context", "us-west", "--trust-domain", "acme.example", "--recovery-key-file", key, "--ephemeral"}
 	c.run(0, "", append(install, "--dry-run")...)
@@ -114,6 +136,12 @@ func TestAnOperatorInstallsAndAsksAClusterThroughItsAPIServer(t *testing.T) {
 		t.Errorf("found %s", out)
 	}
 
+	jo := impersonating(t, world, "jo")
+	must(t, grant(t.Context(), cluster, "jo", link.Needs(laptop.DefaultNamespace, link.ToAsk)))
+	if out, _ := (command{t, binary, jo}).run(0, "", "status", "--context", "jo"); !strings.Contains(out, "federator-0 of us-west") {
+		t.Errorf("found %s", out)
+	}
+
 	system := cluster.Clients.Core.CoreV1().ConfigMaps(metav1.NamespaceSystem)
 	before, err := system.Get(t.Context(), "coredns", metav1.GetOptions{})
 	must(t, err)
@@ -141,5 +169,47 @@ func TestAnOperatorInstallsAndAsksAClusterThroughItsAPIServer(t *testing.T) {
 	}
 	if found := asked(t, cluster, name); found == "1.0.0" {
 		t.Error("the zone is still there")
+	}
+	t.Run("two clusters are linked, and parted again", func(t *testing.T) { linkedAndParted(command{t, binary, world.Kubeconfig}) })
+}
+
+// linkedAndParted joins a second cluster to the first one's federation, and takes it
+// out again.
+func linkedAndParted(c command) {
+	t := c.t
+	both := []string{"--context", "eu-central", "--to", "us-west"}
+	join := append([]string{"join", "--install", "--replicas", "1", "--ephemeral"}, both...)
+	if _, errOut := c.run(1, "", append([]string{"join"}, both...)...); !strings.Contains(errOut, "federator install --context eu-central --region REGION") {
+		t.Errorf("found %s", errOut)
+	}
+	if out, _ := c.run(0, "", append(join, "--dry-run")...); strings.Count(out, "would ") != 4 {
+		t.Errorf("found %s", out)
+	}
+	if out, errOut := c.run(0, "", join...); !strings.Contains(out, "is linked with us-west (region us-west) in acme.example") || strings.Contains(out+errOut, token.Prefix) {
+		t.Errorf("found %s%s", out, errOut)
+	}
+	if out, _ := c.run(0, "", append([]string{"join"}, both...)...); !strings.Contains(out, "was linked already") {
+		t.Errorf("found %s", out)
+	}
+	if out, _ := c.run(3, "", "check", "--context", "us-west", "--context", "eu-central"); strings.Contains(out, "ERROR") || !strings.Contains(out, "context eu-central: region eu-central (few-replicas)") {
+		t.Errorf("found %s", out)
+	}
+	services := "services:\n  - name: shop/till\n    ports: [{port: 80}]\n    endpoints: [{address: 10.9.9.9}]\n"
+	c.run(0, services, "services", "apply", "-f", "-", "--context", "eu-central")
+
+	part := []string{"unlink", "--context", "eu-central", "--from", "us-west", "--uninstall", "--drain", "2s"}
+	out, errOut := c.run(0, "", append(part, "--dry-run")...)
+	if !strings.Contains(out, "would evacuate region eu-central") || !strings.Contains(errOut, "1 are served there only: shop/till") {
+		t.Errorf("found %s%s", out, errOut)
+	}
+	if _, errOut := c.run(1, "\n", part...); !strings.Contains(errOut, "nothing was changed") {
+		t.Errorf("found %s", errOut)
+	}
+	c.run(0, "", append(part, "--yes")...)
+	if out, _ := c.run(0, "", append(part, "--yes")...); !strings.Contains(out, "nothing is to be done") {
+		t.Errorf("found %s", out)
+	}
+	if out, _ := c.run(0, "", "evacuate", "--context", "us-west"); strings.Contains(out, "eu-central") {
+		t.Errorf("its evacuation outlives it: %s", out)
 	}
 }

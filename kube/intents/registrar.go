@@ -1,0 +1,254 @@
+package intents
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/kube"
+	"github.com/federator/federator/kube/api/v1alpha1"
+)
+
+const (
+	// FieldManager is who the API server says wrote.
+	FieldManager = "federator"
+	// statusesPerSecond bounds the writes to the API server, beside those of imports.
+	statusesPerSecond = 10
+	statusBurst       = 20
+	// writeTimeout bounds one write to the API server, recordTimeout one to the
+	// federation.
+	writeTimeout  = 10 * time.Second
+	recordTimeout = 10 * time.Second
+	// lookEvery is how often everything is compared although nothing is known to have
+	// changed, and how soon what failed is tried again.
+	lookEvery = 2 * time.Second
+	// lookAfter is how long a change waits for its like.
+	lookAfter = 50 * time.Millisecond
+	// uninstalledAfter is how long the API server must not know a kind until there
+	// are none of it: one that starts may not know it yet.
+	uninstalledAfter = time.Minute
+)
+
+// Federation is where intents are written.
+type Federation interface {
+	// Policies returns the newest version that is known of every object of kind
+	// [catalog.KindClusterPolicy].
+	Policies() []*catalog.Object
+	// PutPolicy writes a policy, or deletes it if p is nil, in the place of the version
+	// that was seen; zero if there was none.
+	PutPolicy(ctx context.Context, origin catalog.PolicyOrigin, p *catalog.ClusterPolicy, seen catalog.ObjectVersion) error
+	// Drills returns the drills that the own region coordinates, and Report how one of
+	// them goes.
+	Drills() []catalog.DrillView
+	Report(*catalog.DrillView) DrillReport
+	// StartDrill begins a drill, unless one with its id has begun; a [Refusal] is for
+	// good. StopDrill ends it.
+	StartDrill(context.Context, catalog.Drill) error
+	StopDrill(ctx context.Context, id, reason string) error
+}
+
+// Link is whether the API server is read.
+type Link interface {
+	// State returns an error while what the informers hold may be old.
+	State() (since time.Time, err error)
+	// Lacking returns since when and why a kind of federator.dev cannot be read although
+	// the API server answers; [kube.ErrNotInstalled] if it does not know the kind.
+	Lacking(resource string) (since time.Time, err error)
+	// Changed is closed at the next change of State.
+	Changed() <-chan struct{}
+}
+
+// Config is what a [Registrar] works with. Cluster's informers must not run yet.
+type Config struct {
+	Kube *kube.Cluster
+	Link Link
+	// Cluster and Region are the own ones.
+	Cluster, Region string
+	Catalog         *catalog.Catalog
+	Federation      Federation
+	// Leading reports whether this replica is the one of the cluster that writes.
+	Leading func() bool
+	Logger  *slog.Logger
+	Metrics prometheus.Registerer
+}
+
+// Registrar takes intents to the federation and tells what has become of them, while
+// this replica is the one of its cluster to do so.
+type Registrar struct {
+	cfg      Config
+	policies *shelf[*v1alpha1.ResolutionPolicy]
+	drills   *shelf[*v1alpha1.Drill]
+	limit    *rate.Limiter
+	starts   *rate.Limiter
+	wake     chan struct{}
+	metrics  *meters
+	stuck    map[catalog.PolicyOrigin]string // of Run alone
+	tries    tries                           // of Run alone
+	lacking  map[string]string               // by resource, of Run alone
+	standing atomic.Pointer[map[string]int]
+}
+
+// New makes the registrar of a cluster, and asks the cluster for its informers.
+func New(cfg Config) (*Registrar, error) {
+	r := &Registrar{
+		cfg: cfg, limit: rate.NewLimiter(statusesPerSecond, statusBurst), starts: rate.NewLimiter(rate.Every(startEvery), startBurst), wake: make(chan struct{}, 1),
+		stuck: map[catalog.PolicyOrigin]string{}, lacking: map[string]string{},
+	}
+	r.policies = newShelf[*v1alpha1.ResolutionPolicy](cfg.Kube.FederatorInformers.ResolutionPolicies())
+	r.drills = newShelf[*v1alpha1.Drill](cfg.Kube.FederatorInformers.Drills())
+	if err := errors.Join(r.policies.listen(r.Look), r.drills.listen(r.Look)); err != nil {
+		return nil, fmt.Errorf("kubernetes intents: %w", err)
+	}
+	r.metrics = newMeters(r)
+	if err := r.metrics.register(cfg.Metrics); err != nil {
+		return nil, fmt.Errorf("kubernetes intents: %w", err)
+	}
+	return r, nil
+}
+
+// Look has everything compared soon.
+func (r *Registrar) Look() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run works until ctx ends.
+func (r *Registrar) Run(ctx context.Context) error {
+	watch := r.cfg.Catalog.Watch()
+	defer watch.Close()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		link := r.cfg.Link.Changed()
+		if r.cfg.Leading() {
+			r.stepPolicies(ctx)
+			r.stepDrills(ctx)
+		} else {
+			r.standing.Store(nil)
+			clear(r.stuck)
+			r.tries = tries{}
+		}
+		for waiting := true; waiting; {
+			waiting = false
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-watch.Changed():
+				ch := watch.Take()
+				waiting = !ch.All && !ch.Conditions
+			case <-r.wake:
+			case <-link:
+			case <-tick.C:
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(lookAfter):
+		}
+	}
+}
+
+// stepPolicies compares and writes the policies once.
+func (r *Registrar) stepPolicies(ctx context.Context) {
+	now := time.Now()
+	in := Policies{
+		Cluster: r.cfg.Cluster, Region: r.cfg.Region,
+		Written: r.cfg.Federation.Policies(), Standings: r.cfg.Catalog.ClusterPolicies(),
+		Stuck: r.stuck, Now: metav1.NewTime(now.Truncate(time.Second)),
+	}
+	in.Objects, in.Whole = read(r, v1alpha1.ResourceResolutionPolicies, r.policies, now)
+	plan := in.Plan()
+	r.standing.Store(&plan.Standing)
+	clear(r.stuck)
+	for i := range plan.Puts {
+		r.put(ctx, &plan.Puts[i], &plan.Puts[i].Policy)
+	}
+	for i := range plan.Deletes {
+		r.put(ctx, &plan.Deletes[i], nil)
+	}
+	for _, next := range plan.Statuses {
+		if r.limit.Wait(ctx) != nil || !r.cfg.Leading() {
+			return
+		}
+		write(ctx, r, v1alpha1.KindResolutionPolicy, r.policies, next, func(ctx context.Context, o metav1.UpdateOptions) (*v1alpha1.ResolutionPolicy, error) {
+			return r.cfg.Kube.Federator.FederatorV1alpha1().ResolutionPolicies(next.Namespace).UpdateStatus(ctx, next, o)
+		})
+	}
+}
+
+// read returns the objects of a kind, and whether there are no others. A kind that is
+// not installed, and not for a moment only, has none.
+func read[T object](r *Registrar, resource string, from *shelf[T], now time.Time) (objects []T, whole bool) {
+	since, err := r.cfg.Link.Lacking(resource)
+	if says := fmt.Sprint(err); err != nil && says != r.lacking[resource] {
+		r.cfg.Logger.Info("objects of the cluster cannot be read", "cluster", r.cfg.Cluster, "kind", resource, "reason", says)
+		r.lacking[resource] = says
+	}
+	switch {
+	case errors.Is(err, kube.ErrNotInstalled) && now.Sub(since) > uninstalledAfter:
+		return nil, true
+	case err != nil:
+		return from.objects(now), false
+	}
+	delete(r.lacking, resource)
+	_, away := r.cfg.Link.State()
+	return from.objects(now), away == nil && from.synced()
+}
+
+// put makes one write to the federation; p is nil for a deletion.
+func (r *Registrar) put(ctx context.Context, put *PolicyPut, p *catalog.ClusterPolicy) {
+	if ctx.Err() != nil || !r.cfg.Leading() {
+		return
+	}
+	limited, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
+	err := r.cfg.Federation.PutPolicy(limited, put.Origin, p, put.Seen)
+	r.metrics.recorded(v1alpha1.KindResolutionPolicy, err)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		r.stuck[put.Origin] = err.Error()
+		r.cfg.Logger.Warn("a resolution policy of the cluster did not reach the federation; trying again", "policy", put.Origin, "error", err)
+	default:
+		r.cfg.Logger.Info("a resolution policy of the cluster", "policy", put.Origin, "deleted", p == nil, "service", put.Policy.Service)
+	}
+}
+
+// write updates the status of one object.
+func write[T object](ctx context.Context, r *Registrar, kind string, on *shelf[T], next T, update func(context.Context, metav1.UpdateOptions) (T, error)) {
+	limited, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	have, err := update(limited, metav1.UpdateOptions{FieldManager: FieldManager})
+	r.metrics.wrote(kind, err)
+	switch {
+	case err == nil:
+		on.wrote(have, time.Now())
+	case ctx.Err() != nil || apierrors.IsConflict(err) || apierrors.IsNotFound(err): // the informer will tell
+	default:
+		r.cfg.Logger.Warn("the status of an object could not be written; trying again", "kind", kind, "object", next.GetNamespace()+"/"+next.GetName(), "error", err)
+	}
+}
+
+// listen has fn called whenever the informer's objects change.
+func (s *shelf[T]) listen(fn func()) error {
+	handler, err := s.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: func(any) { fn() }, UpdateFunc: func(any, any) { fn() }, DeleteFunc: func(any) { fn() },
+	})
+	if err == nil {
+		s.synced = handler.HasSynced
+	}
+	return err
+}
