@@ -39,8 +39,7 @@ func TestCallersUseTheirOwnClusterAndTheNextWhileThatHasNoPods(t *testing.T) {
 	for _, c := range f.clusters {
 		s.open(c, "checkout", 1)
 	}
-	own := map[string]string{"us-west": "us-west", "eu-central": "eu-central", "asia-east": "asia-east"}
-	s.answered("checkout", own)
+	s.answered("checkout", own())
 
 	t.Log("asia-east and us-west have none")
 	s.scale(f.cluster("asia-east"), "checkout", 0)
@@ -50,5 +49,5 @@ func TestCallersUseTheirOwnClusterAndTheNextWhileThatHasNoPods(t *testing.T) {
 	t.Log("and have one again")
 	s.scale(f.cluster("asia-east"), "checkout", 1)
 	s.scale(f.cluster("us-west"), "checkout", 1)
-	s.answered("checkout", own)
+	s.answered("checkout", own())
 }

@@ -117,14 +117,21 @@ func (c *cluster) logs(ctx context.Context, lines int64) string {
 	var out strings.Builder
 	for _, p := range pods.Items {
 		fmt.Fprintf(&out, "--- %s %s (%s)\n", c.name, p.Name, p.Status.Phase)
-		text, err := c.Core.CoreV1().Pods(namespace).GetLogs(p.Name, &corev1.PodLogOptions{TailLines: &lines}).Stream(ctx)
-		if err == nil {
-			_, err = io.Copy(&out, text)
-			err = errors.Join(err, text.Close())
-		}
+		text, err := c.said(ctx, namespace, p.Name, "", lines)
+		out.WriteString(text)
 		if err != nil {
 			fmt.Fprintln(&out, err)
 		}
 	}
 	return out.String()
+}
+
+// said is what a container of a pod said last; the name of the only one may be empty.
+func (c *cluster) said(ctx context.Context, namespace, name, container string, lines int64) (string, error) {
+	stream, err := c.Core.CoreV1().Pods(namespace).GetLogs(name, &corev1.PodLogOptions{Container: container, TailLines: &lines}).Stream(ctx)
+	if err != nil {
+		return "", err
+	}
+	text, err := io.ReadAll(stream)
+	return string(text), errors.Join(err, stream.Close())
 }

