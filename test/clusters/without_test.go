@@ -75,6 +75,8 @@ func (s *shop) callersMove(service string, from *cluster) {
 	s.Helper()
 	url := "http://" + s.address(from, service)
 	eventually(s.T, time.Minute, "callers of "+from.name+" to move", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
 		found, err := from.fetch(ctx, url)
 		if err == nil && strings.HasPrefix(found, service+"-"+from.name+"-") {
 			err = fmt.Errorf("found %s", found)
