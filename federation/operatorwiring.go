@@ -24,5 +24,8 @@ func (r *Replica) operatorServer() pb.OperatorServer {
 		c.VIPs = r.kube.vips.Lookup
 		c.Imports = func() operator.Imports { return operator.Imports(r.kube.writer.Status()) }
 	}
+	if r.rights != nil {
+		c.MissingRights = r.missingRights
+	}
 	return operator.New(c)
 }

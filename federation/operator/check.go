@@ -56,6 +56,7 @@ func examinations() []examination {
 		{"sources of services", (*view).checkSources},
 		{"services and their endpoints", (*view).checkServices},
 		{"imports of the Kubernetes cluster", (*view).checkImports},
+		{"rights in the Kubernetes cluster", (*view).checkRights},
 		{"export rules", (*view).checkExportRules},
 		{"policies", (*view).checkPolicies},
 		{"evacuations", (*view).checkEvacuations},

@@ -47,6 +47,7 @@ type view struct {
 	gates    map[string]catalog.Gate
 	known    []string // the regions that are members
 	imports  *Imports // nil where there is no Kubernetes cluster
+	rights   []MissingRight
 
 	renewal identity.RenewerState
 	chain   []*x509.Certificate
@@ -110,6 +111,9 @@ func (s *Server) look() *view {
 	}
 	if s.Imports != nil {
 		v.imports = new(s.Imports())
+	}
+	if s.MissingRights != nil {
+		v.rights = s.MissingRights()
 	}
 	foreign := s.foreign()
 	s.Raft.Read(func(st *state.State) {
