@@ -121,6 +121,8 @@ func TestKEP1645PortsAreUnitedAndTrafficGoesOnlyToExportersThatExposeThem(t *tes
 
 func TestKEP1645AConflictIsDecidedByTheOldestExportAndReportedOnAll(t *testing.T) {
 	renamed := catalog.Port{Name: "web", Protocol: catalog.TCP, Number: 80}
+	spoken := http
+	spoken.AppProtocol = "kubernetes.io/h2c"
 	moved := catalog.Port{Name: "http", Protocol: catalog.TCP, Number: 8000}
 	sticky := func(set *catalog.EndpointSet) Affinity {
 		return Affinity{ClientIP: set.Cluster == "west-1", Seconds: 60}
@@ -136,7 +138,8 @@ func TestKEP1645AConflictIsDecidedByTheOldestExportAndReportedOnAll(t *testing.T
 		says        string
 	}{
 		"none":             {mine: older(backend("west-1@us-west/a h")), other: backend("east-1@us-east/a h"), status: "False", reason: "NoConflicts"},
-		"a union is none":  {mine: older(backend("west-1@us-west/a h")), other: withPorts(backend("east-1@us-east/a h"), http, metrics), status: "False", reason: "NoConflicts"},
+		"a union":          {mine: older(backend("west-1@us-west/a h")), other: withPorts(backend("east-1@us-east/a h"), http, metrics), status: "True", reason: "PortConflict", says: "1 of 2"},
+		"app protocol":     {mine: older(backend("west-1@us-west/a h")), other: withPorts(backend("east-1@us-east/a h"), spoken), status: "True", reason: "PortConflict", says: "1 of 2"},
 		"port name":        {mine: older(backend("west-1@us-west/a h")), other: withPorts(backend("east-1@us-east/a h"), renamed), status: "True", reason: "PortConflict", says: "1 of 2"},
 		"port number":      {mine: backend("west-1@us-west/a h"), other: older(withPorts(backend("east-1@us-east/a h"), moved)), status: "True", reason: "PortConflict", says: "1 of 2"},
 		"type, we lose":    {mine: backend("west-1@us-west/a h"), other: older(headless(backend("east-1@us-east/a h"))), status: "True", reason: "TypeConflict", says: "Headless, from the oldest export, of cluster east-1; 1 of 2"},

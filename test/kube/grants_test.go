@@ -12,17 +12,24 @@ import (
 	"strings"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/federator/federator/test/e2e/fleet"
 )
 
-// privilege is one verb on one resource that the manifests privilege.
+// privilege is one verb on one resource that the manifests grant.
 type privilege struct {
 	// role: by the Role, in the agents' own namespace, else by the ClusterRole.
 	role                  bool
 	verb, resource, group string
+	// only is the name of the one object that it is for, "" if it is for all.
+	only string
+}
+
+func privilegeOf(role bool, r *rbacv1.PolicyRule, resource, verb string) privilege {
+	return privilege{role, verb, resource, r.APIGroups[0], strings.Join(r.ResourceNames, ",")}
 }
 
 // String is the privilege as check has it.
@@ -55,14 +62,14 @@ type speaker interface {
 	CLI(args ...string) fleet.Result
 }
 
-// granted are all that the manifests privilege.
+// granted are all that the manifests grant.
 func (s *stage) granted() []privilege {
 	var out []privilege
 	for _, role := range []bool{false, true} {
 		for _, r := range s.rules(role) {
 			for _, resource := range r.Resources {
 				for _, verb := range r.Verbs {
-					out = append(out, privilege{role, verb, resource, r.APIGroups[0]})
+					out = append(out, privilegeOf(role, &r, resource, verb))
 				}
 			}
 		}
@@ -77,7 +84,7 @@ func (s *stage) rules(role bool) []rbacv1.PolicyRule {
 	return read[rbacv1.ClusterRole](s.manifests()["ClusterRole"]).Rules
 }
 
-// those selects from what the manifests privilege.
+// those selects from what the manifests grant.
 func (g *grants) those(pick func(privilege) bool) []privilege {
 	return slices.DeleteFunc(g.granted(), func(one privilege) bool { return !pick(one) })
 }
@@ -96,6 +103,29 @@ func (g *grants) take(taken ...privilege) {
 	own.Rules = less(g.rules(true), true, taken)
 	_, err = rbac.Roles(namespace).Update(ctx, own, metav1.UpdateOptions{})
 	g.must(err)
+	g.Until(naming, "the API server to know what it grants", func() error {
+		for _, one := range taken {
+			if g.allowed(one) {
+				return fmt.Errorf("it still grants %s", one)
+			}
+		}
+		return nil
+	})
+}
+
+// allowed asks the API server whether it grants something to the agents now.
+func (g *grants) allowed(one privilege) bool {
+	g.Helper()
+	resource, sub, _ := strings.Cut(one.resource, "/")
+	ask := &authorizationv1.ResourceAttributes{Verb: one.verb, Group: one.group, Resource: resource, Subresource: sub, Name: one.only}
+	if one.role {
+		ask.Namespace = namespace
+	}
+	answer, err := g.world.Cluster(g.region).Clients.Core.AuthorizationV1().SubjectAccessReviews().Create(context.Background(), &authorizationv1.SubjectAccessReview{
+		Spec: authorizationv1.SubjectAccessReviewSpec{User: "system:serviceaccount:" + namespace + ":federator", Groups: []string{agents, "system:serviceaccounts", "system:authenticated"}, ResourceAttributes: ask},
+	}, metav1.CreateOptions{})
+	g.must(err)
+	return answer.Status.Allowed
 }
 
 // less are the rules without what is taken away.
@@ -103,7 +133,7 @@ func less(rules []rbacv1.PolicyRule, role bool, taken []privilege) (out []rbacv1
 	for _, r := range rules {
 		for _, resource := range r.Resources {
 			for _, verb := range r.Verbs {
-				if slices.Contains(taken, privilege{role, verb, resource, r.APIGroups[0]}) {
+				if slices.Contains(taken, privilegeOf(role, &r, resource, verb)) {
 					continue
 				}
 				one := *r.DeepCopy()

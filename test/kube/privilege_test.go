@@ -62,21 +62,25 @@ func (g *grants) ofAgents(t *testing.T) {
 	g.gone("us-west", "import-delete")
 
 	name := g.prepareMeeting(west)
+	g.miss(agent, []privilege{{verb: "get", resource: "endpointslices", group: "discovery.k8s.io"}}, func() {
+		_, err := west.Clients.MCS.MulticlusterV1beta1().ServiceExports(shop).Create(t.Context(), exportObject("met"), metav1.CreateOptions{})
+		g.must(err)
+	})
+	g.lists(30*time.Second, "us-west", "met", "us-west-1 10.0.0.1") // beside the slice that is not ours
 	g.serve("us-west", "flapping")
 	g.told("us-west", shop, "ServiceImport NoEndpoints")
 	g.serve("us-west", "flapping", "10.0.0.1")
 	g.told("us-west", shop, "ServiceImport Endpoints")
 	g.miss(agent, []privilege{
 		{verb: "patch", resource: "serviceexports/status", group: "multicluster.x-k8s.io"}, {verb: "patch", resource: "events"},
-		{verb: "get", resource: "endpointslices", group: "discovery.k8s.io"},
-	}, func() { g.needToPatch(west) })
+	}, g.needToPatch)
 	g.must(west.Clients.Core.DiscoveryV1().EndpointSlices(shop).Delete(t.Context(), name, metav1.DeleteOptions{}))
 
-	lease := func(verb string) privilege {
-		return privilege{role: true, verb: verb, resource: "leases", group: "coordination.k8s.io"}
+	leases := func(verbs ...string) []privilege {
+		return g.those(func(one privilege) bool { return one.resource == "leases" && slices.Contains(verbs, one.verb) })
 	}
-	g.miss(agent, []privilege{lease("get"), lease("update")}, nil)
-	g.miss(agent, []privilege{lease("create")}, func() {
+	g.miss(agent, leases("get", "update"), nil)
+	g.miss(agent, leases("create"), func() {
 		g.must(west.Clients.Core.CoordinationV1().Leases(namespace).Delete(t.Context(), "federator-imports", metav1.DeleteOptions{}))
 	})
 	g.Until(30*time.Second, "the agent to hold the Lease again", func() error { _, err := g.writer("us-west"); return err })
@@ -146,9 +150,9 @@ func (g *grants) prepareMeeting(c *controlplane.Cluster) string {
 	return name
 }
 
-// needToPatch has the agent tell an export what has become of it, count an Event up,
-// and meet the slice that is not its own.
-func (g *grants) needToPatch(c *controlplane.Cluster) {
+// needToPatch has the agent tell an export what has become of it, and count an Event
+// up.
+func (g *grants) needToPatch() {
 	g.Helper()
 	ctx := context.Background()
 	status, err := g.exports("us-west").Get(ctx, "export-status", metav1.GetOptions{})
@@ -159,8 +163,6 @@ func (g *grants) needToPatch(c *controlplane.Cluster) {
 	g.serve("us-west", "flapping")
 	g.lists(30*time.Second, "us-west", "flapping")
 	g.serve("us-west", "flapping", "10.0.0.1")
-	_, err = c.Clients.MCS.MulticlusterV1beta1().ServiceExports(shop).Create(ctx, exportObject("met"), metav1.CreateOptions{})
-	g.must(err)
 }
 
 // derived is the derived Service of an import, sliceOf its slice.
