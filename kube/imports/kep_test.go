@@ -121,6 +121,12 @@ func TestKEP1645PortsAreUnitedAndTrafficGoesOnlyToExportersThatExposeThem(t *tes
 
 func TestKEP1645AConflictIsDecidedByTheOldestExportAndReportedOnAll(t *testing.T) {
 	renamed := catalog.Port{Name: "web", Protocol: catalog.TCP, Number: 80}
+	six := func(b catalog.Backend) catalog.Backend { // beside its IPv4 endpoint
+		e := b.Set.Endpoints[0]
+		e.ID, e.Address = e.ID+"-six", mustSix(1)
+		b.Set.Endpoints, b.Health = append(b.Set.Endpoints, e), append(b.Health, catalog.Healthy)
+		return b
+	}
 	spoken := http
 	spoken.AppProtocol = "kubernetes.io/h2c"
 	moved := catalog.Port{Name: "http", Protocol: catalog.TCP, Number: 8000}
@@ -146,6 +152,8 @@ func TestKEP1645AConflictIsDecidedByTheOldestExportAndReportedOnAll(t *testing.T
 		"type, we win":     {mine: older(backend("west-1@us-west/a h")), other: headless(backend("east-1@us-east/a h")), status: "True", reason: "TypeConflict", says: "ClusterSetIP, from the oldest export, of cluster west-1"},
 		"session affinity": {mine: older(backend("west-1@us-west/a h")), other: backend("east-1@us-east/a h"), affinity: sticky, status: "True", reason: "SessionAffinityConflict", says: "ClientIP"},
 		"affinity config":  {mine: older(backend("west-1@us-west/a h")), other: backend("east-1@us-east/a h"), affinity: longer, status: "True", reason: "SessionAffinityConfigConflict", says: "60 s"},
+		"families":         {mine: older(backend("west-1@us-west/a h")), other: six(backend("east-1@us-east/a h")), status: "True", reason: "IPFamilyConflict", says: "1 of 2"},
+		"no endpoints":     {mine: older(backend("west-1@us-west/a h")), other: backend("east-1@us-east/a "), status: "False", reason: "NoConflicts"},
 		"two": {
 			mine: older(backend("west-1@us-west/a h")), other: headless(withPorts(backend("east-1@us-east/a h"), renamed)),
 			status: "True", reason: "PortConflict,TypeConflict", says: "1 of 2",

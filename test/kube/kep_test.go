@@ -447,13 +447,19 @@ func dnsOfClustersetIP(x *scene) {
 	x.export(west, "web")
 	x.export(west, "unnamed")
 	for _, region := range everywhere() {
-		ip := x.imported(region, "web", west).Spec.IPs[0]
+		name, ips := x.domain("web"), map[uint16][]string{}
+		for _, ip := range x.imported(region, "web", west).Spec.IPs {
+			family := dns.TypeA
+			if netip.MustParseAddr(ip).Is6() {
+				family = dns.TypeAAAA
+			}
+			ips[family] = append(ips[family], dns.TypeToString[family]+" "+ip)
+		}
 		x.imported(region, "unnamed", west)
-		name := x.domain("web")
-		x.answers(region, name, dns.TypeA, dns.RcodeSuccess, "A "+ip)
-		x.answers(region, name, dns.TypeAAAA, dns.RcodeSuccess) // the clusters have IPv4 only
-		x.answers(region, x.domain("_http._tcp.web"), dns.TypeSRV, dns.RcodeSuccess, "SRV 0 10000 80 "+name)
-		x.answers(region, x.domain("_dns._udp.web"), dns.TypeSRV, dns.RcodeSuccess, "SRV 0 10000 53 "+name)
+		x.answers(region, name, dns.TypeA, dns.RcodeSuccess, ips[dns.TypeA]...)
+		x.answers(region, name, dns.TypeAAAA, dns.RcodeSuccess, ips[dns.TypeAAAA]...) // none where the cluster has no IPv6
+		x.answers(region, x.domain("_http._tcp.web"), dns.TypeSRV, dns.RcodeSuccess, "SRV 80 "+name)
+		x.answers(region, x.domain("_dns._udp.web"), dns.TypeSRV, dns.RcodeSuccess, "SRV 53 "+name)
 		x.answers(region, x.domain("_http._udp.web"), dns.TypeSRV, dns.RcodeNameError)
 		x.answers(region, x.domain("_80._tcp.unnamed"), dns.TypeSRV, dns.RcodeNameError)
 		x.answers(region, x.domain("us-west-1.web"), dns.TypeA, dns.RcodeNameError) // no cluster is asked for alone
@@ -496,7 +502,7 @@ func dnsOfHeadless(x *scene) {
 		x.answers(region, x.domain("db-0.eu-central-1.db"), dns.TypeA, dns.RcodeSuccess, "A 10.1.0.1")
 		for p, number := range map[string]string{"_sql": "5432", "_admin": "81"} {
 			x.answers(region, x.domain(p+"._tcp.db"), dns.TypeSRV, dns.RcodeSuccess,
-				"SRV 0 0 "+number+" "+x.domain("db-0.us-west-1.db"), "SRV 0 0 "+number+" "+x.domain("db-1.us-west-1.db"), "SRV 0 0 "+number+" "+x.domain("db-0.eu-central-1.db"))
+				"SRV "+number+" "+x.domain("db-0.us-west-1.db"), "SRV "+number+" "+x.domain("db-1.us-west-1.db"), "SRV "+number+" "+x.domain("db-0.eu-central-1.db"))
 		}
 		x.answers(region, x.domain("us-west-1.db"), dns.TypeA, dns.RcodeSuccess) // only leads to others
 		x.answers(region, x.domain("db-9.us-west-1.db"), dns.TypeA, dns.RcodeNameError)

@@ -259,7 +259,11 @@ func (x *scene) answers(region, name string, qtype uint16, code int, want ...str
 		}
 		got := []string{}
 		for _, rr := range reply.Answer {
-			got = append(got, dns.TypeToString[rr.Header().Rrtype]+" "+strings.TrimPrefix(rr.String(), rr.Header().String()))
+			data := strings.TrimPrefix(rr.String(), rr.Header().String())
+			if srv, ok := rr.(*dns.SRV); ok { // priority and weight are not for the rules to say
+				data = fmt.Sprintf("%d %s", srv.Port, srv.Target)
+			}
+			got = append(got, dns.TypeToString[rr.Header().Rrtype]+" "+data)
 		}
 		slices.Sort(got)
 		slices.Sort(want)
