@@ -4,7 +4,10 @@ package kube_test
 
 import (
 	"context"
+	"errors"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +55,7 @@ func (g *grants) ofAgents(t *testing.T) {
 	g.miss(agent, g.those(func(one privilege) bool { return !one.role && one.verb == "watch" }), restart)
 	g.Until(30*time.Second, "the agent to write again", func() error { _, err := g.writer("us-west"); return err })
 
+	from := size(agent)
 	g.miss(agent, g.those(func(one privilege) bool {
 		return !one.role && slices.Contains([]string{"create", "update", "delete"}, one.verb)
 	}), func() { g.needToWrite(west) })
@@ -60,6 +64,11 @@ func (g *grants) ofAgents(t *testing.T) {
 		g.lists(60*time.Second, "us-west", name, "us-west-1 10.0.0.1")
 	}
 	g.gone("us-west", "import-delete")
+	text, err := os.ReadFile(agent.LogPath())
+	g.must(err)
+	if n := strings.Count(string(text[from:]), "could not be written"); n != 2 {
+		t.Errorf("expected each status that could not be written to be told of once, found %d lines", n)
+	}
 
 	name := g.prepareMeeting(west)
 	g.miss(agent, []privilege{{verb: "get", resource: "endpointslices", group: "discovery.k8s.io"}}, func() {
@@ -67,10 +76,8 @@ func (g *grants) ofAgents(t *testing.T) {
 		g.must(err)
 	})
 	g.lists(30*time.Second, "us-west", "met", "us-west-1 10.0.0.1") // beside the slice that is not ours
-	g.serve("us-west", "flapping")
-	g.told("us-west", shop, "ServiceImport NoEndpoints")
-	g.serve("us-west", "flapping", "10.0.0.1")
-	g.told("us-west", shop, "ServiceImport Endpoints")
+	g.flap("NoEndpoints")
+	g.flap("Endpoints", "10.0.0.1")
 	g.miss(agent, []privilege{
 		{verb: "patch", resource: "serviceexports/status", group: "multicluster.x-k8s.io"}, {verb: "patch", resource: "events"},
 	}, g.needToPatch)
@@ -148,6 +155,20 @@ func (g *grants) prepareMeeting(c *controlplane.Cluster) string {
 	}, metav1.CreateOptions{})
 	g.must(err)
 	return name
+}
+
+// flap gives the service of that name other endpoints, and waits until its users are
+// told.
+func (g *grants) flap(reason string, addresses ...string) {
+	g.Helper()
+	g.serve("us-west", "flapping", addresses...)
+	g.Until(30*time.Second, "an Event "+reason, func() error {
+		list, err := g.world.Cluster("us-west").Clients.Core.CoreV1().Events(shop).List(context.Background(), metav1.ListOptions{FieldSelector: "involvedObject.name=flapping,reason=" + reason})
+		if err == nil && len(list.Items) == 0 {
+			err = errors.New("found none")
+		}
+		return err
+	})
 }
 
 // needToPatch has the agent tell an export what has become of it, and count an Event
