@@ -1,7 +1,6 @@
 package kube
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -50,22 +49,51 @@ func (s *stern) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	_ = json.NewEncoder(w).Encode(review)
 }
 
+// court is such a server, what is remembered of it, and a client that is watched.
+type court struct {
+	*testing.T
+	*stern
+	rights *Rights
+	client kubernetes.Interface
+	log    strings.Builder
+	now    time.Time
+}
+
+func newCourt(t *testing.T) *court {
+	c := &court{T: t, stern: &stern{}, now: time.Now()}
+	server := httptest.NewServer(c.stern)
+	t.Cleanup(server.Close)
+	c.rights = NewRights(slog.New(slog.NewTextHandler(&c.log, nil)))
+	c.rights.clock = func() time.Time { return c.now }
+	config, err := c.rights.Watch(&rest.Config{Host: server.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.client, err = kubernetes.NewForConfig(config); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// refuse has the client be refused something in these words.
+func (c *court) refuse(says string) {
+	c.Helper()
+	c.says.Store(&says)
+	_, err := c.client.CoreV1().Events("shop").List(c.Context(), metav1.ListOptions{})
+	if !apierrors.IsForbidden(err) || err.Error() != says {
+		c.Fatalf("expected the client to see the refusal as it was, found %v", err)
+	}
+}
+
+// reviewed has all that was refused be reviewed after a while.
+func (c *court) reviewed(after time.Duration) []Denial {
+	c.now = c.now.Add(after)
+	c.rights.reviewAll(c.Context())
+	return c.rights.Denied()
+}
+
 func TestWhatTheAPIServerRefusesIsRememberedUntilItIsAllowed(t *testing.T) {
-	s := &stern{}
-	server := httptest.NewServer(s)
-	defer server.Close()
-	var log strings.Builder
-	r := NewRights(slog.New(slog.NewTextHandler(&log, nil)))
-	now := time.Now()
-	r.clock = func() time.Time { return now }
-	config, err := r.Watch(&rest.Config{Host: server.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newCourt(t)
 	for says, want := range map[string]Denial{
 		`events is forbidden: User "system:serviceaccount:federator-system:federator" cannot create resource "events" in API group "" in the namespace "shop"`: {
 			Verb: "create", Resource: "events", Namespace: "shop",
@@ -78,94 +106,58 @@ func TestWhatTheAPIServerRefusesIsRememberedUntilItIsAllowed(t *testing.T) {
 			Verb: "update", Resource: "serviceimports/status", Group: "multicluster.x-k8s.io", Namespace: "shop", Name: "checkout",
 		},
 	} {
-		s.says.Store(&says)
-		s.allowed.Store(false)
-		log.Reset()
-		_, err := client.CoreV1().Events("shop").List(t.Context(), metav1.ListOptions{})
-		if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), want.Resource) {
-			t.Fatalf("expected the client to see the refusal as it was, found %v", err)
+		c.allowed.Store(false)
+		c.log.Reset()
+		c.refuse(says)
+		want.Since = c.now
+		if got := c.reviewed(0); len(got) != 0 {
+			t.Errorf("an API server that starts refuses everything: expected nothing to be said yet, found %v", got)
 		}
-		if r.reviewAll(t.Context()); len(r.Denied()) != 0 {
-			t.Errorf("an API server that starts refuses everything: expected nothing to be said yet, found %v", r.Denied())
-		}
-		want.Since = now
-		now = now.Add(grace)
-		r.reviewAll(t.Context())
-		if got := r.Denied(); len(got) != 1 || got[0] != want {
+		if got := c.reviewed(grace); len(got) != 1 || got[0] != want {
 			t.Fatalf("expected %+v, found %+v", want, got)
 		}
-		asked := s.asked.Load()
+		asked := c.asked.Load()
 		if asked.Verb != want.Verb || strings.TrimSuffix(asked.Resource+"/"+asked.Subresource, "/") != want.Resource || asked.Group != want.Group || asked.Namespace != want.Namespace || asked.Name != want.Name {
 			t.Errorf("expected a review of %+v, found %+v", want, asked)
 		}
 		for _, word := range []string{"verb=" + want.Verb, "resource=" + want.Resource, "apiGroup=" + want.Group, "Role federator"} {
-			if strings.Count(log.String(), word) != 1 {
-				t.Errorf("expected %q once in the log, found %s", word, log.String())
+			if strings.Count(c.log.String(), word) != 1 {
+				t.Errorf("expected %q once in the log, found %s", word, c.log.String())
 			}
 		}
-		s.silent.Store(true)
-		if r.reviewAll(t.Context()); len(r.Denied()) != 1 {
+		c.silent.Store(true)
+		if len(c.reviewed(grace)) != 1 {
 			t.Error("expected it to stay while the API server does not say")
 		}
-		s.silent.Store(false)
-		s.allowed.Store(true)
-		if r.reviewAll(t.Context()); len(r.Denied()) != 0 {
-			t.Errorf("expected it to be forgotten once it is allowed, found %+v", r.Denied())
+		c.silent.Store(false)
+		c.allowed.Store(true)
+		if got := c.reviewed(0); len(got) != 0 {
+			t.Errorf("expected it to be forgotten once it is allowed, found %+v", got)
 		}
 	}
 }
 
 func TestWhatIsRefusedForOtherReasonsIsNoMissingRight(t *testing.T) {
-	s := &stern{}
-	server := httptest.NewServer(s)
-	defer server.Close()
-	r := NewRights(slog.New(slog.DiscardHandler))
-	config, err := r.Watch(&rest.Config{Host: server.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newCourt(t)
 	for _, says := range []string{
 		`services "a" is forbidden: unable to create new content in namespace shop because it is being terminated`,
 		`services "a" is forbidden: exceeded quota: q, requested: services=1, used: services=5, limited: services=5`,
 		`admission webhook "w" denied the request: cannot create resource here`,
 	} {
-		s.says.Store(&says)
-		_, err := client.CoreV1().Events("shop").List(t.Context(), metav1.ListOptions{})
-		if !apierrors.IsForbidden(err) || len(r.denied) != 0 {
-			t.Errorf("%s: expected no right to be missing, found %v, %v", says, r.denied, err)
+		if c.refuse(says); len(c.rights.denied) != 0 {
+			t.Errorf("%s: expected no right to be missing, found %v", says, c.rights.denied)
 		}
 	}
 }
 
 func TestARightThatNobodyAsksForAnyMoreIsForgottenWhereItCannotBeReviewed(t *testing.T) {
-	s := &stern{}
-	s.silent.Store(true)
-	server := httptest.NewServer(s)
-	defer server.Close()
-	says := `services is forbidden: User "u" cannot list resource "services" in API group "" at the cluster scope`
-	s.says.Store(&says)
-	r := NewRights(slog.New(slog.DiscardHandler))
-	now := time.Now()
-	r.clock = func() time.Time { return now }
-	config, err := r.Watch(&rest.Config{Host: server.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}})
-	if err != nil {
-		t.Fatal(err)
+	c := newCourt(t)
+	c.silent.Store(true)
+	c.refuse(`services is forbidden: User "u" cannot list resource "services" in API group "" at the cluster scope`)
+	if got := c.reviewed(grace); len(got) != 1 {
+		t.Errorf("expected it to be said although it cannot be reviewed, found %v", got)
 	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _ = client.CoreV1().Services("").List(context.Background(), metav1.ListOptions{})
-	now = now.Add(grace)
-	if r.reviewAll(t.Context()); len(r.Denied()) != 1 {
-		t.Errorf("expected it to be said although it cannot be reviewed, found %v", r.Denied())
-	}
-	now = now.Add(forgetAfter)
-	if r.reviewAll(t.Context()); len(r.Denied()) != 0 {
-		t.Errorf("expected it to be forgotten, found %v", r.Denied())
+	if got := c.reviewed(forgetAfter); len(got) != 0 {
+		t.Errorf("expected it to be forgotten, found %v", got)
 	}
 }

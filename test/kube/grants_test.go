@@ -213,20 +213,20 @@ func logged(of speaker, from int64, taken []privilege) error {
 	return errors.Join(errs...)
 }
 
-// told is a problem that check finds.
-type toldProblem struct{ Severity, Code, Subject, Found, Action string }
+// complaint is a problem that check finds.
+type complaint struct{ Severity, Code, Subject, Found, Action string }
 
 // problems are all that check finds, by code.
-func problems(of speaker) (map[string][]toldProblem, error) {
+func problems(of speaker) (map[string][]complaint, error) {
 	result := of.CLI("check", "-o", "json")
 	if result.Code != 0 && result.Code != 3 {
 		return nil, errors.New(strings.TrimSpace(result.Err))
 	}
-	var found struct{ Problems []toldProblem }
+	var found struct{ Problems []complaint }
 	if err := json.Unmarshal([]byte(result.Out), &found); err != nil {
 		return nil, err
 	}
-	out := map[string][]toldProblem{}
+	out := map[string][]complaint{}
 	for _, p := range found.Problems {
 		out[p.Code] = append(out[p.Code], p)
 	}
@@ -243,7 +243,7 @@ func checked(of speaker, taken []privilege) error {
 	var errs []error
 	rights := found["kubernetes-rights"]
 	for _, one := range taken {
-		at := slices.IndexFunc(rights, func(p toldProblem) bool { return p.Subject == one.String() })
+		at := slices.IndexFunc(rights, func(p complaint) bool { return p.Subject == one.String() })
 		if at < 0 {
 			errs = append(errs, fmt.Errorf("check does not name %s", one))
 		} else if p := rights[at]; p.Severity != "error" || !strings.Contains(p.Action, "grant it in "+one.by()) {
