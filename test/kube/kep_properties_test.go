@@ -112,6 +112,8 @@ type disagreement struct {
 	name, reason   string
 	older, younger corev1.ServiceSpec
 	holds, then    func(string)
+	// more are endpoints that only the younger has.
+	more []string
 }
 
 func disagreements(x *scene) []disagreement {
@@ -136,15 +138,16 @@ func disagreements(x *scene) []disagreement {
 	}
 	stuck := func(seconds int32) func(string) { return func(name string) { sticking(x, asia, name, seconds) } }
 	return []disagreement{
-		{"number", "PortConflict", web(), served(corev1.ServicePort{Name: "http", Port: 8080}), with(http), with(port("http", 8080))},
-		{"called", "PortConflict", web(), served(corev1.ServicePort{Name: "web", Port: 80}), with(http), with(port("web", 80))},
-		{"spoken", "PortConflict", web(), served(corev1.ServicePort{Name: "http", Port: 80, AppProtocol: &h2c}), with(http), with(spoken)},
-		{"union", "PortConflict", web(), served(corev1.ServicePort{Name: "http", Port: 80}, corev1.ServicePort{Name: "more", Port: 81}), with(http, port("more", 81)), with(http, port("more", 81))},
-		{"type", "TypeConflict", web(), none, typed(mcs.ClusterSetIP), typed(mcs.Headless)},
-		{"headless", "TypeConflict", none, web(), typed(mcs.Headless), typed(mcs.ClusterSetIP)},
-		{"affinity", "SessionAffinityConflict", sticky(600), web(), stuck(600), stuck(0)},
-		{"timeout", "SessionAffinityConfigConflict", sticky(600), sticky(60), stuck(600), stuck(60)},
-		{"same", "", web(), web(), with(http), with(http)},
+		{"number", "PortConflict", web(), served(corev1.ServicePort{Name: "http", Port: 8080}), with(http), with(port("http", 8080)), nil},
+		{"called", "PortConflict", web(), served(corev1.ServicePort{Name: "web", Port: 80}), with(http), with(port("web", 80)), nil},
+		{"spoken", "PortConflict", web(), served(corev1.ServicePort{Name: "http", Port: 80, AppProtocol: &h2c}), with(http), with(spoken), nil},
+		{"union", "PortConflict", web(), served(corev1.ServicePort{Name: "http", Port: 80}, corev1.ServicePort{Name: "more", Port: 81}), with(http, port("more", 81)), with(http, port("more", 81)), nil},
+		{"type", "TypeConflict", web(), none, typed(mcs.ClusterSetIP), typed(mcs.Headless), nil},
+		{"headless", "TypeConflict", none, web(), typed(mcs.Headless), typed(mcs.ClusterSetIP), nil},
+		{"affinity", "SessionAffinityConflict", sticky(600), web(), stuck(600), stuck(0), nil},
+		{"timeout", "SessionAffinityConfigConflict", sticky(600), sticky(60), stuck(600), stuck(60), nil},
+		{"families", "IPFamilyConflict", web(), web(), with(http), with(http), []string{"fd00:2::1"}},
+		{"same", "", web(), web(), with(http), with(http), nil},
 	}
 }
 
@@ -158,7 +161,7 @@ func conflicts(x *scene) {
 	}
 	x.older(last)
 	for _, c := range cases {
-		x.put(eu, c.name, c.younger, "10.1.0.1")
+		x.put(eu, c.name, c.younger, append(c.more, "10.1.0.1")...)
 		x.export(eu, c.name)
 	}
 	for _, c := range cases {
