@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/federation/operator"
 	"github.com/federator/federator/federation/state"
 	"github.com/federator/federator/kube"
 	kubeexports "github.com/federator/federator/kube/exports"
@@ -28,6 +30,7 @@ type kubernetes struct {
 	vips    *kubeimports.VIPs
 	notices chan kubeimports.Notice
 	zones   atomic.Pointer[map[string]int]
+	rights  *kube.Rights // nil where somebody else runs them
 }
 
 // defaultNamespace holds the Lease of the writer where no other is configured.
@@ -47,11 +50,19 @@ func (r *Replica) openKubernetes() error {
 	if !c.Enabled {
 		return nil
 	}
+	var ownRights *kube.Rights
 	config, err := kube.Connect(kube.Access{Kubeconfig: c.Kubeconfig, Context: c.Context}, r.card.Replica.Build)
 	if err != nil {
 		return err
 	}
-	k := &kubernetes{self: r.card.Replica, catalog: r.catalog, notices: make(chan kubeimports.Notice)}
+	if r.rights == nil {
+		r.rights = kube.NewRights(r.log.WithGroup("kube"))
+		ownRights = r.rights
+	}
+	if config, err = r.rights.Watch(config); err != nil {
+		return err
+	}
+	k := &kubernetes{rights: ownRights, self: r.card.Replica, catalog: r.catalog, notices: make(chan kubeimports.Notice)}
 	if k.cluster, err = kube.New(config); err != nil {
 		return err
 	}
@@ -137,10 +148,23 @@ func (k *kubernetes) countedZones() map[string]int {
 
 // watchKubernetes keeps the informers going, and the clusterset IPs in DNS.
 func (r *Replica) watchKubernetes(ctx context.Context) error {
-	if r.kube != nil {
-		r.kube.cluster.Run(ctx.Done())
+	if r.kube == nil {
+		return nil
 	}
+	var reviews sync.WaitGroup
+	reviews.Go(func() { r.kube.rights.Run(ctx) })
+	r.kube.cluster.Run(ctx.Done())
+	reviews.Wait()
 	return nil
+}
+
+// missingRights is what the API server does not allow to this replica.
+func (r *Replica) missingRights() []operator.MissingRight {
+	var out []operator.MissingRight
+	for _, d := range r.rights.Denied() {
+		out = append(out, operator.MissingRight{Right: d.Right(), Where: strings.Trim(d.Namespace+"/"+d.Name, "/"), Role: d.Role(), Since: d.Since})
+	}
+	return out
 }
 
 // writeImports writes the imports of the cluster whenever it is this replica's turn.

@@ -25,8 +25,10 @@ func (r *Replica) operatorServer(attesting func() (time.Time, error)) pb.Operato
 	}
 	if r.kube != nil {
 		c.VIPs = r.kube.vips.Lookup
-		c.Intents = r.kube.intents.Barred
 		c.Imports = func() operator.Imports { return operator.Imports(r.kube.writer.Status()) }
+	}
+	if r.rights != nil {
+		c.MissingRights = r.missingRights
 	}
 	return operator.New(c)
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/federator/federator/federation/operator"
 	"github.com/federator/federator/federation/state"
 	"github.com/federator/federator/identity"
+	"github.com/federator/federator/kube"
 	"github.com/federator/federator/peering/port"
 	"github.com/federator/federator/peering/replication"
 	"github.com/federator/federator/peering/rpc"
@@ -61,6 +62,7 @@ type Replica struct {
 	observer *observer
 	desk     *desk
 	kube     *kubernetes // nil without one
+	rights   *kube.Rights
 	dns      *dns.Server
 	servers  *rpc.Servers
 	founding *founding
@@ -88,13 +90,15 @@ type Replica struct {
 }
 
 // Run runs the replica that cfg.DataDir describes until ctx ends, and then stops
-// it in order. An error means that it could not start, or had to stop.
-func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
+// it in order. An error means that it could not start, or had to stop. rights, which
+// may be nil, is what is known already of the rights of this process in its
+// Kubernetes cluster; who has made it runs it.
+func Run(ctx context.Context, cfg Config, log *slog.Logger, rights *kube.Rights) error {
 	cfg = cfg.WithDefaults()
 	if err := cfg.Validate(); err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
-	r := &Replica{cfg: cfg, dir: dataDir(cfg.DataDir), started: time.Now(), changed: make(chan struct{}, 1), leaving: make(chan struct{}), founded: make(chan struct{}), reached: map[string]string{}}
+	r := &Replica{cfg: cfg, rights: rights, dir: dataDir(cfg.DataDir), started: time.Now(), changed: make(chan struct{}, 1), leaving: make(chan struct{}), founded: make(chan struct{}), reached: map[string]string{}}
 	err := r.open(log)
 	if err == nil {
 		err = r.run(ctx)

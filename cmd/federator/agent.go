@@ -31,7 +31,7 @@ cleanly on SIGTERM and Ctrl-C.`,
 			}
 			log := a.logger(config.Log)
 			klog.SetSlogLogger(log) // what client-go has to say
-			err = federation.Run(cmd.Context(), config, log)
+			err = federation.Run(cmd.Context(), config, log, nil)
 			if errors.Is(err, federation.ErrLeft) { // as it was told to
 				return nil
 			}

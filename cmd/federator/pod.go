@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/klog/v2"
 
 	"github.com/federator/federator/federation"
 	"github.com/federator/federator/federation/inpod"
@@ -46,10 +47,15 @@ downward API in its environment: "federator manifests" prints all of it.`,
 			if err != nil {
 				return err
 			}
+			options.Log = a.logger(options.Config.Log)
+			klog.SetSlogLogger(options.Log) // what client-go has to say
+			options.Rights = kube.NewRights(options.Log)
+			if config, err = options.Rights.Watch(config); err != nil {
+				return err
+			}
 			if options.Pod.Core, err = kubernetes.NewForConfig(config); err != nil {
 				return fmt.Errorf("kubernetes: %w", err)
 			}
-			options.Log = a.logger(options.Config.Log)
 			return inpod.Run(cmd.Context(), options)
 		},
 	}

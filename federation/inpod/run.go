@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/federator/federator/federation"
+	"github.com/federator/federator/kube"
 	"github.com/federator/federator/kube/pod"
 	"github.com/federator/federator/peering/token"
 )
@@ -34,6 +35,8 @@ type Options struct {
 	// Ports are where it is reached on the host of its exposure; the zero value means
 	// those of package pod.
 	Ports Ports
+	// Rights remembers what the API server refuses to the client of Pod; nil: nobody.
+	Rights *kube.Rights
 	// Patience is that of [pod.Inviter].
 	Patience time.Duration
 }
@@ -57,6 +60,11 @@ func Run(ctx context.Context, o Options) error {
 	if k := &o.Config.Kubernetes; k.Enabled {
 		fill(&k.Namespace, o.Pod.Self.Namespace)
 	}
+	reviewing, done := context.WithCancel(ctx)
+	var reviews sync.WaitGroup
+	reviews.Go(func() { o.Rights.Run(reviewing) })
+	defer reviews.Wait()
+	defer done()
 	r := &runner{Options: o}
 	if err := r.settle(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -261,7 +269,7 @@ func (r *runner) serve(ctx context.Context) error {
 	g, running := errgroup.WithContext(running)
 	g.Go(func() error {
 		defer stop()
-		return federation.Run(running, r.Config, r.Log)
+		return federation.Run(running, r.Config, r.Log, r.Rights)
 	})
 	inviter := &pod.Inviter{Core: r.Pod.Core, Self: r.Pod.Self, Membership: agent, Log: r.Log, Now: time.Now, Every: r.Pod.Every, Patience: r.Patience}
 	g.Go(func() error { return inviter.Run(running) })

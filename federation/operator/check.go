@@ -57,7 +57,7 @@ func examinations() []examination {
 		{"sources of services", (*view).checkSources},
 		{"services and their endpoints", (*view).checkServices},
 		{"imports of the Kubernetes cluster", (*view).checkImports},
-		{"policies and drills of the Kubernetes cluster", (*view).checkIntents},
+		{"rights in the Kubernetes cluster", (*view).checkRights},
 		{"export rules", (*view).checkExportRules},
 		{"policies", (*view).checkPolicies},
 		{"evacuations", (*view).checkEvacuations},

@@ -91,9 +91,9 @@ type Config struct {
 	// Imports tells how the imports of the replica's Kubernetes cluster are; nil where
 	// it belongs to none.
 	Imports func() Imports
-	// Intents says what the API server of that cluster does not let the replica read or
-	// write of its users' policies and drills; nil like Imports.
-	Intents func() []string
+	// MissingRights are what the API server of that cluster does not allow to this
+	// replica; nil where it asks none.
+	MissingRights func() []MissingRight
 	// VIPs are the clusterset IPs that DNS answers clients in that cluster with, none
 	// for a service that has none; nil like Imports.
 	VIPs func(catalog.ServiceName) []netip.Addr

@@ -67,14 +67,3 @@ func (v *view) checkImports() []problem {
 	}
 	return out
 }
-
-// checkIntents reports what keeps the policies and drills of the own Kubernetes
-// cluster's users from being read or answered.
-func (v *view) checkIntents() []problem {
-	var out []problem
-	for _, why := range v.barred {
-		out = append(out, problem{severity: severe, code: "intents-refused", subject: "policies and drills of cluster " + v.self.Cluster, expected: "that replicas may read them and write their status", found: why,
-			action: "apply the manifests of this release (federator manifests), with their roles and bindings"})
-	}
-	return out
-}

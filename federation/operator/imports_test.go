@@ -24,7 +24,6 @@ func importTroubles() []trouble {
 		{"nobody writes", with(Imports{}), "warning imports-unwritten imports of cluster us-west-0", "federator-imports"},
 		{"nobody writes yet", func(v *view) { v.imports, v.started = &Imports{}, since(10*time.Second) }, "", ""},
 		{"something is in the way", with(Imports{Writer: true, Holder: "us-west-0", Foreign: []string{"Service shop/derived-x"}}), "warning imports-foreign Service shop/derived-x", "delete or rename"},
-		{"policies may not be read", func(v *view) { v.barred = []string{"not allowed to list drills"} }, "error intents-refused policies and drills of cluster us-west-0", "not allowed to list drills"},
 	}
 }
 

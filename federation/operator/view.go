@@ -47,7 +47,7 @@ type view struct {
 	gates    map[string]catalog.Gate
 	known    []string // the regions that are members
 	imports  *Imports // nil where there is no Kubernetes cluster
-	barred   []string // see Config.Intents
+	rights   []MissingRight
 
 	renewal identity.RenewerState
 	// unattested says why pods get no certificates, and since when.
@@ -118,8 +118,8 @@ func (s *Server) look() *view {
 	if s.Attesting != nil {
 		v.unattestedSince, v.unattested = s.Attesting()
 	}
-	if s.Intents != nil {
-		v.barred = s.Intents()
+	if s.MissingRights != nil {
+		v.rights = s.MissingRights()
 	}
 	foreign := s.foreign()
 	s.Raft.Read(func(st *state.State) {

@@ -101,15 +101,20 @@ func (in *Input) exports() bool {
 // instead.
 func (in *Input) conflicts() (reasons []string, message string) {
 	first, n := in.oldest(), len(in.Service.Backends)
-	types, ports, affinities, timeouts := 0, 0, 0, 0
-	affinity := in.affinity()
+	types, ports, affinities, timeouts, reached := 0, 0, 0, 0, 0
+	affinity, all := in.affinity(), families{}
+	for i := range in.Service.Backends {
+		all = all.with(familiesOf(in.Service.Backends[i].Set))
+	}
 	for i := range in.Service.Backends {
 		set := in.Service.Backends[i].Set
 		types += btoi(set.Headless != in.Service.Headless)
-		ports += btoi(slices.ContainsFunc(set.Ports, in.lost))
+		ports += btoi(!in.exactly(set.Ports))
 		a := in.affinityOf(set)
 		affinities += btoi(!in.Service.Headless && a.ClientIP != affinity.ClientIP)
 		timeouts += btoi(!in.Service.Headless && a.ClientIP && affinity.ClientIP && a.seconds() != affinity.seconds())
+		own := familiesOf(set)
+		reached += btoi(own != families{} && own != all)
 	}
 	var words []string
 	note := func(reason mcsv1beta1.ServiceExportConditionReason, disagree int, holds string) {
@@ -119,17 +124,34 @@ func (in *Input) conflicts() (reasons []string, message string) {
 		}
 	}
 	kind, _ := affinity.kubernetes()
-	note(mcsv1beta1.ServiceExportReasonPortConflict, ports, "ports of one name, or of one protocol and number, differ: for each the oldest export that has it decides")
+	note(mcsv1beta1.ServiceExportReasonPortConflict, ports, "ports differ: those of all clusters are exposed, and each leads to the clusters that have it; of one name, or of one protocol and number, the oldest export decides")
 	note(mcsv1beta1.ServiceExportReasonTypeConflict, types, fmt.Sprintf("type: %s, from the oldest export, of cluster %s", typeOf(in.Service), first.Set.Cluster))
 	note(mcsv1beta1.ServiceExportReasonSessionAffinityConflict, affinities, fmt.Sprintf("session affinity: %s, from the oldest export, of cluster %s", kind, first.Set.Cluster))
 	note(mcsv1beta1.ServiceExportReasonSessionAffinityConfigConflict, timeouts, fmt.Sprintf("session affinity: %d s, from the oldest export, of cluster %s", affinity.seconds(), first.Set.Cluster))
+	note(mcsv1beta1.ServiceExportReasonIPFamilyConflict, reached, "IP families: clients of one family reach only the clusters that have endpoints of it")
 	return reasons, strings.Join(words, ". ")
 }
 
-// lost reports whether a port of one exporter is not among the service's as it is.
-func (in *Input) lost(p catalog.Port) bool {
-	return !slices.ContainsFunc(in.Service.Ports, func(q catalog.Port) bool {
-		return q.Name == p.Name && q.Protocol == p.Protocol && q.Number == p.Number
+// families are the IP families that endpoints have; none for a cluster without any.
+type families struct{ four, six bool }
+
+func (f families) with(g families) families { return families{f.four || g.four, f.six || g.six} }
+
+func familiesOf(set *catalog.EndpointSet) (f families) {
+	for i := range set.Endpoints {
+		four := set.Endpoints[i].Address.Is4()
+		if f = f.with(families{four, !four}); f.four && f.six {
+			break
+		}
+	}
+	return f
+}
+
+// exactly reports whether one exporter has the ports that the service has, and no
+// others.
+func (in *Input) exactly(ports []catalog.Port) bool {
+	return len(ports) == len(in.Service.Ports) && !slices.ContainsFunc(ports, func(p catalog.Port) bool {
+		return !slices.Contains(in.Service.Ports, p)
 	})
 }
 

@@ -121,6 +121,14 @@ func TestKEP1645PortsAreUnitedAndTrafficGoesOnlyToExportersThatExposeThem(t *tes
 
 func TestKEP1645AConflictIsDecidedByTheOldestExportAndReportedOnAll(t *testing.T) {
 	renamed := catalog.Port{Name: "web", Protocol: catalog.TCP, Number: 80}
+	six := func(b catalog.Backend) catalog.Backend { // beside its IPv4 endpoint
+		e := b.Set.Endpoints[0]
+		e.ID, e.Address = e.ID+"-six", mustSix(1)
+		b.Set.Endpoints, b.Health = append(b.Set.Endpoints, e), append(b.Health, catalog.Healthy)
+		return b
+	}
+	spoken := http
+	spoken.AppProtocol = "kubernetes.io/h2c"
 	moved := catalog.Port{Name: "http", Protocol: catalog.TCP, Number: 8000}
 	sticky := func(set *catalog.EndpointSet) Affinity {
 		return Affinity{ClientIP: set.Cluster == "west-1", Seconds: 60}
@@ -136,13 +144,16 @@ func TestKEP1645AConflictIsDecidedByTheOldestExportAndReportedOnAll(t *testing.T
 		says        string
 	}{
 		"none":             {mine: older(backend("west-1@us-west/a h")), other: backend("east-1@us-east/a h"), status: "False", reason: "NoConflicts"},
-		"a union is none":  {mine: older(backend("west-1@us-west/a h")), other: withPorts(backend("east-1@us-east/a h"), http, metrics), status: "False", reason: "NoConflicts"},
+		"a union":          {mine: older(backend("west-1@us-west/a h")), other: withPorts(backend("east-1@us-east/a h"), http, metrics), status: "True", reason: "PortConflict", says: "1 of 2"},
+		"app protocol":     {mine: older(backend("west-1@us-west/a h")), other: withPorts(backend("east-1@us-east/a h"), spoken), status: "True", reason: "PortConflict", says: "1 of 2"},
 		"port name":        {mine: older(backend("west-1@us-west/a h")), other: withPorts(backend("east-1@us-east/a h"), renamed), status: "True", reason: "PortConflict", says: "1 of 2"},
 		"port number":      {mine: backend("west-1@us-west/a h"), other: older(withPorts(backend("east-1@us-east/a h"), moved)), status: "True", reason: "PortConflict", says: "1 of 2"},
 		"type, we lose":    {mine: backend("west-1@us-west/a h"), other: older(headless(backend("east-1@us-east/a h"))), status: "True", reason: "TypeConflict", says: "Headless, from the oldest export, of cluster east-1; 1 of 2"},
 		"type, we win":     {mine: older(backend("west-1@us-west/a h")), other: headless(backend("east-1@us-east/a h")), status: "True", reason: "TypeConflict", says: "ClusterSetIP, from the oldest export, of cluster west-1"},
 		"session affinity": {mine: older(backend("west-1@us-west/a h")), other: backend("east-1@us-east/a h"), affinity: sticky, status: "True", reason: "SessionAffinityConflict", says: "ClientIP"},
 		"affinity config":  {mine: older(backend("west-1@us-west/a h")), other: backend("east-1@us-east/a h"), affinity: longer, status: "True", reason: "SessionAffinityConfigConflict", says: "60 s"},
+		"families":         {mine: older(backend("west-1@us-west/a h")), other: six(backend("east-1@us-east/a h")), status: "True", reason: "IPFamilyConflict", says: "1 of 2"},
+		"no endpoints":     {mine: older(backend("west-1@us-west/a h")), other: backend("east-1@us-east/a "), status: "False", reason: "NoConflicts"},
 		"two": {
 			mine: older(backend("west-1@us-west/a h")), other: headless(withPorts(backend("east-1@us-east/a h"), renamed)),
 			status: "True", reason: "PortConflict,TypeConflict", says: "1 of 2",

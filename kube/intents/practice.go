@@ -44,15 +44,17 @@ func (r *Registrar) stepDrills(ctx context.Context) {
 	for _, start := range plan.Starts {
 		r.start(ctx, start)
 	}
+	written := false
 	for _, next := range plan.Statuses {
 		if ctx.Err() != nil || !r.cfg.Leading() || !r.limit.Allow() {
 			return
 		}
-		write(ctx, r, v1alpha1.KindDrill, r.drills, next, func(ctx context.Context, o metav1.UpdateOptions) (*v1alpha1.Drill, error) {
+		ok := write(ctx, r, v1alpha1.KindDrill, r.drills, next, func(ctx context.Context, o metav1.UpdateOptions) (*v1alpha1.Drill, error) {
 			return r.cfg.Kube.Federator.FederatorV1alpha1().Drills(next.Namespace).UpdateStatus(ctx, next, o)
 		})
+		written = written || ok
 	}
-	if len(plan.Statuses) > 0 {
+	if written {
 		r.Look() // what says that it is starting is to be started
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +37,8 @@ const (
 	// uninstalledAfter is how long the API server must not know a kind until there
 	// are none of it: one that starts may not know it yet.
 	uninstalledAfter = time.Minute
+	// maxUnwritten bounds the objects of which is remembered what was said of them.
+	maxUnwritten = 1000
 )
 
 // Federation is where intents are written.
@@ -96,32 +97,17 @@ type Registrar struct {
 	stuck    map[catalog.PolicyOrigin]string // of Run alone
 	tries    tries                           // of Run alone
 	lacking  map[string]string               // by resource, of Run alone
-	standing atomic.Pointer[map[string]int]
-	barred   sync.Map // why the status of a kind may not be written, by kind
-}
-
-// Barred says what the API server does not let this replica do; none if it lets it
-// read, and write, all that it knows of.
-func (r *Registrar) Barred() []string {
-	var out []string
-	for _, resource := range []string{v1alpha1.ResourceResolutionPolicies, v1alpha1.ResourceDrills} {
-		if _, err := r.cfg.Link.Lacking(resource); err != nil && !errors.Is(err, kube.ErrNotInstalled) {
-			out = append(out, err.Error())
-		}
-	}
-	for _, kind := range []string{v1alpha1.KindResolutionPolicy, v1alpha1.KindDrill} {
-		if why, ok := r.barred.Load(kind); ok {
-			out = append(out, fmt.Sprint(why))
-		}
-	}
-	return out
+	// unwritten is why the status of an object could not be written, by kind and name;
+	// of Run alone.
+	unwritten map[string]string
+	standing  atomic.Pointer[map[string]int]
 }
 
 // New makes the registrar of a cluster, and asks the cluster for its informers.
 func New(cfg Config) (*Registrar, error) {
 	r := &Registrar{
 		cfg: cfg, limit: rate.NewLimiter(statusesPerSecond, statusBurst), starts: rate.NewLimiter(rate.Every(startEvery), startBurst), wake: make(chan struct{}, 1),
-		stuck: map[catalog.PolicyOrigin]string{}, lacking: map[string]string{},
+		stuck: map[catalog.PolicyOrigin]string{}, lacking: map[string]string{}, unwritten: map[string]string{},
 	}
 	r.policies = newShelf[*v1alpha1.ResolutionPolicy](cfg.Kube.FederatorInformers.ResolutionPolicies())
 	r.drills = newShelf[*v1alpha1.Drill](cfg.Kube.FederatorInformers.Drills())
@@ -248,23 +234,26 @@ func (r *Registrar) put(ctx context.Context, put *PolicyPut, p *catalog.ClusterP
 	}
 }
 
-// write updates the status of one object.
-func write[T object](ctx context.Context, r *Registrar, kind string, on *shelf[T], next T, update func(context.Context, metav1.UpdateOptions) (T, error)) {
+// write updates the status of one object, and reports whether it could. That it could
+// not is said once for each reason.
+func write[T object](ctx context.Context, r *Registrar, kind string, on *shelf[T], next T, update func(context.Context, metav1.UpdateOptions) (T, error)) bool {
 	limited, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	have, err := update(limited, metav1.UpdateOptions{FieldManager: FieldManager})
 	r.metrics.wrote(kind, err)
-	switch {
+	switch name := next.GetNamespace() + "/" + next.GetName(); {
 	case err == nil:
-		r.barred.Delete(kind)
 		on.wrote(have, time.Now())
+		delete(r.unwritten, kind+" "+name)
 	case ctx.Err() != nil || apierrors.IsConflict(err) || apierrors.IsNotFound(err): // the informer will tell
-	default:
-		if apierrors.IsForbidden(err) {
-			r.barred.Store(kind, err.Error())
+	case r.unwritten[kind+" "+name] != err.Error():
+		if len(r.unwritten) >= maxUnwritten {
+			clear(r.unwritten) // objects that are gone; what is said twice does no harm
 		}
-		r.cfg.Logger.Warn("the status of an object could not be written; trying again", "kind", kind, "object", next.GetNamespace()+"/"+next.GetName(), "error", err)
+		r.unwritten[kind+" "+name] = err.Error()
+		r.cfg.Logger.Warn("the status of an object could not be written; trying again", "kind", kind, "object", name, "error", err)
 	}
+	return err == nil
 }
 
 // listen has fn called whenever the informer's objects change.

@@ -270,31 +270,6 @@ func TestTheRegistrarSaysWhyAPolicyDoesNotArriveAndTriesAgain(t *testing.T) {
 	}
 }
 
-func TestWhatIsForbiddenIsSaidUntilItIsAllowed(t *testing.T) {
-	o := newOffice(t)
-	o.create("a")
-	ctx := t.Context()
-	o.stepPolicies(ctx)
-	o.server.forbid = true
-	o.stepPolicies(ctx)
-	if got := strings.Join(o.Barred(), ""); !strings.Contains(got, "may not update resolutionpolicies/status") {
-		t.Errorf("expected to be told what is forbidden, found %q", got)
-	}
-	o.server.forbid = false
-	o.stepPolicies(ctx)
-	if got := o.Barred(); len(got) != 0 {
-		t.Errorf("expected nothing, found %q", got)
-	}
-	o.link.lack(fmt.Errorf("kubernetes: %w drills", kube.ErrNotInstalled), time.Hour)
-	if got := o.Barred(); len(got) != 0 {
-		t.Errorf("expected a kind that is not installed to be nobody's fault, found %q", got)
-	}
-	o.link.lack(errors.New("kubernetes: not allowed to list drills"), time.Hour)
-	if got := o.Barred(); len(got) != 2 {
-		t.Errorf("expected both kinds to be named, found %q", got)
-	}
-}
-
 func TestARegistrarThatIsNotTheWriterWritesNothing(t *testing.T) {
 	o := newOffice(t)
 	o.leading.Store(false)

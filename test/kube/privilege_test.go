@@ -1,0 +1,210 @@
+//go:build linux
+
+package kube_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/federator/federator/kube/api/v1alpha1"
+	"github.com/federator/federator/test/controlplane"
+	"github.com/federator/federator/test/e2e/fleet"
+)
+
+// What agents need is taken away from an agent in us-west, what only pods need from
+// pods in eu-central: every verb of the manifests, whatever they privilege.
+func TestAnyRightThatIsMissingIsNamedInTheLogAndInCheck(t *testing.T) {
+	s := enact(t, map[string]int{"us-west": 1}, "us-west", "eu-central")
+	g := &grants{stage: s, region: "us-west", named: map[privilege]bool{}}
+	g.ofAgents(t)
+	g.ofPods(t)
+	for _, one := range s.granted() {
+		if !g.named[one] {
+			t.Errorf("%s (%s) is granted, and nothing here shows that it is named where it is missing", one, one.by())
+		}
+	}
+	t.Logf("%d grants", len(s.granted()))
+}
+
+func (g *grants) ofAgents(t *testing.T) {
+	agent, west := g.Replicas("us-west")[0], g.world.Cluster("us-west")
+	g.must(installOwn(t.Context(), west))
+	made := []string{"service-create", "service-update", "service-delete", "slice-create", "slice-update", "slice-delete", "import-update", "import-status", "import-delete", "export-status", "flapping", "met"}
+	for _, name := range made {
+		g.export("us-west", name, "10.0.0.1")
+	}
+	for _, name := range made {
+		g.imported("us-west", name, "us-west-1")
+		g.lists(30*time.Second, "us-west", name, "us-west-1 10.0.0.1")
+	}
+	restart := func() {
+		agent.Stop()
+		agent.Start("--config", g.config["us-west"])
+		agent.Ready()
+	}
+	g.miss(agent, g.those(func(one privilege) bool { return !one.role && one.verb == "list" }), restart)
+	g.miss(agent, g.those(func(one privilege) bool { return !one.role && one.verb == "watch" }), restart)
+	g.Until(30*time.Second, "the agent to write again", func() error { _, err := g.writer("us-west"); return err })
+
+	from := size(agent)
+	g.miss(agent, g.those(func(one privilege) bool {
+		return !one.role && slices.Contains([]string{"create", "update", "delete"}, one.verb)
+	}), func() { g.needToWrite(west) })
+	for _, name := range []string{"service-create", "service-update", "service-delete", "slice-create", "slice-update", "fresh"} {
+		g.imported("us-west", name, "us-west-1")
+		g.lists(60*time.Second, "us-west", name, "us-west-1 10.0.0.1")
+	}
+	g.gone("us-west", "import-delete")
+	text, err := os.ReadFile(agent.LogPath())
+	g.must(err)
+	if n := strings.Count(string(text[from:]), "could not be written"); n != 2 {
+		t.Errorf("expected each status that could not be written to be told of once, found %d lines", n)
+	}
+
+	name := g.prepareMeeting(west)
+	g.miss(agent, []privilege{{verb: "get", resource: "endpointslices", group: "discovery.k8s.io"}}, func() {
+		_, err := west.Clients.MCS.MulticlusterV1beta1().ServiceExports(shop).Create(t.Context(), exportObject("met"), metav1.CreateOptions{})
+		g.must(err)
+	})
+	g.lists(30*time.Second, "us-west", "met", "us-west-1 10.0.0.1") // beside the slice that is not ours
+	g.flap("NoEndpoints")
+	g.flap("Endpoints", "10.0.0.1")
+	g.miss(agent, []privilege{
+		{verb: "patch", resource: "serviceexports/status", group: "multicluster.x-k8s.io"}, {verb: "patch", resource: "events"},
+	}, g.needToPatch)
+	g.must(west.Clients.Core.DiscoveryV1().EndpointSlices(shop).Delete(t.Context(), name, metav1.DeleteOptions{}))
+
+	leases := func(verbs ...string) []privilege {
+		return g.those(func(one privilege) bool { return one.resource == "leases" && slices.Contains(verbs, one.verb) })
+	}
+	g.miss(agent, leases("get", "update"), nil)
+	g.miss(agent, leases("create"), func() {
+		g.must(west.Clients.Core.CoordinationV1().Leases(namespace).Delete(t.Context(), "federator-imports", metav1.DeleteOptions{}))
+	})
+	g.Until(30*time.Second, "the agent to hold the Lease again", func() error { _, err := g.writer("us-west"); return err })
+}
+
+// needToWrite spoils what the agent has written, and has it need to write more: each
+// service needs one right of its own.
+func (g *grants) needToWrite(c *controlplane.Cluster) {
+	g.Helper()
+	ctx, core := context.Background(), c.Clients.Core
+	services, slices := core.CoreV1().Services(shop), core.DiscoveryV1().EndpointSlices(shop)
+	imports := c.Clients.MCS.MulticlusterV1beta1().ServiceImports(shop)
+	o := metav1.UpdateOptions{}
+
+	g.export("us-west", "fresh", "10.0.0.1") // to be imported, and its export to be told of
+	g.must(services.Delete(ctx, g.derived(c, "service-create").Name, metav1.DeleteOptions{}))
+	update := g.derived(c, "service-update")
+	update.Spec.Ports[0].Port++
+	_, err := services.Update(ctx, update, o)
+	g.must(err)
+	headless := g.derived(c, "service-delete")
+	g.must(services.Delete(ctx, headless.Name, metav1.DeleteOptions{}))
+	_, err = services.Create(ctx, &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: shop, Name: headless.Name, Labels: headless.Labels, Annotations: headless.Annotations, OwnerReferences: headless.OwnerReferences},
+		Spec:       corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone, Ports: headless.Spec.Ports},
+	}, metav1.CreateOptions{})
+	g.must(err)
+	g.must(slices.Delete(ctx, g.sliceOf(c, "slice-create").Name, metav1.DeleteOptions{}))
+	changed := g.sliceOf(c, "slice-update")
+	changed.Endpoints[0].Conditions.Ready = new(false)
+	_, err = slices.Update(ctx, changed, o)
+	g.must(err)
+	g.serve("us-west", "slice-delete")
+	spec, err := imports.Get(ctx, "import-update", metav1.GetOptions{})
+	g.must(err)
+	spec.Spec.Ports = spec.Spec.Ports[:0]
+	_, err = imports.Update(ctx, spec, o)
+	g.must(err)
+	status, err := imports.Get(ctx, "import-status", metav1.GetOptions{})
+	g.must(err)
+	status.Status.Clusters = nil
+	_, err = imports.UpdateStatus(ctx, status, o)
+	g.must(err)
+	g.must(g.exports("us-west").Delete(ctx, "import-delete", metav1.DeleteOptions{}))
+	own := c.Clients.Federator.FederatorV1alpha1()
+	_, err = own.ResolutionPolicies(shop).Create(ctx, &v1alpha1.ResolutionPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: "nearest"}, Spec: v1alpha1.ResolutionPolicySpec{Service: "fresh", RegionOrder: v1alpha1.Labels{"us-west"}},
+	}, metav1.CreateOptions{})
+	g.must(err)
+	_, err = own.Drills(shop).Create(ctx, &v1alpha1.Drill{ObjectMeta: metav1.ObjectMeta{Name: "nowhere"}, Spec: v1alpha1.DrillSpec{
+		Service: "fresh", Scope: v1alpha1.DrillScope{Region: "mars"}, Shape: v1alpha1.DrillShape{Hold: "1m"},
+	}}, metav1.CreateOptions{})
+	g.must(err)
+}
+
+// prepareMeeting puts a slice that is not the agent's in the place of one of its own,
+// and returns its name.
+func (g *grants) prepareMeeting(c *controlplane.Cluster) string {
+	g.Helper()
+	name := g.sliceOf(c, "met").Name
+	g.must(g.exports("us-west").Delete(context.Background(), "met", metav1.DeleteOptions{}))
+	g.gone("us-west", "met")
+	_, err := c.Clients.Core.DiscoveryV1().EndpointSlices(shop).Create(context.Background(), &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{Namespace: shop, Name: name}, AddressType: discoveryv1.AddressTypeIPv4,
+	}, metav1.CreateOptions{})
+	g.must(err)
+	return name
+}
+
+// flap gives the service of that name other endpoints, and waits until its users are
+// told.
+func (g *grants) flap(reason string, addresses ...string) {
+	g.Helper()
+	g.serve("us-west", "flapping", addresses...)
+	g.Until(30*time.Second, "an Event "+reason, func() error {
+		list, err := g.world.Cluster("us-west").Clients.Core.CoreV1().Events(shop).List(context.Background(), metav1.ListOptions{FieldSelector: "involvedObject.name=flapping,reason=" + reason})
+		if err == nil && len(list.Items) == 0 {
+			err = errors.New("found none")
+		}
+		return err
+	})
+}
+
+// needToPatch has the agent tell an export what has become of it, and count an Event
+// up.
+func (g *grants) needToPatch() {
+	g.Helper()
+	ctx := context.Background()
+	status, err := g.exports("us-west").Get(ctx, "export-status", metav1.GetOptions{})
+	g.must(err)
+	status.Status.Conditions = nil
+	_, err = g.exports("us-west").UpdateStatus(ctx, status, metav1.UpdateOptions{})
+	g.must(err)
+	g.serve("us-west", "flapping")
+	g.lists(30*time.Second, "us-west", "flapping")
+	g.serve("us-west", "flapping", "10.0.0.1")
+}
+
+// derived is the derived Service of an import, sliceOf its slice.
+func (g *grants) derived(c *controlplane.Cluster, name string) *corev1.Service {
+	g.Helper()
+	list, err := c.Clients.Core.CoreV1().Services(shop).List(context.Background(), metav1.ListOptions{LabelSelector: "federator.dev/import=" + name})
+	g.must(err)
+	if len(list.Items) != 1 {
+		g.Fatalf("expected one derived Service of %s, found %d", name, len(list.Items))
+	}
+	return &list.Items[0]
+}
+
+func (g *grants) sliceOf(c *controlplane.Cluster, name string) *discoveryv1.EndpointSlice {
+	g.Helper()
+	list, err := c.Clients.Core.DiscoveryV1().EndpointSlices(shop).List(context.Background(), metav1.ListOptions{LabelSelector: "federator.dev/import=" + name})
+	g.must(err)
+	if len(list.Items) != 1 {
+		g.Fatalf("expected one slice of %s, found %d", name, len(list.Items))
+	}
+	return &list.Items[0]
+}
+
+var _ speaker = (*fleet.Replica)(nil)
