@@ -15,6 +15,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	mcs "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
@@ -96,7 +97,10 @@ func (c crowd) export(cluster *controlplane.Cluster) error {
 }
 
 // mirror is what a cluster has, kept up to date by watches of the test's own.
-type mirror struct{ imports, services, slices cache.Store }
+type mirror struct {
+	imports, services cache.Store
+	slices            cache.SharedIndexInformer
+}
 
 func mirrorOf(t testing.TB, cluster *controlplane.Cluster) *mirror {
 	t.Helper()
@@ -105,13 +109,34 @@ func mirrorOf(t testing.TB, cluster *controlplane.Cluster) *mirror {
 	m := &mirror{
 		imports:  own.MCSInformers.Multicluster().V1beta1().ServiceImports().Informer().GetStore(),
 		services: own.CoreInformers.Core().V1().Services().Informer().GetStore(),
-		slices:   own.CoreInformers.Discovery().V1().EndpointSlices().Informer().GetStore(),
+		slices:   own.CoreInformers.Discovery().V1().EndpointSlices().Informer(),
 	}
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() { own.Run(done) })
 	t.Cleanup(func() { close(done); wg.Wait() })
 	return m
+}
+
+// changes tells of every slice of an import that is there, comes, changes or goes, as
+// a watch does, and for as long as the test lasts, which no watch does.
+func (m *mirror) changes() (<-chan apiwatch.Event, error) {
+	out := make(chan apiwatch.Event, 1<<16)
+	tell := func(what apiwatch.EventType) func(any) {
+		return func(object any) {
+			if gone, ok := object.(cache.DeletedFinalStateUnknown); ok {
+				object = gone.Obj
+			}
+			if s, ok := object.(*discoveryv1.EndpointSlice); ok && s.Labels["federator.dev/import"] != "" {
+				out <- apiwatch.Event{Type: what, Object: s}
+			}
+		}
+	}
+	_, err := m.slices.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: tell(apiwatch.Added), DeleteFunc: tell(apiwatch.Deleted),
+		UpdateFunc: func(_, next any) { tell(apiwatch.Modified)(next) },
+	})
+	return out, err
 }
 
 // imported are the endpoints of every import, sorted, by the name of the service.
@@ -128,7 +153,7 @@ func (m *mirror) imported(from string) (map[string][]string, error) {
 		i := one.(*mcs.ServiceImport)
 		s := derived[i.Annotations["multicluster.kubernetes.io/derived-service"]]
 		switch {
-		case s == nil || len(i.Spec.IPs) != 1 || i.Spec.IPs[0] != s.Spec.ClusterIP:
+		case s == nil || len(i.Spec.IPs) == 0 || !slices.Equal(i.Spec.IPs, s.Spec.ClusterIPs):
 			return nil, fmt.Errorf("the import of %s has the addresses %v, its Service is %v", i.Name, i.Spec.IPs, s)
 		case len(i.Status.Clusters) != 1 || i.Status.Clusters[0].Cluster != from:
 			return nil, fmt.Errorf("the import of %s says that it is exported by %v", i.Name, i.Status.Clusters)
@@ -141,7 +166,7 @@ func (m *mirror) imported(from string) (map[string][]string, error) {
 	if len(derived) > 0 {
 		return nil, fmt.Errorf("%d Services have no import", len(derived))
 	}
-	for _, one := range m.slices.List() {
+	for _, one := range m.slices.GetStore().List() {
 		s := one.(*discoveryv1.EndpointSlice)
 		name := s.Labels["federator.dev/import"]
 		if name == "" {

@@ -54,7 +54,7 @@ func TestThousandsOfServicesAreImportedByAnotherCluster(t *testing.T) {
 	}
 	must(t, w.Flush())
 	t.Logf("\n%s", table.String())
-	s.turnSome(t, c, turned, long)
+	s.turnSome(t, mirrors["eu-central"], c, turned, long)
 	for _, region := range regions {
 		s.Until(30*time.Second, region+" to have it all in the end", func() error { return mirrors[region].has(c, "us-west-1") })
 		if most, at := fastest(s.asked(region, time.Time{})); most > writesPerSecond {
@@ -80,15 +80,12 @@ func (s *stage) bill(w *tabwriter.Writer, c crowd, region string, begun time.Tim
 
 // turnSome turns one endpoint after another, each of another service, and waits until
 // the importing cluster lists it as not ready.
-func (s *stage) turnSome(t *testing.T, c crowd, n int, long time.Duration) {
+func (s *stage) turnSome(t *testing.T, eu *mirror, c crowd, n int, long time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	west, eu := s.world.Cluster("us-west").Clients.Core.DiscoveryV1().EndpointSlices(shop), s.world.Cluster("eu-central").Clients.Core.DiscoveryV1().EndpointSlices(shop)
-	now, err := eu.List(ctx, metav1.ListOptions{Limit: 1})
+	west := s.world.Cluster("us-west").Clients.Core.DiscoveryV1().EndpointSlices(shop)
+	seen, err := eu.changes()
 	must(t, err)
-	seen, err := eu.Watch(ctx, metav1.ListOptions{LabelSelector: "federator.dev/import", ResourceVersion: now.ResourceVersion})
-	must(t, err)
-	defer seen.Stop()
 	begun, before := time.Now(), s.used()
 	var took []time.Duration
 	for k := range n {
@@ -97,7 +94,7 @@ func (s *stage) turnSome(t *testing.T, c crowd, n int, long time.Duration) {
 		at := time.Now()
 		_, err := west.Update(ctx, c.slice(i), metav1.UpdateOptions{})
 		must(t, err)
-		if !turned(seen.ResultChan(), c.address(i, j), false, slowFlip) {
+		if !turned(seen, c.address(i, j), false, slowFlip) {
 			t.Fatalf("turn %d, of %s, did not arrive within %v", k+1, c.address(i, j), slowFlip)
 		}
 		took = append(took, time.Since(at))

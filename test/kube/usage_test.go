@@ -21,29 +21,40 @@ type usage struct {
 	cpu            time.Duration
 }
 
+// tick is the kernel's unit of CPU time, as programs see it.
+const tick = 10 * time.Millisecond
+
 func usageOf(r *fleet.Replica) (u usage, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.PID()))
 	if err != nil {
 		return u, err
 	}
-	for line := range strings.Lines(string(text)) {
-		fields := strings.Fields(line)
-		if len(fields) < 2 || fields[0] != "VmRSS:" && fields[0] != "VmHWM:" {
-			continue
-		}
-		kib, err := strconv.ParseInt(fields[1], 10, 64)
-		if err != nil {
-			return u, fmt.Errorf("/proc/%d/status: %s: %w", r.PID(), line, err)
-		}
-		if fields[0] == "VmHWM:" {
-			u.peak = kib << 10
-		} else {
-			u.resident = kib << 10
-		}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", r.PID()))
+	if err != nil {
+		return u, err
 	}
-	seconds, err := metric(r, "process_cpu_seconds_total")
-	u.cpu = time.Duration(seconds * float64(time.Second))
-	return u, err
+	for what, of := range map[string]*int64{"VmRSS:": &u.resident, "VmHWM:": &u.peak} {
+		_, rest, _ := strings.Cut(string(text), what)
+		var kib int64
+		if _, err := fmt.Sscan(rest, &kib); err != nil {
+			return u, fmt.Errorf("/proc/%d/status: %s %w", r.PID(), what, err)
+		}
+		*of = kib << 10
+	}
+	// After the name, in brackets: the 12th and 13th are ticks as user and in the kernel.
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return u, fmt.Errorf("/proc/%d/stat: expected 13 fields after the name, found %q", r.PID(), rest)
+	}
+	for _, ticks := range fields[11:13] {
+		n, err := strconv.ParseInt(ticks, 10, 64)
+		if err != nil {
+			return u, fmt.Errorf("/proc/%d/stat: %w", r.PID(), err)
+		}
+		u.cpu += time.Duration(n) * tick
+	}
+	return u, nil
 }
 
 // calm waits until an agent has next to nothing to do any more and neither takes
