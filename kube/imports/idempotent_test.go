@@ -73,11 +73,13 @@ func checkSlices(t *rapid.T, s *store) {
 		key := fmt.Sprint(cluster, slice.AddressType, portsOf(slice))
 		groups[key] = append(groups[key], len(slice.Endpoints))
 		for _, e := range slice.Endpoints {
-			at := cluster + "/" + e.Addresses[0]
-			if other, ok := seen[at]; ok {
-				t.Fatalf("%s is in %s and in %s", at, slice.Name, other)
+			for _, p := range slice.Ports { // with other ports it may be elsewhere, too
+				at := cluster + "/" + e.Addresses[0] + ":" + *p.Name
+				if other, ok := seen[at]; ok {
+					t.Fatalf("%s is in %s and in %s", at, slice.Name, other)
+				}
+				seen[at] = slice.Name
 			}
-			seen[at] = slice.Name
 			total++
 		}
 	}

@@ -1,6 +1,7 @@
 package imports
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -107,14 +108,47 @@ func TestKEP1645PortsAreUnitedAndTrafficGoesOnlyToExportersThatExposeThem(t *tes
 	if got := s.in.Facts.Import.Spec.Ports; len(got) != 2 || got[0].Name != "http" || got[1].Name != "metrics" || got[1].Port != 9090 {
 		t.Fatalf("expected http and metrics, found %+v", got)
 	}
+	got := map[string]int32{}
 	for _, slice := range s.in.Facts.Slices {
-		var got []string
 		for _, p := range slice.Ports {
-			got = append(got, *p.Name)
+			got[slice.Labels[mcsv1beta1.LabelSourceCluster]+" "+*p.Name] = *p.Port
 		}
-		want := map[string][]string{"west-1": {"http"}, "west-2": {"http", "metrics"}}[slice.Labels[mcsv1beta1.LabelSourceCluster]]
-		if !slices.Equal(got, want) || *slice.Ports[0].Port != 8080 {
-			t.Errorf("slice %s of %s: expected ports %v, http at 8080, found %v", slice.Name, slice.Labels[mcsv1beta1.LabelSourceCluster], want, slice.Ports)
+	}
+	if want := map[string]int32{"west-1 http": 8080, "west-2 http": 8080, "west-2 metrics": 9090}; !maps.Equal(got, want) {
+		t.Errorf("expected the ports %v, found %v", want, got)
+	}
+}
+
+func TestKEP1645APortIsServedByTheNearestClusterThatExposesIt(t *testing.T) {
+	moved := catalog.Port{Name: "http", Protocol: catalog.TCP, Number: 8000}
+	renamed := catalog.Port{Name: "web", Protocol: catalog.TCP, Number: 80}
+	for name, tt := range map[string]struct {
+		mine, other catalog.Backend
+		want        map[string][]string // clusters by port
+	}{
+		"the same":                {backend("west-1@us-west/a h"), backend("east-1@us-east/a h"), map[string][]string{"http": {"west-1"}}},
+		"one more elsewhere":      {backend("west-1@us-west/a h"), withPorts(backend("east-1@us-east/a h"), http, metrics), map[string][]string{"http": {"west-1"}, "metrics": {"east-1"}}},
+		"one more here":           {withPorts(backend("west-1@us-west/a h"), http, metrics), backend("east-1@us-east/a h"), map[string][]string{"http": {"west-1"}, "metrics": {"west-1"}}},
+		"another number here":     {withPorts(backend("west-1@us-west/a h"), moved), older(backend("east-1@us-east/a h")), map[string][]string{"http": {"east-1"}}},
+		"another name here":       {withPorts(backend("west-1@us-west/a h"), renamed), older(backend("east-1@us-east/a h")), map[string][]string{"http": {"west-1"}}},
+		"the nearest is not well": {withPorts(backend("west-1@us-west/a u"), http, metrics), backend("east-1@us-east/a h"), map[string][]string{"http": {"east-1"}, "metrics": {"west-1"}}},
+	} {
+		s := newStore(t, tt.mine, tt.other)
+		s.settle(t)
+		got := map[string][]string{}
+		for _, slice := range s.in.Facts.Slices {
+			if !slices.ContainsFunc(slice.Endpoints, func(e discoveryv1.Endpoint) bool { return *e.Conditions.Ready }) {
+				continue
+			}
+			for _, p := range slice.Ports {
+				got[*p.Name] = append(got[*p.Name], slice.Labels[mcsv1beta1.LabelSourceCluster])
+			}
+		}
+		if !maps.EqualFunc(got, tt.want, slices.Equal) {
+			t.Errorf("%s: expected %v, found %v", name, tt.want, got)
+		}
+		if p := s.settle(t); len(p.Writes) != 0 {
+			t.Errorf("%s: expected nothing more to write, found %d", name, len(p.Writes))
 		}
 	}
 }

@@ -17,17 +17,24 @@ import (
 // list brings the slices up to date, and returns how far the import is.
 func (p *planner) list(state importState) importState {
 	p.listed = ready(p.Facts.Slices)
-	res := locality.Resolve(locality.Input{
-		Service: p.Service, Conditions: p.Conditions, Ramp: p.Ramp, Client: catalog.Locality{Region: p.Region},
-	})
 	var groups []*group
 	served := false
-	for _, four := range p.families() {
-		c := chooser{res: &res, four: four, cluster: p.Cluster, limit: maxEndpoints, listed: p.listed}
-		s := c.choose(p.Input)
-		groups = append(groups, grouped(p.Input, four, s.members)...)
-		p.choices = append(p.choices, s)
-		served = served || c.any()
+	classes := p.portClasses()
+	for _, class := range classes {
+		res := locality.Resolve(locality.Input{
+			Service: class.service, Conditions: p.Conditions, Ramp: p.Ramp, Client: catalog.Locality{Region: p.Region},
+		})
+		listed := p.listed
+		if len(classes) > 1 {
+			listed = ready(slicesWith(p.Facts.Slices, p.Service.Ports, class.ports))
+		}
+		for _, four := range p.families() {
+			c := chooser{res: &res, four: four, cluster: p.Cluster, limit: max(1, maxEndpoints/len(classes)), listed: listed}
+			s := c.choose(p.Input)
+			groups = append(groups, grouped(p.Input, four, s.members, class.ports)...)
+			p.choices = append(p.choices, s)
+			served = served || c.any()
+		}
 	}
 	if !served && p.endpoints() {
 		state = stateFamilies

@@ -39,21 +39,82 @@ type exposed struct {
 	port  catalog.Port
 }
 
-// exposedBy returns which of the service's ports a cluster exposes. Ports are the
-// same by name, or else by protocol and number, as they were united; one that lost
-// a conflict over its protocol is not exposed at all.
+// exposedBy returns which of the service's ports a cluster exposes: those with their
+// protocol and number, whatever it calls them. One that lost a conflict over that is
+// not exposed at all.
 func exposedBy(set *catalog.EndpointSet, ports []catalog.Port) []exposed {
 	out := make([]exposed, 0, len(ports))
 	for i, p := range ports {
-		at := slices.IndexFunc(set.Ports, func(q catalog.Port) bool { return q.Name == p.Name && q.Protocol == p.Protocol })
-		if at < 0 {
-			at = slices.IndexFunc(set.Ports, func(q catalog.Port) bool { return q.Number == p.Number && q.Protocol == p.Protocol })
-		}
+		at := slices.IndexFunc(set.Ports, func(q catalog.Port) bool { return q.Number == p.Number && q.Protocol == p.Protocol })
 		if at >= 0 {
 			out = append(out, exposed{i, set.Ports[at]})
 		}
 	}
 	return out
+}
+
+// portClass is ports of a service that the same clusters expose: clients of these
+// ports are sent where the resolution says of those clusters alone.
+type portClass struct {
+	ports   []int // indexes of the service's ports
+	service *catalog.Service
+}
+
+// portClasses divides the service's ports, those first that most clusters expose. Who
+// uses a headless service looks for its ports himself.
+func (in *Input) portClasses() []portClass {
+	s := in.Service
+	whole := portClass{service: s}
+	for i := range s.Ports {
+		whole.ports = append(whole.ports, i)
+	}
+	if s.Headless || len(s.Backends) < 2 || len(s.Ports) == 0 {
+		return []portClass{whole}
+	}
+	exposers := make([][]int, len(s.Ports)) // indexes of backends
+	for b := range s.Backends {
+		for _, x := range exposedBy(s.Backends[b].Set, s.Ports) {
+			exposers[x.index] = append(exposers[x.index], b)
+		}
+	}
+	var out []portClass
+	var by [][]int
+	for i, of := range exposers {
+		at := slices.IndexFunc(by, func(have []int) bool { return slices.Equal(have, of) })
+		if at < 0 {
+			at, by, out = len(by), append(by, of), append(out, portClass{service: only(s, of)})
+		}
+		out[at].ports = append(out[at].ports, i)
+	}
+	slices.SortStableFunc(out, func(a, b portClass) int { return len(b.service.Backends) - len(a.service.Backends) })
+	return out
+}
+
+// slicesWith returns the slices that have one of the service's ports with the indexes.
+func slicesWith(have []*discoveryv1.EndpointSlice, ports []catalog.Port, indexes []int) (out []*discoveryv1.EndpointSlice) {
+	names := portNames(ports)
+	for _, s := range have {
+		if slices.ContainsFunc(s.Ports, func(p discoveryv1.EndpointPort) bool {
+			at := slices.Index(names, value(p.Name))
+			return at >= 0 && slices.Contains(indexes, at)
+		}) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// only returns the service as if these of its backends, in order, were all.
+func only(s *catalog.Service, backends []int) *catalog.Service {
+	if len(backends) == len(s.Backends) {
+		return s
+	}
+	out := *s
+	out.Backends = nil
+	for _, b := range backends {
+		out.Backends = append(out.Backends, s.Backends[b])
+	}
+	return &out
 }
 
 // slicePorts are the ports of an EndpointSlice whose endpoints have these numbers.

@@ -37,8 +37,9 @@ func familyOf(four bool) discoveryv1.AddressType {
 }
 
 // grouped puts the members into groups, in the order in which they were selected.
-// Members of a cluster that exposes none of the service's ports are left out.
-func grouped(in *Input, four bool, members []member) []*group {
+// Their slices have those of the service's ports with the indexes only; members of a
+// cluster that exposes none of them are left out.
+func grouped(in *Input, four bool, members []member, ports []int) []*group {
 	var out []*group
 	names := portNames(in.Service.Ports)
 	type source struct {
@@ -48,7 +49,8 @@ func grouped(in *Input, four bool, members []member) []*group {
 	sources := map[string]*source{}
 	for i := range in.Service.Backends {
 		set := in.Service.Backends[i].Set
-		sources[set.Cluster] = &source{exposedBy(set, in.Service.Ports), map[string]*group{}}
+		exposes := slices.DeleteFunc(exposedBy(set, in.Service.Ports), func(x exposed) bool { return !slices.Contains(ports, x.index) })
+		sources[set.Cluster] = &source{exposes, map[string]*group{}}
 	}
 	var numbers []uint16
 	for i := range members {
