@@ -10,5 +10,5 @@
 //     ServiceImports, the derived Services and their EndpointSlices.
 //
 // This package itself connects to an API server, with bounds on how often and
-// for how long it is asked.
+// for how long it is asked, and remembers what it refuses ([Rights]).
 package kube
