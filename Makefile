@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help build image dev story test e2e controlplane lab lab-table soak verdicts race lint generate fuzz bench ci
+.PHONY: help build image dev story test e2e e2e-kind controlplane lab lab-table soak verdicts race lint generate fuzz bench ci
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/federator
 	CGO_ENABLED=0 go build -trimpath -o bin/federator ./cmd/federator
@@ -19,8 +19,13 @@ story: ## the same, unattended: kill, fail, evacuate, and measure
 test: ## the tests
 	go test ./...
 
-e2e: ## regions of real processes, the slow stories too
-	FEDERATOR_E2E_SLOW=1 go test -count=1 ./test/e2e
+KUBERNETES = FEDERATOR_CONTROLPLANE=1 FEDERATOR_E2E_SLOW=$(SLOW) go test -count=1 -p 1 -timeout 30m
+e2e: controlplane ## real Kubernetes: three clusters with federator in pods, and what needs no pods; root on Linux; SLOW=1: the long forms, and all of test/e2e
+	$(KUBERNETES) ./test/controlplane/... ./test/clusters ./test/kube ./kube/imports $(if $(SLOW),./test/e2e)
+	$(KUBERNETES) -run 'Test(AResolutionPolicyOfOneClusterHoldsInAll|ADrillOfACluster)$$' ./federation
+
+e2e-kind: ## the tests on three clusters of kind; needs Docker and kind, see test/kind
+	go run ./test/kind
 
 controlplane: ## etcd and Kubernetes for the tests on real clusters (FEDERATOR_CONTROLPLANE=1), into the user's cache; ten minutes, once
 	go run ./test/controlplane/build

@@ -15,7 +15,7 @@ import (
 var (
 	// call is a call of a typed client of client-go, such as
 	// Secrets(namespace).Get(ctx, ...), in code without comments.
-	call = regexp.MustCompile(`\.(Core|Apps|Discovery|Coordination|Events|Multicluster|Federator)V1(?:beta1|alpha1)?\(\)\.([A-Z][A-Za-z]+)\(([^()]|\([^()]*\))*\)\.([A-Z][A-Za-z]+)\(`)
+	call = regexp.MustCompile(`\.(Core|Apps|Discovery|Coordination|Events|Authentication|Multicluster|Federator)V1(?:beta1|alpha1)?\(\)\.([A-Z][A-Za-z]+)\(([^()]|\([^()]*\))*\)\.([A-Z][A-Za-z]+)\(`)
 	// informed is a use of an informer, which lists and watches.
 	informed = regexp.MustCompile(`\.(Core|Apps|Discovery|Coordination|Multicluster)\(\)\.V1(?:beta1|alpha1)?\(\)\.([A-Z][A-Za-z]+)\(\)`)
 	comment  = regexp.MustCompile(`(?m)//.*$`)
@@ -25,7 +25,7 @@ var (
 
 // apiGroups are those of the clients.
 func apiGroups() map[string]string {
-	return map[string]string{"Core": "", "Apps": "apps", "Discovery": "discovery.k8s.io", "Coordination": "coordination.k8s.io", "Events": "events.k8s.io", "Multicluster": "multicluster.x-k8s.io", "Federator": "federator.dev"}
+	return map[string]string{"Core": "", "Apps": "apps", "Discovery": "discovery.k8s.io", "Coordination": "coordination.k8s.io", "Events": "events.k8s.io", "Authentication": "authentication.k8s.io", "Multicluster": "multicluster.x-k8s.io", "Federator": "federator.dev"}
 }
 
 // verbs are what the methods of the clients ask for, and of which subresource.
@@ -79,8 +79,13 @@ func needs(t *testing.T, dir string) map[need]string {
 // rules are those of a role of the manifests.
 func rules(t *testing.T, kind string) []rbacv1.PolicyRule {
 	t.Helper()
+	return rulesOf(t, kind+"/federator", Values{Region: "us-west", Cluster: "west-1"})
+}
+
+func rulesOf(t *testing.T, name string, v Values) []rbacv1.PolicyRule {
+	t.Helper()
 	var role rbacv1.ClusterRole // whose rules are those of a Role
-	o := rendered(t, Values{Region: "us-west", Cluster: "west-1"})[kind+"/federator"]
+	o := rendered(t, v)[name]
 	o["kind"] = "ClusterRole"
 	strictly(t, o, &role)
 	return role.Rules
@@ -92,17 +97,17 @@ func grants(rules []rbacv1.PolicyRule, n need) bool {
 	})
 }
 
-// What is granted and not used shows only where it runs, with an API server that keeps
-// an audit log.
+// What is granted and not used shows only where it runs: see test/clusters.
 func TestEveryVerbThatTheCodeUsesIsGranted(t *testing.T) {
-	granted := append(rules(t, "ClusterRole"), rules(t, "Role")...)
+	balanced := rulesOf(t, "Role/federator-loadbalancer", Values{Region: "us-west", Cluster: "west-1", Expose: "loadbalancer"})
+	granted := slices.Concat(rules(t, "ClusterRole"), rules(t, "Role"), balanced)
 	found := needs(t, "../kube")
 	for n, where := range found {
 		if !grants(granted, n) {
-			t.Errorf("kube/%s: %s %s.%s is granted by no role in clusters/base/rbac.yaml", where, n.verb, n.resource, n.group)
+			t.Errorf("kube/%s: %s %s.%s is granted by no role in clusters/base/rbac.yaml or a component", where, n.verb, n.resource, n.group)
 		}
 	}
-	for _, sure := range []need{{"", "secrets", "create"}, {"", "configmaps", "list"}, {"apps", "statefulsets", "get"}, {"", "nodes", "get"}, {"federator.dev", "resolutionpolicies", "watch"}, {"federator.dev", "resolutionpolicies/status", "update"}, {"federator.dev", "drills", "list"}, {"federator.dev", "drills/status", "update"}} {
+	for _, sure := range []need{{"", "secrets", "create"}, {"", "configmaps", "list"}, {"apps", "statefulsets", "get"}, {"authentication.k8s.io", "tokenreviews", "create"}, {"", "nodes", "get"}, {"federator.dev", "resolutionpolicies", "watch"}, {"federator.dev", "resolutionpolicies/status", "update"}, {"federator.dev", "drills", "list"}, {"federator.dev", "drills/status", "update"}} {
 		if found[sure] == "" {
 			t.Errorf("%v: the code uses it, and this test does not see it: found %v", sure, found)
 		}
@@ -111,7 +116,7 @@ func TestEveryVerbThatTheCodeUsesIsGranted(t *testing.T) {
 
 func TestNothingIsGrantedThatNobodyNeeds(t *testing.T) {
 	for kind, allowed := range map[string][]string{
-		"ClusterRole": {"namespaces", "nodes", "services", "endpointslices", "serviceexports", "serviceexports/status", "serviceimports", "serviceimports/status", "resolutionpolicies", "resolutionpolicies/status", "drills", "drills/status", "events"},
+		"ClusterRole": {"namespaces", "nodes", "services", "endpointslices", "serviceexports", "serviceexports/status", "serviceimports", "serviceimports/status", "resolutionpolicies", "resolutionpolicies/status", "drills", "drills/status", "events", "tokenreviews"},
 		"Role":        {"secrets", "configmaps", "statefulsets", "leases"},
 	} {
 		for _, r := range rules(t, kind) {

@@ -105,7 +105,7 @@ func TestEveryCommandAndFlagIsDocumented(t *testing.T) {
 }
 
 var (
-	code = regexp.MustCompile("(?s)```(?:sh|text|)\n.*?```|`[^`\n]+`")
+	code = regexp.MustCompile("(?s)```[a-z]*\n.*?```|`[^`\n]+`")
 	cite = regexp.MustCompile(`\bfederator ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?`)
 )
 

@@ -29,7 +29,7 @@ type admissions struct{ r *Replica }
 // Describe tells strangers what this replica is.
 func (a admissions) Describe() enroll.Description {
 	return enroll.Description{
-		TrustDomain: a.r.card.TrustDomain, Region: a.r.card.Replica.Region, Epoch: a.r.catalog.Version(a.r.card.Replica.Region).Epoch,
+		TrustDomain: a.r.card.TrustDomain, Region: a.r.card.Replica.Region, Cluster: a.r.card.Replica.Cluster, Epoch: a.r.catalog.Version(a.r.card.Replica.Region).Epoch,
 		MinProtocol: state.MinProtocol, MaxProtocol: state.Protocol, Build: a.r.card.Replica.Build,
 		TrustList: a.r.verifier.Signed(),
 	}

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/identity"
 )
 
 // Config is how one replica runs. What it is (trust domain, region, cluster,
@@ -53,6 +54,10 @@ type Kubernetes struct {
 	// writes into it; it is the same for all of them. Default: that of the pod, else
 	// "federator-system".
 	Namespace string `json:"namespace,omitempty"`
+	// SVIDLifetime is how long the certificates of pods live that this replica signs,
+	// also those of pods in other clusters of its region; pods renew at half of it.
+	// 5 minutes to 24h, default 1h.
+	SVIDLifetime catalog.Duration `json:"svidLifetime,omitempty"`
 }
 
 // Advertise is what a replica tells others of itself. What is left empty stays as
@@ -176,6 +181,9 @@ func (c Config) WithDefaults() Config {
 	setDefault(&c.Raft.SnapshotThreshold, 8192)
 	setDefault(&c.Raft.DeadServerAfter, catalog.Duration(10*time.Minute))
 	setDefault(&c.LeafLifetime, catalog.Duration(24*time.Hour))
+	if c.Kubernetes.Enabled {
+		setDefault(&c.Kubernetes.SVIDLifetime, catalog.Duration(identity.WorkloadTTL))
+	}
 	setDefault(&c.Log.Level, "info")
 	setDefault(&c.Log.Format, "text")
 	return c
@@ -220,6 +228,9 @@ func (c Config) Validate() error {
 	errs = append(errs,
 		within("leafLifetime", c.LeafLifetime, time.Minute, 720*time.Hour),
 		within("raft.deadServerAfter", c.Raft.DeadServerAfter, time.Second, 24*time.Hour))
+	if life := c.Kubernetes.SVIDLifetime; life != 0 { // zero without Kubernetes
+		errs = append(errs, within("kubernetes.svidLifetime", life, identity.MinWorkloadTTL, identity.MaxWorkloadTTL))
+	}
 	if n := c.Raft.SnapshotThreshold; n < 16 || n > 1_000_000 {
 		bad("raft.snapshotThreshold: expected 16 to 1000000, found %d", n)
 	}

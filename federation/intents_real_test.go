@@ -177,7 +177,7 @@ func TestAResolutionPolicyOfOneClusterHoldsInAll(t *testing.T) {
 	c.policy(west, "old", "us-west", "eu-central")
 	c.inForce("us-west", "eu-central")
 	c.conditions(west, "old", stateInForce, "in every region")
-	answer, err := c.agents[east][0].operatorServer().Resolve(t.Context(), &pb.ResolveRequest{Service: "shop/checkout", From: east})
+	answer, err := c.agents[east][0].operatorServer(nil).Resolve(t.Context(), &pb.ResolveRequest{Service: "shop/checkout", From: east})
 	c.must(err)
 	if text := fmt.Sprint(answer); answer.GetPolicy() != "shop/checkout" || !strings.Contains(text, "ResolutionPolicy old of cluster us-west-1") {
 		t.Errorf("expected the region to say which policy it resolves by, found %s", text)
@@ -189,7 +189,7 @@ func TestAResolutionPolicyOfOneClusterHoldsInAll(t *testing.T) {
 	c.conditions(east, "young", stateOlder, "ResolutionPolicy shop/old of cluster us-west-1 is older")
 	c.inForce("us-west", "eu-central")
 
-	list, err := c.agents[east][0].operatorServer().ListPolicies(t.Context(), &pb.ListPoliciesRequest{})
+	list, err := c.agents[east][0].operatorServer(nil).ListPolicies(t.Context(), &pb.ListPoliciesRequest{})
 	c.must(err)
 	if all := list.GetClusterPolicies(); len(all) != 2 || all[0].GetStanding() != string(catalog.StandsBehindOlder) || all[0].GetWinner() != "us-west-1/shop/old" || all[1].GetService() != "shop/checkout" {
 		t.Errorf("expected operators to be shown both, found %v", all)

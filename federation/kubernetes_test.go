@@ -20,6 +20,8 @@ func TestTheKubernetesSectionIsValidated(t *testing.T) {
 		"off":                    {"{}", ""},
 		"another namespace":      {"{enabled: true, namespace: mesh}", ""},
 		"a namespace of no name": {"{enabled: true, namespace: Mesh}", "kubernetes.namespace"},
+		"a life too short":       {"{enabled: true, svidLifetime: 1m}", "kubernetes.svidLifetime: expected 5m0s to 24h0m0s"},
+		"a life too long":        {"{svidLifetime: 25h}", "kubernetes.svidLifetime: expected 5m0s to 24h0m0s"},
 		"a path and not enabled": {"{kubeconfig: /k}", "kubernetes.enabled: expected true"},
 		"a context of no file":   {"{enabled: true, context: eu-central}", "kubernetes.context: expected kubernetes.kubeconfig"},
 		"an unknown key":         {"{enable: true}", "unknown field"},

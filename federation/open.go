@@ -148,11 +148,15 @@ func (r *Replica) openServers() (err error) {
 	if err != nil {
 		return err
 	}
+	strangers, err := r.openStrangers()
+	if err != nil {
+		return err
+	}
 	pb.RegisterReplicationServer(r.servers.Main, server)
 	pb.RegisterSiblingsServer(r.servers.Main, &siblingsServer{r: r})
 	pb.RegisterFederationServer(r.servers.Main, &federationServer{r: r})
-	pb.RegisterOperatorServer(r.servers.Main, r.operatorServer())
-	pb.RegisterEnrollmentServer(r.servers.Enroll, enroll.NewServer(admissions{r}, time.Now, r.log.WithGroup("join")))
+	pb.RegisterOperatorServer(r.servers.Main, r.operatorServer(strangers.attesting()))
+	pb.RegisterEnrollmentServer(r.servers.Enroll, enroll.NewServer(strangers, time.Now, r.log.WithGroup("join")))
 	return nil
 }
 

@@ -1,12 +1,14 @@
 package federation
 
 import (
+	"time"
+
 	"github.com/federator/federator/federation/operator"
 	"github.com/federator/federator/peering/pb"
 )
 
-// operatorServer makes what answers the command line.
-func (r *Replica) operatorServer() pb.OperatorServer {
+// operatorServer makes what answers the command line; attesting may be nil.
+func (r *Replica) operatorServer(attesting func() (time.Time, error)) pb.OperatorServer {
 	c := operator.Config{
 		Self: r.card.Replica, TrustDomain: r.card.TrustDomain, Authority: r.card.Authority,
 		Zone: r.cfg.Zone, DNS: len(r.cfg.Listen.DNS) > 0 || r.card.Replica.DNSAddress != "", Started: r.started,
@@ -16,6 +18,7 @@ func (r *Replica) operatorServer() pb.OperatorServer {
 		Links: r.importer.Status, ReachSince: r.observer.reachSince, WaitingFor: r.waitingFor,
 		CacheError: r.cache.Err,
 		Renewal:    r.renewer.State, Chain: r.keys.source.Chain, Signer: r.vault.signer, LockedOut: r.vault.lockedOut,
+		Attesting: attesting,
 
 		BackupHead: r.backupHead, RemoveRegion: r.removeRegion, Revoke: r.revoke, Keyring: r.keyringStatus, RotateKeyring: r.rotateKeyring, Left: r.left,
 		Log: r.log,

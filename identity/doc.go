@@ -10,7 +10,7 @@
 //
 //	root (10 years, key sealed) --signs--> list: roots, intermediates, revoked
 //	  └─ intermediate of a region (1 year, key sealed to its voters)
-//	       └─ leaf of a replica (24 h), operator (8 h)
+//	       └─ leaf of a replica (24 h), operator (8 h), workload (1 h)
 //
 // # What is checked
 //
@@ -20,6 +20,12 @@
 // that was presented; that intermediate is in the signed list; it signs
 // replicas of its own region only; nothing of it is revoked. Before a list is
 // known (a joiner), only pins of root keys count: [Pins].
+//
+// The identity of a workload names a namespace and a service account, and neither
+// a region nor a cluster, because the same namespace is the same everywhere in a
+// federation of clusters (KEP-1645). So every region's intermediate may sign every
+// workload; what bounds that is that regions give such certificates only to pods
+// that have proven themselves to an API server, and only for an hour.
 //
 // # Keys
 //

@@ -14,15 +14,15 @@ type dueTime struct {
 
 func (d *dueTime) of(leaf *x509.Certificate, jitter func() float64) time.Time {
 	if d.leaf != leaf {
-		d.leaf, d.at = leaf, renewAt(leaf, jitter())
+		d.leaf, d.at = leaf, RenewAt(leaf, jitter())
 	}
 	return d.at
 }
 
-// renewAt is half-way through the life that a certificate had when it was
+// RenewAt is half-way through the life that a certificate had when it was
 // issued, or up to a tenth of that life earlier, so that replicas that started
 // together do not renew together. jitter is in [0, 1).
-func renewAt(leaf *x509.Certificate, jitter float64) time.Time {
+func RenewAt(leaf *x509.Certificate, jitter float64) time.Time {
 	life := lifeOf(leaf)
 	return leaf.NotAfter.Add(-life/2 - time.Duration(float64(life)/10*jitter))
 }

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Pins are the root keys that a join token vouches for. They are all that a
-// joiner can trust before it has a list.
+// Pins are the root keys that a join token, or the manifest of a pod, vouches for.
+// They are all that somebody without a certificate can trust before it has a list.
 type Pins struct {
 	TrustDomain string
 	Roots       []KeyID
@@ -51,13 +51,13 @@ func (p Pins) VerifyPeer(cs tls.ConnectionState) (*Presented, error) {
 
 func (p Pins) judge(c *chain) (*Presented, error) {
 	if len(p.Roots) == 0 {
-		return nil, errors.New("no root key is pinned: a token without a pin is not accepted")
+		return nil, errors.New("no root key is pinned: without a pin nobody is believed")
 	}
 	if c.sentRoot == nil {
 		return nil, fmt.Errorf("%s did not send its root certificate", c.id)
 	}
 	if found := CertKeyID(c.sentRoot); !slices.Contains(p.Roots, found) {
-		return nil, fmt.Errorf("%s is not of the federation that made the token: expected a root key %s, found %s; check the address, or ask for a new token", c.id, p.Roots[0], found)
+		return nil, fmt.Errorf("%s is not of the federation that is pinned: expected a root key %s, found %s; check the address, or ask for a new token or pin", c.id, p.Roots[0], found)
 	}
 	td, err := authorityOf(c.sentRoot)
 	if err != nil {

@@ -220,7 +220,7 @@ func TestJitterOnlyRenewsEarlier(t *testing.T) {
 	w := newWorld(t, start)
 	leaf := w.replica(w.west, "a", 10*time.Hour).Leaf()
 	for jitter, want := range map[float64]time.Duration{0: 5 * time.Hour, 0.5: 4*time.Hour + 30*time.Minute, 1: 4 * time.Hour} {
-		if got := renewAt(leaf, jitter).Sub(start); got != want {
+		if got := RenewAt(leaf, jitter).Sub(start); got != want {
 			t.Errorf("jitter %v: expected %s, found %s", jitter, want, got)
 		}
 	}

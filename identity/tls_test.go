@@ -152,7 +152,7 @@ func TestEnrolmentNeedsAPinAndNoCertificate(t *testing.T) {
 		t.Fatal("an anonymous peer has an ID")
 	}
 	wrong := Pins{TrustDomain: td, Roots: []KeyID{w.west.KeyID()}}
-	if _, err := s.dial(t, wrong.ClientTLS(enrol)); err == nil || !strings.Contains(err.Error(), "made the token") {
+	if _, err := s.dial(t, wrong.ClientTLS(enrol)); err == nil || !strings.Contains(err.Error(), "that is pinned") {
 		t.Fatalf("a wrong pin: %v", err)
 	}
 	if _, err := s.dial(t, pins.ClientTLS(mTLS)); err == nil {

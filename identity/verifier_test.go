@@ -289,7 +289,7 @@ func TestPinsProveAServerWhateverTheClock(t *testing.T) {
 	}{
 		"no pin":              {Pins{TrustDomain: td}, raw, "without a pin"},
 		"no root sent":        {pins, raw[:2], "did not send its root"},
-		"another root":        {pins, fake, "not of the federation that made the token"},
+		"another root":        {pins, fake, "not of the federation that is pinned"},
 		"a borrowed root":     {pins, [][]byte{fake[0], fake[1], raw[2]}, "none of the trusted roots"},
 		"another domain":      {Pins{TrustDomain: "b.example", Roots: pins.Roots}, raw, "expected trust domain b.example"},
 		"not a replica":       {pins, operator, "expected a replica"},

@@ -8,6 +8,8 @@
 //     select (Multi-Cluster Services API, KEP-1645).
 //   - kube/imports writes what the federation resolves for this cluster into it:
 //     ServiceImports, the derived Services and their EndpointSlices.
+//   - kube/intents takes what users of namespaces want of the federation there, and
+//     tells them what has become of it; kube/api has the types of that.
 //
 // This package itself connects to an API server, with bounds on how often and
 // for how long it is asked, and remembers what it refuses ([Rights]).

@@ -188,3 +188,7 @@ func (f *fakeAgent) Backup(_ *pb.BackupRequest, out grpc.ServerStreamingServer[p
 	}
 	return nil
 }
+
+func (a *fakeAgent) GetTrust(context.Context, *pb.GetTrustRequest) (*pb.GetTrustResponse, error) {
+	return &pb.GetTrustResponse{TrustDomain: "acme.example", Region: "us-west", Cluster: "west-1", Pins: []string{"aa", "bb"}, Roots: [][]byte{{1}}}, nil
+}

@@ -12,7 +12,7 @@ func (a *app) makeCommands() []*cobra.Command {
 	for _, c := range here {
 		c.Annotations = withLocal(c.Annotations)
 	}
-	return append(here, a.installCmd(), a.joinCmd(), a.unlinkCmd())
+	return append(here, a.installCmd(), a.joinCmd(), a.svidCmd(), a.unlinkCmd())
 }
 
 // withLocal says of a command that it works on this machine.

@@ -79,8 +79,12 @@ func (a *app) unlink(ctx context.Context, u *link.Unlink, yes, dryRun bool) erro
 		fmt.Fprintf(a.out, "%s is not in the federation of %s; nothing is to be done\n", what, u.From.Context)
 		return nil
 	}
+	will := "will "
+	if dryRun {
+		will = "would "
+	}
 	for _, s := range steps {
-		fmt.Fprintln(a.out, "would "+s)
+		fmt.Fprintln(a.out, will+s)
 	}
 	if dryRun {
 		return nil

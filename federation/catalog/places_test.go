@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -120,5 +121,29 @@ func TestFlipsOfUnknownEndpointsNeitherCrowdOutGenuineOnesNorStay(t *testing.T) 
 	c.Advance(t1.Add(healthForgotten))
 	if n := c.PendingCount("k"); n != 0 {
 		t.Errorf("%d changes stay for ever", n)
+	}
+}
+
+// Pod networks of clusters that are not one network are often the same.
+func TestANetworkThatSeveralClustersAnnounceIsThatOfTheOwnRegion(t *testing.T) {
+	shared := netip.MustParsePrefix("10.244.0.0/24")
+	cluster := func(name, zone string) Record {
+		return Record{Cluster: &Cluster{Name: name, Prefixes: []ClientPrefix{{Prefix: shared, Zone: zone}}}}
+	}
+	for range 20 { // maps have no order
+		c := New("m", "elsewhere")
+		write(t, c, "a", cluster("a-1", ""))
+		write(t, c, "z", cluster("z-1", ""))
+		if at := c.Conditions().Prefixes[shared]; at != (Locality{Region: "a"}) {
+			t.Fatalf("placed in %v, expected the first region by name", at)
+		}
+		write(t, c, "m", cluster("m-1", "b"), cluster("m-2", "a"))
+		cond := c.Conditions()
+		if at := cond.Prefixes[shared]; at != (Locality{Region: "m", Zone: "a"}) {
+			t.Fatalf("placed in %v, expected the own region, and its first zone", at)
+		}
+		if len(cond.Networks) != 4 || cond.Networks["z-1"][0].Prefix != shared || cond.Networks["m-1"][0].Zone != "b" {
+			t.Fatalf("networks by cluster: %v", cond.Networks)
+		}
 	}
 }

@@ -51,6 +51,7 @@ func examinations() []examination {
 		{"clocks", (*view).checkClocks},
 		{"builds and protocols", (*view).checkBuilds},
 		{"certificates", (*view).checkCertificates},
+		{"certificates of pods", (*view).checkPods},
 		{"the trust list", (*view).checkTrust},
 		{"sealed secrets", (*view).checkSecrets},
 		{"sources of services", (*view).checkSources},

@@ -42,6 +42,16 @@ func (v *view) checkCertificates() []problem {
 	return out
 }
 
+// checkPods reports that the pods of the own cluster cannot prove themselves.
+func (v *view) checkPods() []problem {
+	if v.unattested == nil {
+		return nil
+	}
+	return []problem{{severity: warning, code: "pods-unattested", subject: "pods of cluster " + v.self.Cluster, since: v.unattestedSince,
+		expected: "tokens that the API server reviews", found: v.unattested.Error(),
+		action: "see to the API server, or to what the service account of federator may do; pods try again by themselves, and have what is left of their certificates' life"}}
+}
+
 func (v *view) checkCA(name string, until time.Time) []problem {
 	left := until.Sub(v.now)
 	if left > caNotice {

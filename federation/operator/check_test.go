@@ -258,6 +258,7 @@ func serviceTroubles() []trouble {
 	conflict.Conflicts = []catalog.Conflict{{Reason: catalog.PortConflict, Cluster: "us-west-0", Message: "ports differ"}}
 	return []trouble{
 		{"a source cannot be read", func(v *view) { v.clusters[0].SourceError = "line 3: bad" }, "error source cluster asia-east-0 of asia-east", "line 3: bad"},
+		{"pods cannot prove themselves", func(v *view) { v.unattested = errors.New("may not create tokenreviews") }, "warning pods-unattested pods of cluster us-west-0", "may not create"},
 		{"nobody looks after health", func(v *view) { v.clusters[0].HealthOwner, v.clusters[0].endpoints = "", 4 }, "warning unowned-health cluster asia-east-0 of asia-east", "join one"},
 		{"clusters disagree", put(conflict), "warning service-conflict service shop/checkout", "ports differ"},
 		{"a service is exported without endpoints", put(serviceOf("checkout")), "warning no-endpoints service shop/checkout in cluster us-west-0", "without any"},

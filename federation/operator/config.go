@@ -97,6 +97,10 @@ type Config struct {
 	// VIPs are the clusterset IPs that DNS answers clients in that cluster with, none
 	// for a service that has none; nil like Imports.
 	VIPs func(catalog.ServiceName) []netip.Addr
+	// Attesting says since when, and why, the API server of the own cluster does not
+	// review the tokens of pods; nil if it does, or nobody asked. The function is nil
+	// without Kubernetes.
+	Attesting func() (since time.Time, err error)
 
 	// RemoveRegion has the authority region remove a region, also one whose replicas
 	// still answer if forced to.

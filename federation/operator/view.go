@@ -50,9 +50,12 @@ type view struct {
 	rights   []MissingRight
 
 	renewal identity.RenewerState
-	chain   []*x509.Certificate
-	trust   identity.List
-	trusted uint64 // sequence of the list that the authority region publishes
+	// unattested says why pods get no certificates, and since when.
+	unattested      error
+	unattestedSince time.Time
+	chain           []*x509.Certificate
+	trust           identity.List
+	trusted         uint64 // sequence of the list that the authority region publishes
 }
 
 // regionView is one region.
@@ -111,6 +114,9 @@ func (s *Server) look() *view {
 	}
 	if s.Imports != nil {
 		v.imports = new(s.Imports())
+	}
+	if s.Attesting != nil {
+		v.unattestedSince, v.unattested = s.Attesting()
 	}
 	if s.MissingRights != nil {
 		v.rights = s.MissingRights()

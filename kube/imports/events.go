@@ -17,7 +17,8 @@ import (
 	"github.com/federator/federator/federation/catalog"
 )
 
-// eventBurst is how many Events may come at once.
+// eventBurst is how many Events may be told at once. They are written one after
+// another, eventsPerSecond of them in a second.
 const eventBurst = 100
 
 // Notice is something to tell the users of the cluster, as an Event: a drill that
@@ -34,20 +35,23 @@ type Notice struct {
 // events records Events, not more than a few a second: what is beyond is dropped.
 type events struct {
 	namespace, replica string
-	limit              *rate.Limiter
+	limit, pace        *rate.Limiter
 
 	mu       sync.Mutex
 	recorder record.EventRecorder
 }
 
 func newEvents(namespace, replica string) *events {
-	return &events{namespace: namespace, replica: replica, limit: rate.NewLimiter(eventsPerSecond, eventBurst)}
+	return &events{namespace: namespace, replica: replica, limit: rate.NewLimiter(eventsPerSecond, eventBurst), pace: rate.NewLimiter(eventsPerSecond, 1)}
 }
 
 // start begins recording, until the returned function is called.
 func (e *events) start(ctx context.Context, core kubernetes.Interface) (stop func()) {
 	b := record.NewBroadcaster(record.WithContext(ctx))
-	stopper := b.StartRecordingToSink(sink{&typedcorev1.EventSinkImpl{Interface: core.CoreV1().Events("")}})
+	stopper := b.StartRecordingToSink(sink{
+		EventSink: &typedcorev1.EventSinkImpl{Interface: core.CoreV1().Events("")},
+		wait:      func() error { return e.pace.Wait(ctx) },
+	})
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.recorder = b.NewRecorder(runtime.NewScheme(), corev1.EventSource{Component: FieldManager, Host: e.replica})
@@ -63,15 +67,29 @@ func (e *events) start(ctx context.Context, core kubernetes.Interface) (stop fun
 // sink tells Events apart by more than client-go does, which names them by the name
 // of their object and the time: an import and its export have the same name, and of
 // two Events within one tick of the clock the second would be lost.
-type sink struct{ record.EventSink }
+type sink struct {
+	record.EventSink
+	wait func() error // until the next one may be written
+}
 
 // Create creates an Event. The name is the same if it has to be tried again.
 func (s sink) Create(event *corev1.Event) (*corev1.Event, error) {
+	if err := s.wait(); err != nil {
+		return nil, err
+	}
 	h := fnv.New32a()
 	fmt.Fprint(h, event.InvolvedObject.Kind, "/", event.Reason, "/", event.Message)
 	named := event.DeepCopy()
 	named.Name = fmt.Sprintf("%s.%08x", event.Name, h.Sum32())
 	return s.EventSink.Create(named)
+}
+
+// Patch counts an Event up that happens again.
+func (s sink) Patch(event *corev1.Event, patch []byte) (*corev1.Event, error) {
+	if err := s.wait(); err != nil {
+		return nil, err
+	}
+	return s.EventSink.Patch(event, patch)
 }
 
 func (e *events) record(on *corev1.ObjectReference, warning bool, reason, message string) {

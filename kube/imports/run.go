@@ -3,6 +3,7 @@ package imports
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,7 +26,7 @@ const (
 // Run takes part in the election of the cluster's writer, and writes while it is
 // this replica, until the context ends. The cluster's informers must be running.
 func (w *Writer) Run(ctx context.Context) error {
-	if !cache.WaitForCacheSync(ctx.Done(), w.synced...) {
+	if !w.complete(ctx) {
 		return ctx.Err()
 	}
 	stop := w.events.start(ctx, w.cfg.Kube.Core)
@@ -42,6 +43,32 @@ func (w *Writer) Run(ctx context.Context) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// complete waits until the informers hold all there is. It asks for the Lease
+// meanwhile, as the election does from then on: else nobody would be told of an API
+// server that has not answered since this replica began.
+func (w *Writer) complete(ctx context.Context) bool {
+	asking, enough := context.WithCancel(ctx)
+	var asked sync.WaitGroup
+	defer asked.Wait()
+	defer enough()
+	asked.Go(func() {
+		lease := leases{w.cfg.Kube.Core.CoordinationV1(), &w.contact, w.cfg.Replica}.Leases(w.cfg.Namespace)
+		again := time.NewTicker(retryPeriod)
+		defer again.Stop()
+		for {
+			select {
+			case <-asking.Done():
+				return
+			case <-again.C:
+			}
+			ctx, cancel := context.WithTimeout(asking, retryPeriod)
+			_, _ = lease.Get(ctx, LeaseName, metav1.GetOptions{}) // the contact has what came of it
+			cancel()
+		}
+	})
+	return cache.WaitForCacheSync(ctx.Done(), w.synced...)
 }
 
 // campaign waits for the Lease, writes while it is held, and returns once it is not.

@@ -18,10 +18,11 @@ import (
 )
 
 const (
-	// writesPerSecond bounds the writes of objects, eventsPerSecond the Events: 200 a
-	// second together.
-	writesPerSecond = 180
-	eventsPerSecond = 20
+	// writesPerSecond bounds the writes of objects, of which so many more as there are
+	// writers may come at once, and eventsPerSecond the Events: with the Lease, and the
+	// statuses of policies and drills, 200 in any second.
+	writesPerSecond = 165
+	eventsPerSecond = 15
 	// writers is how many writes are on their way at a time.
 	writers = 8
 	// writeTimeout bounds one of them.

@@ -46,7 +46,7 @@ func (r *Registrar) stepDrills(ctx context.Context) {
 	}
 	written := false
 	for _, next := range plan.Statuses {
-		if r.limit.Wait(ctx) != nil || !r.cfg.Leading() {
+		if ctx.Err() != nil || !r.cfg.Leading() || !r.limit.Allow() {
 			return
 		}
 		ok := write(ctx, r, v1alpha1.KindDrill, r.drills, next, func(ctx context.Context, o metav1.UpdateOptions) (*v1alpha1.Drill, error) {

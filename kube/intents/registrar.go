@@ -138,8 +138,8 @@ func (r *Registrar) Run(ctx context.Context) error {
 	for {
 		link := r.cfg.Link.Changed()
 		if r.cfg.Leading() {
-			r.stepPolicies(ctx)
 			r.stepDrills(ctx)
+			r.stepPolicies(ctx)
 		} else {
 			r.standing.Store(nil)
 			clear(r.stuck)
@@ -154,7 +154,9 @@ func (r *Registrar) Run(ctx context.Context) error {
 				ch := watch.Take()
 				waiting = !ch.All && !ch.Conditions
 			case <-r.wake:
-			case <-link:
+			case <-link: // its store may have gone back
+				r.policies.forget()
+				r.drills.forget()
 			case <-tick.C:
 			}
 		}
@@ -185,8 +187,8 @@ func (r *Registrar) stepPolicies(ctx context.Context) {
 		r.put(ctx, &plan.Deletes[i], nil)
 	}
 	for _, next := range plan.Statuses {
-		if r.limit.Wait(ctx) != nil || !r.cfg.Leading() {
-			return
+		if ctx.Err() != nil || !r.cfg.Leading() || !r.limit.Allow() {
+			return // the rest at the next tick, so that nothing waits behind many statuses
 		}
 		write(ctx, r, v1alpha1.KindResolutionPolicy, r.policies, next, func(ctx context.Context, o metav1.UpdateOptions) (*v1alpha1.ResolutionPolicy, error) {
 			return r.cfg.Kube.Federator.FederatorV1alpha1().ResolutionPolicies(next.Namespace).UpdateStatus(ctx, next, o)

@@ -69,6 +69,9 @@ func (s *shelf[T]) objects(now time.Time) []T {
 	return out
 }
 
+// forget forgets our own writes: what the informer shows counts.
+func (s *shelf[T]) forget() { clear(s.echoes) }
+
 // wrote remembers what a write made of an object.
 func (s *shelf[T]) wrote(o T, now time.Time) {
 	s.echoes[o.GetUID()] = echo[T]{o, now.Add(echoLife)}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -18,22 +19,24 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/restmapper"
 
+	"github.com/federator/federator/kube/api/v1alpha1"
 	"github.com/federator/federator/kube/laptop"
 )
 
 // fieldManager is the name under which the command line writes.
 const fieldManager = "federator"
 
-// Install applies manifests (YAML) by server-side apply, and before them those CRDs of
-// definitions that are missing: one that is there is somebody's already. A field that
+// Install applies manifests (YAML) by server-side apply, and before them CRDs: those
+// of federator's own kinds, and of others those that are missing, because one that is
+// there is somebody's already. A field that
 // somebody else has set to another value is a conflict, which is an error: it says
 // whose, and nothing is forced. Applying again changes nothing.
 func Install(ctx context.Context, c *laptop.Cluster, crds, manifests []byte, progress func(string)) error {
-	missing, err := Objects(crds)
+	kinds, err := Objects(crds)
 	if err != nil {
 		return err
 	}
-	for _, crd := range missing {
+	for _, crd := range kinds {
 		if err := define(ctx, c, crd, progress); err != nil {
 			return err
 		}
@@ -76,29 +79,31 @@ func explained(err error, kind string) error {
 	return err
 }
 
-// define makes a CRD that is missing, and waits until it is served.
-func define(ctx context.Context, c *laptop.Cluster, crd unstructured.Unstructured, progress func(string)) error {
+// define makes a CRD that is missing, brings one of federator's own up to date, and
+// waits until it is served.
+func define(ctx context.Context, c *laptop.Cluster, crd unstructured.Unstructured, progress func(string)) (err error) {
 	resource := c.Dynamic.Resource(definitions())
-	_, err := resource.Create(ctx, &crd, metav1.CreateOptions{FieldManager: fieldManager})
-	if apierrors.IsAlreadyExists(err) {
+	if strings.HasSuffix(crd.GetName(), "."+v1alpha1.Group) {
+		_, err = resource.Apply(ctx, crd.GetName(), &crd, metav1.ApplyOptions{FieldManager: fieldManager})
+	} else if _, err = resource.Create(ctx, &crd, metav1.CreateOptions{FieldManager: fieldManager}); apierrors.IsAlreadyExists(err) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("CustomResourceDefinition %s in %s: %w", crd.GetName(), c.Context, err)
+		return fmt.Errorf("CustomResourceDefinition %s in %s: %w", crd.GetName(), c.Context, explained(err, crd.GetKind()))
 	}
-	progress("made CustomResourceDefinition " + crd.GetName())
+	progress("applied CustomResourceDefinition " + crd.GetName())
 	return poll(ctx, func(ctx context.Context) (string, error) {
 		o, err := resource.Get(ctx, crd.GetName(), metav1.GetOptions{})
 		if err != nil {
 			return "", err
 		}
-		conditions, _, err := unstructured.NestedSlice(o.Object, "status", "conditions")
+		conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions") // null at first
 		for _, v := range conditions {
 			if m, ok := v.(map[string]any); ok && m["type"] == "Established" && m["status"] == "True" {
 				return "", nil
 			}
 		}
-		return "CustomResourceDefinition " + crd.GetName() + " to be served", err
+		return "CustomResourceDefinition " + crd.GetName() + " to be served", nil
 	}, progress)
 }
 

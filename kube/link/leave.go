@@ -3,6 +3,7 @@ package link
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/federator/federator/peering/pb"
@@ -75,7 +76,7 @@ func (l *leaving) hindrances() []*pb.Problem {
 		f.note(severe, "own-region", "a cluster of another region after --from", "it is of region "+l.region+" itself", "name a cluster that remains")
 	}
 	if len(l.others) > 0 {
-		f.note(severe, "others", "a region that is this cluster alone", fmt.Sprintf("it has also %v", l.others), "take those replicas out first, with federator leave")
+		f.note(severe, "others", "a region that is this cluster alone", "it has also "+some(l.others), "take those replicas out first, with federator leave")
 	}
 	if len(l.only) > 0 {
 		f.note(warning, "only-there", "services that other regions serve, too", fmt.Sprintf("%d are served there only: %s", len(l.only), some(l.only)), "they are left with nothing; export them elsewhere first")
@@ -87,9 +88,9 @@ func (l *leaving) hindrances() []*pb.Problem {
 func some(names []string) string {
 	const few = 10
 	if len(names) <= few {
-		return fmt.Sprint(names)
+		return strings.Join(names, ", ")
 	}
-	return fmt.Sprintf("%v and %d more", names[:few], len(names)-few)
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
 }
 
 // next decides what comes next, and says why, or what is waited for.
@@ -109,7 +110,7 @@ func (l *leaving) next() (parting, string) {
 	case c.Installed && c.Replicas > 0 && f.removed(l.region):
 		return partStop, "its pods still run"
 	case l.uninstall && len(l.left) > 0:
-		return partUninstall, fmt.Sprintf("%v are still there", l.left)
+		return partUninstall, strings.Join(l.left, ", ") + " are still there"
 	case l.uninstall && c.Ending:
 		return partWait, "namespace " + c.Namespace + " of " + c.Context + " to be gone"
 	}
@@ -152,12 +153,16 @@ func (l *leaving) steps() []string {
 			out = append(out, fmt.Sprintf("evacuate region %s from %s, and give clients %s to go elsewhere", l.region, l.from.Context, l.drain))
 		}
 		if c := l.cluster; c != nil && c.Installed && c.Replicas > 0 {
-			out = append(out, fmt.Sprintf("scale the StatefulSet %s/federator in %s to none; its disks are kept", c.Namespace, c.Context))
+			kept := "; its disks are kept"
+			if l.uninstall {
+				kept = ""
+			}
+			out = append(out, fmt.Sprintf("scale the StatefulSet %s/federator in %s to none", c.Namespace, c.Context)+kept)
 		}
 		out = append(out, fmt.Sprintf("remove region %s, epoch %d, from %s, for good: it can come back only by joining anew", l.region, r.GetEpoch(), l.from.trustDomain()))
 	}
 	if l.uninstall && len(l.left) > 0 && l.cluster != nil {
-		out = append(out, fmt.Sprintf("delete in %s, for good: %v", l.cluster.Context, l.left))
+		out = append(out, fmt.Sprintf("delete in %s, for good: %s", l.cluster.Context, strings.Join(l.left, ", ")))
 	}
 	return out
 }

@@ -52,7 +52,11 @@ func next(joining, to *Facts, w Wanted, now time.Time) (step, string) {
 		case to.Agent != nil && s.TrustDomain != to.trustDomain(), s.Expires.Sub(now) < spare && joining.Waits:
 			return stepReplace, "the token in " + joining.Context + " is good no more"
 		}
-		return stepWait, fmt.Sprintf("%s: pod %s to join: %s", joining.Context, firstPod, cmp.Or(joining.said(), "it has a token"))
+		said := joining.said()
+		if said == "" || strings.Contains(said, secretName()) { // it looks every two seconds
+			said = "it has a token"
+		}
+		return stepWait, fmt.Sprintf("%s: pod %s to join: %s", joining.Context, firstPod, said)
 	}
 	switch {
 	case joining.Waits && to.Agent != nil:

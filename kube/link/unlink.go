@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -152,6 +154,9 @@ func (u *Unlink) do(ctx context.Context, what parting, l *leaving) error {
 		u.Progress("removing region " + l.region)
 		return u.asking(ctx, func(client pb.OperatorClient) error {
 			_, err := client.RemoveRegion(ctx, &pb.RemoveRegionRequest{Region: l.region, Epoch: l.from.region(l.region).GetEpoch(), Force: u.Force})
+			if reasonOf(err) == "STILL_ANSWERS" { // to the authority region, which hears of its end a little later
+				return nil
+			}
 			return err
 		})
 	case partSettle:
@@ -163,6 +168,16 @@ func (u *Unlink) do(ctx context.Context, what parting, l *leaving) error {
 		return u.uninstall(ctx)
 	}
 	return nil
+}
+
+// reasonOf is the reason that a replica gives with a refusal.
+func reasonOf(err error) string {
+	for _, d := range status.Convert(err).Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok {
+			return info.GetReason()
+		}
+	}
+	return ""
 }
 
 // remains are what of an installation is in a cluster, in words.

@@ -81,7 +81,7 @@ func dialError(err error) error {
 		err = dial.Err
 	}
 	switch {
-	case errors.Is(err, ErrWrongPin):
+	case errors.Is(err, ErrWrongPin), errors.Is(err, ErrNotOurs):
 		return err
 	case errors.Is(err, port.ErrUnreachable):
 		return fmt.Errorf("%w (%w)", ErrUnreachable, err)
@@ -92,22 +92,28 @@ func dialError(err error) error {
 // hello measures how far the server's clock is ahead of ours, to half the time
 // that the answer took, and refuses clocks or certificates that would not work.
 func (j *Joiner) hello(ctx context.Context, client pb.EnrollmentClient, proof *prover) (time.Duration, error) {
+	skew, _, err := j.greet(ctx, client, proof)
+	return skew, err
+}
+
+// greet is hello, which also tells what the server said.
+func (j *Joiner) greet(ctx context.Context, client pb.EnrollmentClient, proof *prover) (time.Duration, *pb.HelloResponse, error) {
 	nonce := make([]byte, 16)
 	if _, err := rand.Read(nonce); err != nil {
-		return 0, fmt.Errorf("make a nonce: %w", err)
+		return 0, nil, fmt.Errorf("make a nonce: %w", err)
 	}
 	before := j.Now()
 	resp, err := client.Hello(ctx, &pb.HelloRequest{Nonce: nonce})
 	if err != nil {
-		return 0, FromStatus(err)
+		return 0, nil, FromStatus(err)
 	}
 	after := j.Now()
 	if !bytes.Equal(resp.GetNonce(), nonce) || resp.GetTime().CheckValid() != nil {
-		return 0, fmt.Errorf("%w: hello", ErrAnswer)
+		return 0, nil, fmt.Errorf("%w: hello", ErrAnswer)
 	}
 	if resp.GetRegion() != proof.region || resp.GetTrustDomain() != proof.pins.TrustDomain {
-		return 0, fmt.Errorf("%w: expected region %s of %s, found %.64q of %.64q", ErrAnswer, proof.region, proof.pins.TrustDomain, resp.GetRegion(), resp.GetTrustDomain())
+		return 0, nil, fmt.Errorf("%w: expected region %s of %s, found %.64q of %.64q", ErrAnswer, proof.region, proof.pins.TrustDomain, resp.GetRegion(), resp.GetTrustDomain())
 	}
 	skew := resp.GetTime().AsTime().Sub(before.Add(after.Sub(before) / 2))
-	return skew, proof.checkClock(after, skew)
+	return skew, resp, proof.checkClock(after, skew)
 }

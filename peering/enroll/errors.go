@@ -15,6 +15,8 @@ import (
 var (
 	// ErrWrongPin: the server is not of the trust domain that the token names.
 	ErrWrongPin = errors.New("the server could not prove that it belongs to the token's trust domain; nothing secret was sent. Create a token on a replica of the right federation, and check that the address leads there")
+	// ErrNotOurs: what answered is not of the pod's federation, region or cluster.
+	ErrNotOurs = errors.New("the server could not prove that it belongs to this pod's federation and cluster; the token was not sent. Check the address, the trust domain, the region, the cluster and where the pin came from")
 	// ErrUnreachable: nothing that enrols answers at the address.
 	ErrUnreachable = errors.New("the address cannot be reached; check that a replica runs there and that a firewall lets TCP through")
 	// ErrClockSkew: the clocks differ too much for certificates to work.
@@ -44,6 +46,10 @@ var (
 	ErrRevoked = errors.New("this replica's key was revoked; join again with an empty data directory and a new token")
 	// ErrUnknownReplica: no such replica is on record with that key.
 	ErrUnknownReplica = errors.New("the region does not have this replica and key on record; join again with an empty data directory and a new token")
+	// ErrNotAttested: the token of a pod proves nothing here.
+	ErrNotAttested = errors.New("the pod could not be attested")
+	// ErrNoCluster: the replica has no Kubernetes API server to ask about pods.
+	ErrNoCluster = errors.New("this replica does not attest pods; ask one in the pod's own cluster whose configuration says kubernetes.enabled")
 	// ErrInvalid: the request itself is wrong.
 	ErrInvalid = errors.New("the request is not valid")
 	// ErrTooMany: asked too often.
@@ -69,6 +75,8 @@ var wire = []struct {
 	{ErrIncompatible, codes.FailedPrecondition, "INCOMPATIBLE"},
 	{ErrRevoked, codes.PermissionDenied, "REVOKED"},
 	{ErrUnknownReplica, codes.NotFound, "UNKNOWN_REPLICA"},
+	{ErrNotAttested, codes.PermissionDenied, "NOT_ATTESTED"},
+	{ErrNoCluster, codes.FailedPrecondition, "NO_CLUSTER"},
 	{ErrInvalid, codes.InvalidArgument, "INVALID"},
 	{ErrTooMany, codes.ResourceExhausted, "TOO_MANY"},
 	{ErrUnavailable, codes.Unavailable, "UNAVAILABLE"},

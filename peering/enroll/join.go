@@ -144,7 +144,7 @@ func (j *Joiner) attempt(ctx context.Context, address string, try func(context.C
 
 // elsewhere reports whether another address may do better.
 func elsewhere(err error) bool {
-	for _, e := range []error{ErrUnreachable, ErrWrongPin, ErrClockSkew, ErrUnavailable, ErrTooMany} {
+	for _, e := range []error{ErrUnreachable, ErrWrongPin, ErrNotOurs, ErrClockSkew, ErrNoCluster, ErrUnavailable, ErrTooMany} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -171,7 +171,7 @@ func (m *manyErrors) Unwrap() []error { return m.errs }
 
 func (m *manyErrors) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "none of %d addresses let us in:", len(m.errs))
+	fmt.Fprintf(&b, "none of %d addresses worked:", len(m.errs))
 	for _, err := range m.errs {
 		b.WriteString("\n  " + err.Error())
 	}

@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -16,6 +17,8 @@ type prover struct {
 	pins   identity.Pins
 	region string
 	now    func() time.Time
+	// wrong says that the server is not the one meant; nil means [ErrWrongPin].
+	wrong error
 	// server is set once the server is proven.
 	server *identity.Presented
 }
@@ -40,7 +43,7 @@ func (p *prover) prove(s tls.ConnectionState) error {
 		err = identity.AllowRegion(p.pins.TrustDomain, p.region)(server.ID)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrWrongPin, err)
+		return fmt.Errorf("%w: %w", cmp.Or(p.wrong, ErrWrongPin), err)
 	}
 	p.server = server
 	return nil

@@ -26,7 +26,7 @@ import (
 // Description is what a server tells anyone.
 type Description struct {
 	TrustDomain              string
-	Region                   string
+	Region, Cluster          string
 	Epoch                    uint64
 	MinProtocol, MaxProtocol int
 	Build                    string
@@ -86,6 +86,9 @@ type Backend interface {
 	Admit(ctx context.Context, a Admission) (*pb.EnrollResponse, error)
 	// Renew signs a certificate if the key is the one on record for the name.
 	Renew(ctx context.Context, r Renewal) (*pb.RenewResponse, error)
+	// IssueSVID attests a pod by its token, which it does not keep, and has the pod's
+	// certificate signed.
+	IssueSVID(ctx context.Context, r SVIDAttempt) (*pb.IssueSVIDResponse, error)
 }
 
 // Server answers those who have no certificate.
@@ -122,7 +125,7 @@ func (s *Server) Hello(ctx context.Context, req *pb.HelloRequest) (*pb.HelloResp
 	d := s.backend.Describe()
 	return &pb.HelloResponse{
 		Nonce: req.GetNonce(), Time: timestamppb.New(s.now()),
-		TrustDomain: d.TrustDomain, Region: d.Region, Epoch: d.Epoch,
+		TrustDomain: d.TrustDomain, Region: d.Region, Cluster: d.Cluster, Epoch: d.Epoch,
 		MinProtocol: uint32(d.MinProtocol), MaxProtocol: uint32(d.MaxProtocol), Build: d.Build,
 		TrustList: d.TrustList,
 	}, nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -41,10 +42,14 @@ type region struct {
 	fail     error // of Check, once set
 	lose     int   // answers to lose after admission
 	answer   func(*pb.EnrollResponse)
+
+	tokensSeen []string // of pods
+	failSVID   error
+	answerSVID func(*pb.IssueSVIDResponse)
 }
 
 func (r *region) Describe() enroll.Description {
-	return enroll.Description{TrustDomain: peertest.TrustDomain, Region: "us-west", Epoch: 1, MinProtocol: 1, MaxProtocol: 1, Build: "test"}
+	return enroll.Description{TrustDomain: peertest.TrustDomain, Region: "us-west", Cluster: "west-1", Epoch: 1, MinProtocol: 1, MaxProtocol: 1, Build: "test"}
 }
 
 func (r *region) Token(_ context.Context, id string) (enroll.TokenRecord, bool, error) {
@@ -135,6 +140,30 @@ func (r *region) Renew(_ context.Context, n enroll.Renewal) (*pb.RenewResponse, 
 	}
 	chain, err := r.domain.Region(n.Region).SignReplica(identity.ReplicaRequest{Name: n.Name, PublicKey: n.Request.PublicKey}, time.Now())
 	return &pb.RenewResponse{SvidChain: chain, TrustList: r.domain.List()}, err
+}
+
+// IssueSVID takes the word of a token "for NAMESPACE/ACCOUNT".
+func (r *region) IssueSVID(_ context.Context, a enroll.SVIDAttempt) (*pb.IssueSVIDResponse, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tokensSeen = append(r.tokensSeen, a.Token)
+	if r.failSVID != nil {
+		return nil, r.failSVID
+	}
+	account, isPod := strings.CutPrefix(a.Token, "for ")
+	namespace, name, _ := strings.Cut(account, "/")
+	if !isPod {
+		return nil, fmt.Errorf("%w: the API server does not know it", enroll.ErrNotAttested)
+	}
+	if err := a.Request.CheckWorkload(identity.WorkloadID(peertest.TrustDomain, namespace, name)); err != nil {
+		return nil, fmt.Errorf("%w: %w", enroll.ErrInvalid, err)
+	}
+	chain, err := r.domain.Region("us-west").SignWorkload(identity.WorkloadRequest{Namespace: namespace, ServiceAccount: name, PublicKey: a.Request.PublicKey}, time.Now())
+	resp := &pb.IssueSVIDResponse{SvidChain: chain, TrustList: r.domain.List()}
+	if r.answerSVID != nil {
+		r.answerSVID(resp)
+	}
+	return resp, err
 }
 
 // issue makes a token that the region knows.

@@ -83,7 +83,9 @@ type HelloResponse struct {
 	Build       string `protobuf:"bytes,8,opt,name=build,proto3" json:"build,omitempty"`
 	// The signed trust list, so that a replica that nobody trusts any more can
 	// learn why.
-	TrustList     []byte `protobuf:"bytes,9,opt,name=trust_list,json=trustList,proto3" json:"trust_list,omitempty"`
+	TrustList []byte `protobuf:"bytes,9,opt,name=trust_list,json=trustList,proto3" json:"trust_list,omitempty"`
+	// The cluster that the server belongs to.
+	Cluster       string `protobuf:"bytes,10,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -179,6 +181,13 @@ func (x *HelloResponse) GetTrustList() []byte {
 		return x.TrustList
 	}
 	return nil
+}
+
+func (x *HelloResponse) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
 }
 
 // EnrollRequest asks for admission.
@@ -537,13 +546,134 @@ func (x *RenewResponse) GetTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// IssueSVIDRequest asks for the certificate of a Kubernetes service account.
+type IssueSVIDRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The pod's projected service account token, for the audience
+	// federator.TRUSTDOMAIN; at most 16 KiB. Whoever is asked has it reviewed by the
+	// API server of its own cluster, and neither keeps it nor passes it on.
+	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// DER of a request for a P-256 key. It names nothing, or the identity that the
+	// token stands for.
+	Csr           []byte `protobuf:"bytes,2,opt,name=csr,proto3" json:"csr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IssueSVIDRequest) Reset() {
+	*x = IssueSVIDRequest{}
+	mi := &file_federator_v1_enroll_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IssueSVIDRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IssueSVIDRequest) ProtoMessage() {}
+
+func (x *IssueSVIDRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_enroll_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IssueSVIDRequest.ProtoReflect.Descriptor instead.
+func (*IssueSVIDRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_enroll_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *IssueSVIDRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *IssueSVIDRequest) GetCsr() []byte {
+	if x != nil {
+		return x.Csr
+	}
+	return nil
+}
+
+// IssueSVIDResponse carries the certificate.
+type IssueSVIDResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// DER, leaf first, then the region's CA and the root.
+	SvidChain [][]byte `protobuf:"bytes,1,rep,name=svid_chain,json=svidChain,proto3" json:"svid_chain,omitempty"`
+	// The signed trust list, which names all roots of the trust domain.
+	TrustList     []byte                 `protobuf:"bytes,2,opt,name=trust_list,json=trustList,proto3" json:"trust_list,omitempty"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IssueSVIDResponse) Reset() {
+	*x = IssueSVIDResponse{}
+	mi := &file_federator_v1_enroll_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IssueSVIDResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IssueSVIDResponse) ProtoMessage() {}
+
+func (x *IssueSVIDResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_enroll_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IssueSVIDResponse.ProtoReflect.Descriptor instead.
+func (*IssueSVIDResponse) Descriptor() ([]byte, []int) {
+	return file_federator_v1_enroll_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *IssueSVIDResponse) GetSvidChain() [][]byte {
+	if x != nil {
+		return x.SvidChain
+	}
+	return nil
+}
+
+func (x *IssueSVIDResponse) GetTrustList() []byte {
+	if x != nil {
+		return x.TrustList
+	}
+	return nil
+}
+
+func (x *IssueSVIDResponse) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
 var File_federator_v1_enroll_proto protoreflect.FileDescriptor
 
 const file_federator_v1_enroll_proto_rawDesc = "" +
 	"\n" +
 	"\x19federator/v1/enroll.proto\x12\ffederator.v1\x1a\x1afederator/v1/catalog.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"$\n" +
 	"\fHelloRequest\x12\x14\n" +
-	"\x05nonce\x18\x01 \x01(\fR\x05nonce\"\xa1\x02\n" +
+	"\x05nonce\x18\x01 \x01(\fR\x05nonce\"\xbb\x02\n" +
 	"\rHelloResponse\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\fR\x05nonce\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12!\n" +
@@ -554,7 +684,9 @@ const file_federator_v1_enroll_proto_rawDesc = "" +
 	"\fmax_protocol\x18\a \x01(\rR\vmaxProtocol\x12\x14\n" +
 	"\x05build\x18\b \x01(\tR\x05build\x12\x1d\n" +
 	"\n" +
-	"trust_list\x18\t \x01(\fR\ttrustList\"\xb0\x01\n" +
+	"trust_list\x18\t \x01(\fR\ttrustList\x12\x18\n" +
+	"\acluster\x18\n" +
+	" \x01(\tR\acluster\"\xb0\x01\n" +
 	"\rEnrollRequest\x12\x19\n" +
 	"\btoken_id\x18\x01 \x01(\tR\atokenId\x12\x16\n" +
 	"\x06secret\x18\x02 \x01(\fR\x06secret\x12\x10\n" +
@@ -587,12 +719,22 @@ const file_federator_v1_enroll_proto_rawDesc = "" +
 	"svid_chain\x18\x01 \x03(\fR\tsvidChain\x12\x1d\n" +
 	"\n" +
 	"trust_list\x18\x02 \x01(\fR\ttrustList\x12.\n" +
-	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xd5\x01\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"?\n" +
+	"\x10IssueSVIDRequest\x12\x19\n" +
+	"\x05token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x05token\x12\x10\n" +
+	"\x03csr\x18\x02 \x01(\fR\x03csr\"\x81\x01\n" +
+	"\x11IssueSVIDResponse\x12\x1d\n" +
+	"\n" +
+	"svid_chain\x18\x01 \x03(\fR\tsvidChain\x12\x1d\n" +
+	"\n" +
+	"trust_list\x18\x02 \x01(\fR\ttrustList\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xa3\x02\n" +
 	"\n" +
 	"Enrollment\x12@\n" +
 	"\x05Hello\x12\x1a.federator.v1.HelloRequest\x1a\x1b.federator.v1.HelloResponse\x12C\n" +
 	"\x06Enroll\x12\x1b.federator.v1.EnrollRequest\x1a\x1c.federator.v1.EnrollResponse\x12@\n" +
-	"\x05Renew\x12\x1a.federator.v1.RenewRequest\x1a\x1b.federator.v1.RenewResponseB.Z,github.com/federator/federator/peering/pb;pbb\x06proto3"
+	"\x05Renew\x12\x1a.federator.v1.RenewRequest\x1a\x1b.federator.v1.RenewResponse\x12L\n" +
+	"\tIssueSVID\x12\x1e.federator.v1.IssueSVIDRequest\x1a\x1f.federator.v1.IssueSVIDResponseB.Z,github.com/federator/federator/peering/pb;pbb\x06proto3"
 
 var (
 	file_federator_v1_enroll_proto_rawDescOnce sync.Once
@@ -606,7 +748,7 @@ func file_federator_v1_enroll_proto_rawDescGZIP() []byte {
 	return file_federator_v1_enroll_proto_rawDescData
 }
 
-var file_federator_v1_enroll_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_federator_v1_enroll_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_federator_v1_enroll_proto_goTypes = []any{
 	(*HelloRequest)(nil),          // 0: federator.v1.HelloRequest
 	(*HelloResponse)(nil),         // 1: federator.v1.HelloResponse
@@ -614,26 +756,31 @@ var file_federator_v1_enroll_proto_goTypes = []any{
 	(*EnrollResponse)(nil),        // 3: federator.v1.EnrollResponse
 	(*RenewRequest)(nil),          // 4: federator.v1.RenewRequest
 	(*RenewResponse)(nil),         // 5: federator.v1.RenewResponse
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
-	(*Replica)(nil),               // 7: federator.v1.Replica
+	(*IssueSVIDRequest)(nil),      // 6: federator.v1.IssueSVIDRequest
+	(*IssueSVIDResponse)(nil),     // 7: federator.v1.IssueSVIDResponse
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*Replica)(nil),               // 9: federator.v1.Replica
 }
 var file_federator_v1_enroll_proto_depIdxs = []int32{
-	6, // 0: federator.v1.HelloResponse.time:type_name -> google.protobuf.Timestamp
-	7, // 1: federator.v1.EnrollRequest.replica:type_name -> federator.v1.Replica
-	7, // 2: federator.v1.EnrollResponse.directory:type_name -> federator.v1.Replica
-	6, // 3: federator.v1.EnrollResponse.time:type_name -> google.protobuf.Timestamp
-	6, // 4: federator.v1.RenewResponse.time:type_name -> google.protobuf.Timestamp
-	0, // 5: federator.v1.Enrollment.Hello:input_type -> federator.v1.HelloRequest
-	2, // 6: federator.v1.Enrollment.Enroll:input_type -> federator.v1.EnrollRequest
-	4, // 7: federator.v1.Enrollment.Renew:input_type -> federator.v1.RenewRequest
-	1, // 8: federator.v1.Enrollment.Hello:output_type -> federator.v1.HelloResponse
-	3, // 9: federator.v1.Enrollment.Enroll:output_type -> federator.v1.EnrollResponse
-	5, // 10: federator.v1.Enrollment.Renew:output_type -> federator.v1.RenewResponse
-	8, // [8:11] is the sub-list for method output_type
-	5, // [5:8] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	8,  // 0: federator.v1.HelloResponse.time:type_name -> google.protobuf.Timestamp
+	9,  // 1: federator.v1.EnrollRequest.replica:type_name -> federator.v1.Replica
+	9,  // 2: federator.v1.EnrollResponse.directory:type_name -> federator.v1.Replica
+	8,  // 3: federator.v1.EnrollResponse.time:type_name -> google.protobuf.Timestamp
+	8,  // 4: federator.v1.RenewResponse.time:type_name -> google.protobuf.Timestamp
+	8,  // 5: federator.v1.IssueSVIDResponse.time:type_name -> google.protobuf.Timestamp
+	0,  // 6: federator.v1.Enrollment.Hello:input_type -> federator.v1.HelloRequest
+	2,  // 7: federator.v1.Enrollment.Enroll:input_type -> federator.v1.EnrollRequest
+	4,  // 8: federator.v1.Enrollment.Renew:input_type -> federator.v1.RenewRequest
+	6,  // 9: federator.v1.Enrollment.IssueSVID:input_type -> federator.v1.IssueSVIDRequest
+	1,  // 10: federator.v1.Enrollment.Hello:output_type -> federator.v1.HelloResponse
+	3,  // 11: federator.v1.Enrollment.Enroll:output_type -> federator.v1.EnrollResponse
+	5,  // 12: federator.v1.Enrollment.Renew:output_type -> federator.v1.RenewResponse
+	7,  // 13: federator.v1.Enrollment.IssueSVID:output_type -> federator.v1.IssueSVIDResponse
+	10, // [10:14] is the sub-list for method output_type
+	6,  // [6:10] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_federator_v1_enroll_proto_init() }
@@ -648,7 +795,7 @@ func file_federator_v1_enroll_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_federator_v1_enroll_proto_rawDesc), len(file_federator_v1_enroll_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,9 +19,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Enrollment_Hello_FullMethodName  = "/federator.v1.Enrollment/Hello"
-	Enrollment_Enroll_FullMethodName = "/federator.v1.Enrollment/Enroll"
-	Enrollment_Renew_FullMethodName  = "/federator.v1.Enrollment/Renew"
+	Enrollment_Hello_FullMethodName     = "/federator.v1.Enrollment/Hello"
+	Enrollment_Enroll_FullMethodName    = "/federator.v1.Enrollment/Enroll"
+	Enrollment_Renew_FullMethodName     = "/federator.v1.Enrollment/Renew"
+	Enrollment_IssueSVID_FullMethodName = "/federator.v1.Enrollment/IssueSVID"
 )
 
 // EnrollmentClient is the client API for Enrollment service.
@@ -41,6 +42,11 @@ type EnrollmentClient interface {
 	// Renew gives a new certificate to a replica whose old one has expired but
 	// whose enrolled key is on record.
 	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error)
+	// IssueSVID gives a pod of the server's own Kubernetes cluster the certificate of
+	// its service account. The pod sends its token only after the server has proven
+	// by a pin that it belongs to the trust domain and region, and has said in Hello
+	// that it is of the pod's cluster.
+	IssueSVID(ctx context.Context, in *IssueSVIDRequest, opts ...grpc.CallOption) (*IssueSVIDResponse, error)
 }
 
 type enrollmentClient struct {
@@ -81,6 +87,16 @@ func (c *enrollmentClient) Renew(ctx context.Context, in *RenewRequest, opts ...
 	return out, nil
 }
 
+func (c *enrollmentClient) IssueSVID(ctx context.Context, in *IssueSVIDRequest, opts ...grpc.CallOption) (*IssueSVIDResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(IssueSVIDResponse)
+	err := c.cc.Invoke(ctx, Enrollment_IssueSVID_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // EnrollmentServer is the server API for Enrollment service.
 // All implementations must embed UnimplementedEnrollmentServer
 // for forward compatibility.
@@ -98,6 +114,11 @@ type EnrollmentServer interface {
 	// Renew gives a new certificate to a replica whose old one has expired but
 	// whose enrolled key is on record.
 	Renew(context.Context, *RenewRequest) (*RenewResponse, error)
+	// IssueSVID gives a pod of the server's own Kubernetes cluster the certificate of
+	// its service account. The pod sends its token only after the server has proven
+	// by a pin that it belongs to the trust domain and region, and has said in Hello
+	// that it is of the pod's cluster.
+	IssueSVID(context.Context, *IssueSVIDRequest) (*IssueSVIDResponse, error)
 	mustEmbedUnimplementedEnrollmentServer()
 }
 
@@ -116,6 +137,9 @@ func (UnimplementedEnrollmentServer) Enroll(context.Context, *EnrollRequest) (*E
 }
 func (UnimplementedEnrollmentServer) Renew(context.Context, *RenewRequest) (*RenewResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Renew not implemented")
+}
+func (UnimplementedEnrollmentServer) IssueSVID(context.Context, *IssueSVIDRequest) (*IssueSVIDResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method IssueSVID not implemented")
 }
 func (UnimplementedEnrollmentServer) mustEmbedUnimplementedEnrollmentServer() {}
 func (UnimplementedEnrollmentServer) testEmbeddedByValue()                    {}
@@ -192,6 +216,24 @@ func _Enrollment_Renew_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Enrollment_IssueSVID_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(IssueSVIDRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServer).IssueSVID(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Enrollment_IssueSVID_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServer).IssueSVID(ctx, req.(*IssueSVIDRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Enrollment_ServiceDesc is the grpc.ServiceDesc for Enrollment service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -210,6 +252,10 @@ var Enrollment_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Renew",
 			Handler:    _Enrollment_Renew_Handler,
+		},
+		{
+			MethodName: "IssueSVID",
+			Handler:    _Enrollment_IssueSVID_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -7704,6 +7704,123 @@ func (x *RotateKeyringRequest) GetWithout() []string {
 	return nil
 }
 
+// GetTrustRequest has no fields.
+type GetTrustRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTrustRequest) Reset() {
+	*x = GetTrustRequest{}
+	mi := &file_federator_v1_operator_proto_msgTypes[116]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTrustRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTrustRequest) ProtoMessage() {}
+
+func (x *GetTrustRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[116]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTrustRequest.ProtoReflect.Descriptor instead.
+func (*GetTrustRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{116}
+}
+
+// GetTrustResponse is public, but whoever is told it has to get it unaltered.
+type GetTrustResponse struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	TrustDomain string                 `protobuf:"bytes,1,opt,name=trust_domain,json=trustDomain,proto3" json:"trust_domain,omitempty"`
+	// The answering replica's.
+	Region  string `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
+	Cluster string `protobuf:"bytes,3,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// The SHA-256 of the public key of each root, in hex.
+	Pins []string `protobuf:"bytes,4,rep,name=pins,proto3" json:"pins,omitempty"`
+	// DER of the roots.
+	Roots         [][]byte `protobuf:"bytes,5,rep,name=roots,proto3" json:"roots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTrustResponse) Reset() {
+	*x = GetTrustResponse{}
+	mi := &file_federator_v1_operator_proto_msgTypes[117]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTrustResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTrustResponse) ProtoMessage() {}
+
+func (x *GetTrustResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_operator_proto_msgTypes[117]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTrustResponse.ProtoReflect.Descriptor instead.
+func (*GetTrustResponse) Descriptor() ([]byte, []int) {
+	return file_federator_v1_operator_proto_rawDescGZIP(), []int{117}
+}
+
+func (x *GetTrustResponse) GetTrustDomain() string {
+	if x != nil {
+		return x.TrustDomain
+	}
+	return ""
+}
+
+func (x *GetTrustResponse) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *GetTrustResponse) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *GetTrustResponse) GetPins() []string {
+	if x != nil {
+		return x.Pins
+	}
+	return nil
+}
+
+func (x *GetTrustResponse) GetRoots() [][]byte {
+	if x != nil {
+		return x.Roots
+	}
+	return nil
+}
+
 var File_federator_v1_operator_proto protoreflect.FileDescriptor
 
 const file_federator_v1_operator_proto_rawDesc = "" +
@@ -8285,7 +8402,14 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\aprimary\x18\x02 \x01(\bR\aprimary\x124\n" +
 	"\acreated\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"0\n" +
 	"\x14RotateKeyringRequest\x12\x18\n" +
-	"\awithout\x18\x01 \x03(\tR\awithout2\x99\x1f\n" +
+	"\awithout\x18\x01 \x03(\tR\awithout\"\x11\n" +
+	"\x0fGetTrustRequest\"\x91\x01\n" +
+	"\x10GetTrustResponse\x12!\n" +
+	"\ftrust_domain\x18\x01 \x01(\tR\vtrustDomain\x12\x16\n" +
+	"\x06region\x18\x02 \x01(\tR\x06region\x12\x18\n" +
+	"\acluster\x18\x03 \x01(\tR\acluster\x12\x12\n" +
+	"\x04pins\x18\x04 \x03(\tR\x04pins\x12\x14\n" +
+	"\x05roots\x18\x05 \x03(\fR\x05roots2\xe4\x1f\n" +
 	"\bOperator\x12F\n" +
 	"\aVersion\x12\x1c.federator.v1.VersionRequest\x1a\x1d.federator.v1.VersionResponse\x12C\n" +
 	"\x06Status\x12\x1b.federator.v1.StatusRequest\x1a\x1c.federator.v1.StatusResponse\x12@\n" +
@@ -8294,7 +8418,8 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\bServices\x12\x1d.federator.v1.ServicesRequest\x1a\x1e.federator.v1.ServicesResponse\x12L\n" +
 	"\tEndpoints\x12\x1e.federator.v1.EndpointsRequest\x1a\x1f.federator.v1.EndpointsResponse\x12F\n" +
 	"\aResolve\x12\x1c.federator.v1.ResolveRequest\x1a\x1d.federator.v1.ResolveResponse\x12L\n" +
-	"\tListAudit\x12\x1e.federator.v1.ListAuditRequest\x1a\x1f.federator.v1.ListAuditResponse\x12U\n" +
+	"\tListAudit\x12\x1e.federator.v1.ListAuditRequest\x1a\x1f.federator.v1.ListAuditResponse\x12I\n" +
+	"\bGetTrust\x12\x1d.federator.v1.GetTrustRequest\x1a\x1e.federator.v1.GetTrustResponse\x12U\n" +
 	"\fListPolicies\x12!.federator.v1.ListPoliciesRequest\x1a\".federator.v1.ListPoliciesResponse\x12E\n" +
 	"\tGetPolicy\x12\x1e.federator.v1.GetPolicyRequest\x1a\x18.federator.v1.PolicyInfo\x12R\n" +
 	"\vApplyPolicy\x12 .federator.v1.ApplyPolicyRequest\x1a!.federator.v1.ApplyPolicyResponse\x12U\n" +
@@ -8354,7 +8479,7 @@ func file_federator_v1_operator_proto_rawDescGZIP() []byte {
 	return file_federator_v1_operator_proto_rawDescData
 }
 
-var file_federator_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 117)
+var file_federator_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 119)
 var file_federator_v1_operator_proto_goTypes = []any{
 	(*VersionRequest)(nil),           // 0: federator.v1.VersionRequest
 	(*VersionResponse)(nil),          // 1: federator.v1.VersionResponse
@@ -8472,18 +8597,20 @@ var file_federator_v1_operator_proto_goTypes = []any{
 	(*KeyringStatusResponse)(nil),    // 113: federator.v1.KeyringStatusResponse
 	(*KeyInfo)(nil),                  // 114: federator.v1.KeyInfo
 	(*RotateKeyringRequest)(nil),     // 115: federator.v1.RotateKeyringRequest
-	nil,                              // 116: federator.v1.EndpointInfo.PortsEntry
-	(*Replica)(nil),                  // 117: federator.v1.Replica
-	(*timestamppb.Timestamp)(nil),    // 118: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 119: google.protobuf.Duration
-	(*Region)(nil),                   // 120: federator.v1.Region
-	(*RemoveRegionRequest)(nil),      // 121: federator.v1.RemoveRegionRequest
-	(*RemoveRegionResponse)(nil),     // 122: federator.v1.RemoveRegionResponse
+	(*GetTrustRequest)(nil),          // 116: federator.v1.GetTrustRequest
+	(*GetTrustResponse)(nil),         // 117: federator.v1.GetTrustResponse
+	nil,                              // 118: federator.v1.EndpointInfo.PortsEntry
+	(*Replica)(nil),                  // 119: federator.v1.Replica
+	(*timestamppb.Timestamp)(nil),    // 120: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 121: google.protobuf.Duration
+	(*Region)(nil),                   // 122: federator.v1.Region
+	(*RemoveRegionRequest)(nil),      // 123: federator.v1.RemoveRegionRequest
+	(*RemoveRegionResponse)(nil),     // 124: federator.v1.RemoveRegionResponse
 }
 var file_federator_v1_operator_proto_depIdxs = []int32{
-	117, // 0: federator.v1.StatusResponse.self:type_name -> federator.v1.Replica
-	118, // 1: federator.v1.StatusResponse.time:type_name -> google.protobuf.Timestamp
-	119, // 2: federator.v1.StatusResponse.uptime:type_name -> google.protobuf.Duration
+	119, // 0: federator.v1.StatusResponse.self:type_name -> federator.v1.Replica
+	120, // 1: federator.v1.StatusResponse.time:type_name -> google.protobuf.Timestamp
+	121, // 2: federator.v1.StatusResponse.uptime:type_name -> google.protobuf.Duration
 	5,   // 3: federator.v1.StatusResponse.raft:type_name -> federator.v1.RaftStatus
 	6,   // 4: federator.v1.StatusResponse.regions:type_name -> federator.v1.RegionStatus
 	54,  // 5: federator.v1.StatusResponse.evacuations:type_name -> federator.v1.EvacuationInfo
@@ -8492,43 +8619,43 @@ var file_federator_v1_operator_proto_depIdxs = []int32{
 	1,   // 8: federator.v1.StatusResponse.build:type_name -> federator.v1.VersionResponse
 	68,  // 9: federator.v1.StatusResponse.drills:type_name -> federator.v1.DrillInfo
 	4,   // 10: federator.v1.StatusResponse.imports:type_name -> federator.v1.ImportsStatus
-	118, // 11: federator.v1.ImportsStatus.unanswered_since:type_name -> google.protobuf.Timestamp
-	119, // 12: federator.v1.RaftStatus.last_contact:type_name -> google.protobuf.Duration
-	118, // 13: federator.v1.RegionStatus.reach_since:type_name -> google.protobuf.Timestamp
-	119, // 14: federator.v1.RegionStatus.data_age:type_name -> google.protobuf.Duration
-	119, // 15: federator.v1.RegionStatus.rtt:type_name -> google.protobuf.Duration
-	119, // 16: federator.v1.RegionStatus.skew:type_name -> google.protobuf.Duration
-	118, // 17: federator.v1.ClusterStatus.stale_since:type_name -> google.protobuf.Timestamp
-	118, // 18: federator.v1.CertificateStatus.not_before:type_name -> google.protobuf.Timestamp
-	118, // 19: federator.v1.CertificateStatus.not_after:type_name -> google.protobuf.Timestamp
-	118, // 20: federator.v1.CertificateStatus.renew_at:type_name -> google.protobuf.Timestamp
-	118, // 21: federator.v1.CertificateStatus.intermediate_not_after:type_name -> google.protobuf.Timestamp
-	118, // 22: federator.v1.CertificateStatus.root_not_after:type_name -> google.protobuf.Timestamp
+	120, // 11: federator.v1.ImportsStatus.unanswered_since:type_name -> google.protobuf.Timestamp
+	121, // 12: federator.v1.RaftStatus.last_contact:type_name -> google.protobuf.Duration
+	120, // 13: federator.v1.RegionStatus.reach_since:type_name -> google.protobuf.Timestamp
+	121, // 14: federator.v1.RegionStatus.data_age:type_name -> google.protobuf.Duration
+	121, // 15: federator.v1.RegionStatus.rtt:type_name -> google.protobuf.Duration
+	121, // 16: federator.v1.RegionStatus.skew:type_name -> google.protobuf.Duration
+	120, // 17: federator.v1.ClusterStatus.stale_since:type_name -> google.protobuf.Timestamp
+	120, // 18: federator.v1.CertificateStatus.not_before:type_name -> google.protobuf.Timestamp
+	120, // 19: federator.v1.CertificateStatus.not_after:type_name -> google.protobuf.Timestamp
+	120, // 20: federator.v1.CertificateStatus.renew_at:type_name -> google.protobuf.Timestamp
+	120, // 21: federator.v1.CertificateStatus.intermediate_not_after:type_name -> google.protobuf.Timestamp
+	120, // 22: federator.v1.CertificateStatus.root_not_after:type_name -> google.protobuf.Timestamp
 	11,  // 23: federator.v1.CheckResponse.problems:type_name -> federator.v1.Problem
-	118, // 24: federator.v1.Problem.since:type_name -> google.protobuf.Timestamp
+	120, // 24: federator.v1.Problem.since:type_name -> google.protobuf.Timestamp
 	14,  // 25: federator.v1.MembersResponse.members:type_name -> federator.v1.Member
-	117, // 26: federator.v1.Member.replica:type_name -> federator.v1.Replica
-	119, // 27: federator.v1.Member.rtt:type_name -> google.protobuf.Duration
-	118, // 28: federator.v1.Member.last_seen:type_name -> google.protobuf.Timestamp
+	119, // 26: federator.v1.Member.replica:type_name -> federator.v1.Replica
+	121, // 27: federator.v1.Member.rtt:type_name -> google.protobuf.Duration
+	120, // 28: federator.v1.Member.last_seen:type_name -> google.protobuf.Timestamp
 	17,  // 29: federator.v1.ServicesResponse.services:type_name -> federator.v1.ServiceSummary
 	18,  // 30: federator.v1.ServiceSummary.ports:type_name -> federator.v1.ServicePort
 	19,  // 31: federator.v1.ServiceSummary.backends:type_name -> federator.v1.BackendSummary
 	22,  // 32: federator.v1.EndpointsResponse.endpoints:type_name -> federator.v1.EndpointInfo
-	116, // 33: federator.v1.EndpointInfo.ports:type_name -> federator.v1.EndpointInfo.PortsEntry
-	118, // 34: federator.v1.EndpointInfo.since:type_name -> google.protobuf.Timestamp
+	118, // 33: federator.v1.EndpointInfo.ports:type_name -> federator.v1.EndpointInfo.PortsEntry
+	120, // 34: federator.v1.EndpointInfo.since:type_name -> google.protobuf.Timestamp
 	25,  // 35: federator.v1.ResolveResponse.priorities:type_name -> federator.v1.ResolvedPriority
 	28,  // 36: federator.v1.ResolveResponse.omissions:type_name -> federator.v1.Omission
 	26,  // 37: federator.v1.ResolvedPriority.localities:type_name -> federator.v1.ResolvedLocality
 	27,  // 38: federator.v1.ResolvedLocality.endpoints:type_name -> federator.v1.ResolvedEndpoint
-	119, // 39: federator.v1.ResolvedLocality.rtt:type_name -> google.protobuf.Duration
-	118, // 40: federator.v1.ListAuditRequest.since:type_name -> google.protobuf.Timestamp
+	121, // 39: federator.v1.ResolvedLocality.rtt:type_name -> google.protobuf.Duration
+	120, // 40: federator.v1.ListAuditRequest.since:type_name -> google.protobuf.Timestamp
 	31,  // 41: federator.v1.ListAuditResponse.entries:type_name -> federator.v1.AuditEntry
-	118, // 42: federator.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
-	118, // 43: federator.v1.ObjectMeta.written:type_name -> google.protobuf.Timestamp
+	120, // 42: federator.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
+	120, // 43: federator.v1.ObjectMeta.written:type_name -> google.protobuf.Timestamp
 	32,  // 44: federator.v1.PolicyInfo.meta:type_name -> federator.v1.ObjectMeta
 	33,  // 45: federator.v1.ListPoliciesResponse.policies:type_name -> federator.v1.PolicyInfo
 	36,  // 46: federator.v1.ListPoliciesResponse.cluster_policies:type_name -> federator.v1.ClusterPolicyInfo
-	118, // 47: federator.v1.ClusterPolicyInfo.created:type_name -> google.protobuf.Timestamp
+	120, // 47: federator.v1.ClusterPolicyInfo.created:type_name -> google.protobuf.Timestamp
 	33,  // 48: federator.v1.ApplyPolicyResponse.policy:type_name -> federator.v1.PolicyInfo
 	32,  // 49: federator.v1.ExportRuleInfo.meta:type_name -> federator.v1.ObjectMeta
 	42,  // 50: federator.v1.ListExportRulesResponse.rules:type_name -> federator.v1.ExportRuleInfo
@@ -8538,51 +8665,51 @@ var file_federator_v1_operator_proto_depIdxs = []int32{
 	49,  // 54: federator.v1.ApplyExportRulesResponse.gives_back:type_name -> federator.v1.RefusedExport
 	49,  // 55: federator.v1.DeleteExportRuleResponse.takes_away:type_name -> federator.v1.RefusedExport
 	49,  // 56: federator.v1.DeleteExportRuleResponse.gives_back:type_name -> federator.v1.RefusedExport
-	118, // 57: federator.v1.EvacuationInfo.started:type_name -> google.protobuf.Timestamp
-	119, // 58: federator.v1.EvacuationInfo.duration:type_name -> google.protobuf.Duration
-	118, // 59: federator.v1.EvacuationInfo.until:type_name -> google.protobuf.Timestamp
-	119, // 60: federator.v1.EvacuationInfo.remaining:type_name -> google.protobuf.Duration
+	120, // 57: federator.v1.EvacuationInfo.started:type_name -> google.protobuf.Timestamp
+	121, // 58: federator.v1.EvacuationInfo.duration:type_name -> google.protobuf.Duration
+	120, // 59: federator.v1.EvacuationInfo.until:type_name -> google.protobuf.Timestamp
+	121, // 60: federator.v1.EvacuationInfo.remaining:type_name -> google.protobuf.Duration
 	32,  // 61: federator.v1.EvacuationInfo.meta:type_name -> federator.v1.ObjectMeta
 	54,  // 62: federator.v1.ListEvacuationsResponse.evacuations:type_name -> federator.v1.EvacuationInfo
-	119, // 63: federator.v1.EvacuateRequest.duration:type_name -> google.protobuf.Duration
-	119, // 64: federator.v1.ExtendDrillRequest.by:type_name -> google.protobuf.Duration
+	121, // 63: federator.v1.EvacuateRequest.duration:type_name -> google.protobuf.Duration
+	121, // 64: federator.v1.ExtendDrillRequest.by:type_name -> google.protobuf.Duration
 	68,  // 65: federator.v1.ListDrillsResponse.drills:type_name -> federator.v1.DrillInfo
-	118, // 66: federator.v1.DrillInfo.created:type_name -> google.protobuf.Timestamp
-	118, // 67: federator.v1.DrillInfo.begun:type_name -> google.protobuf.Timestamp
-	118, // 68: federator.v1.DrillInfo.ended:type_name -> google.protobuf.Timestamp
-	119, // 69: federator.v1.DrillInfo.ramp:type_name -> google.protobuf.Duration
-	119, // 70: federator.v1.DrillInfo.hold:type_name -> google.protobuf.Duration
-	119, // 71: federator.v1.DrillInfo.return:type_name -> google.protobuf.Duration
-	119, // 72: federator.v1.DrillInfo.objective:type_name -> google.protobuf.Duration
-	119, // 73: federator.v1.DrillInfo.elapsed:type_name -> google.protobuf.Duration
-	119, // 74: federator.v1.DrillInfo.remaining:type_name -> google.protobuf.Duration
+	120, // 66: federator.v1.DrillInfo.created:type_name -> google.protobuf.Timestamp
+	120, // 67: federator.v1.DrillInfo.begun:type_name -> google.protobuf.Timestamp
+	120, // 68: federator.v1.DrillInfo.ended:type_name -> google.protobuf.Timestamp
+	121, // 69: federator.v1.DrillInfo.ramp:type_name -> google.protobuf.Duration
+	121, // 70: federator.v1.DrillInfo.hold:type_name -> google.protobuf.Duration
+	121, // 71: federator.v1.DrillInfo.return:type_name -> google.protobuf.Duration
+	121, // 72: federator.v1.DrillInfo.objective:type_name -> google.protobuf.Duration
+	121, // 73: federator.v1.DrillInfo.elapsed:type_name -> google.protobuf.Duration
+	121, // 74: federator.v1.DrillInfo.remaining:type_name -> google.protobuf.Duration
 	69,  // 75: federator.v1.DrillInfo.ballots:type_name -> federator.v1.DrillBallot
-	119, // 76: federator.v1.DrillBallot.elapsed:type_name -> google.protobuf.Duration
-	119, // 77: federator.v1.DrillBallot.extended:type_name -> google.protobuf.Duration
+	121, // 76: federator.v1.DrillBallot.elapsed:type_name -> google.protobuf.Duration
+	121, // 77: federator.v1.DrillBallot.extended:type_name -> google.protobuf.Duration
 	70,  // 78: federator.v1.DrillBallot.acks:type_name -> federator.v1.DrillAck
-	118, // 79: federator.v1.DrillAck.at:type_name -> google.protobuf.Timestamp
-	119, // 80: federator.v1.OpenGateRequest.duration:type_name -> google.protobuf.Duration
+	120, // 79: federator.v1.DrillAck.at:type_name -> google.protobuf.Timestamp
+	121, // 80: federator.v1.OpenGateRequest.duration:type_name -> google.protobuf.Duration
 	78,  // 81: federator.v1.ListGatesResponse.gates:type_name -> federator.v1.GateInfo
-	118, // 82: federator.v1.GateInfo.open_until:type_name -> google.protobuf.Timestamp
+	120, // 82: federator.v1.GateInfo.open_until:type_name -> google.protobuf.Timestamp
 	32,  // 83: federator.v1.GateInfo.meta:type_name -> federator.v1.ObjectMeta
 	85,  // 84: federator.v1.ApplyScheduleResponse.schedule:type_name -> federator.v1.ScheduleInfo
 	85,  // 85: federator.v1.ListSchedulesResponse.schedules:type_name -> federator.v1.ScheduleInfo
 	32,  // 86: federator.v1.ScheduleInfo.meta:type_name -> federator.v1.ObjectMeta
-	118, // 87: federator.v1.ScheduleInfo.next:type_name -> google.protobuf.Timestamp
+	120, // 87: federator.v1.ScheduleInfo.next:type_name -> google.protobuf.Timestamp
 	91,  // 88: federator.v1.ApplyServicesResponse.changes:type_name -> federator.v1.ServiceChange
-	119, // 89: federator.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
+	121, // 89: federator.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
 	96,  // 90: federator.v1.CreateTokenResponse.info:type_name -> federator.v1.TokenInfo
-	118, // 91: federator.v1.TokenInfo.created:type_name -> google.protobuf.Timestamp
-	118, // 92: federator.v1.TokenInfo.expires:type_name -> google.protobuf.Timestamp
-	118, // 93: federator.v1.TokenInfo.used:type_name -> google.protobuf.Timestamp
+	120, // 91: federator.v1.TokenInfo.created:type_name -> google.protobuf.Timestamp
+	120, // 92: federator.v1.TokenInfo.expires:type_name -> google.protobuf.Timestamp
+	120, // 93: federator.v1.TokenInfo.used:type_name -> google.protobuf.Timestamp
 	96,  // 94: federator.v1.ListTokensResponse.tokens:type_name -> federator.v1.TokenInfo
-	119, // 95: federator.v1.CreateOperatorRequest.ttl:type_name -> google.protobuf.Duration
-	118, // 96: federator.v1.CreateOperatorResponse.not_after:type_name -> google.protobuf.Timestamp
+	121, // 95: federator.v1.CreateOperatorRequest.ttl:type_name -> google.protobuf.Duration
+	120, // 96: federator.v1.CreateOperatorResponse.not_after:type_name -> google.protobuf.Timestamp
 	32,  // 97: federator.v1.OperatorInfo.meta:type_name -> federator.v1.ObjectMeta
 	103, // 98: federator.v1.ListOperatorsResponse.operators:type_name -> federator.v1.OperatorInfo
-	120, // 99: federator.v1.BackupResponse.region:type_name -> federator.v1.Region
+	122, // 99: federator.v1.BackupResponse.region:type_name -> federator.v1.Region
 	114, // 100: federator.v1.KeyringStatusResponse.keys:type_name -> federator.v1.KeyInfo
-	118, // 101: federator.v1.KeyInfo.created:type_name -> google.protobuf.Timestamp
+	120, // 101: federator.v1.KeyInfo.created:type_name -> google.protobuf.Timestamp
 	0,   // 102: federator.v1.Operator.Version:input_type -> federator.v1.VersionRequest
 	2,   // 103: federator.v1.Operator.Status:input_type -> federator.v1.StatusRequest
 	9,   // 104: federator.v1.Operator.Check:input_type -> federator.v1.CheckRequest
@@ -8591,98 +8718,100 @@ var file_federator_v1_operator_proto_depIdxs = []int32{
 	20,  // 107: federator.v1.Operator.Endpoints:input_type -> federator.v1.EndpointsRequest
 	23,  // 108: federator.v1.Operator.Resolve:input_type -> federator.v1.ResolveRequest
 	29,  // 109: federator.v1.Operator.ListAudit:input_type -> federator.v1.ListAuditRequest
-	34,  // 110: federator.v1.Operator.ListPolicies:input_type -> federator.v1.ListPoliciesRequest
-	37,  // 111: federator.v1.Operator.GetPolicy:input_type -> federator.v1.GetPolicyRequest
-	38,  // 112: federator.v1.Operator.ApplyPolicy:input_type -> federator.v1.ApplyPolicyRequest
-	40,  // 113: federator.v1.Operator.DeletePolicy:input_type -> federator.v1.DeletePolicyRequest
-	43,  // 114: federator.v1.Operator.ListExportRules:input_type -> federator.v1.ListExportRulesRequest
-	45,  // 115: federator.v1.Operator.GetExportRule:input_type -> federator.v1.GetExportRuleRequest
-	46,  // 116: federator.v1.Operator.ApplyExportRules:input_type -> federator.v1.ApplyExportRulesRequest
-	50,  // 117: federator.v1.Operator.DeleteExportRule:input_type -> federator.v1.DeleteExportRuleRequest
-	52,  // 118: federator.v1.Operator.CheckExport:input_type -> federator.v1.CheckExportRequest
-	55,  // 119: federator.v1.Operator.ListEvacuations:input_type -> federator.v1.ListEvacuationsRequest
-	57,  // 120: federator.v1.Operator.Evacuate:input_type -> federator.v1.EvacuateRequest
-	58,  // 121: federator.v1.Operator.StopEvacuation:input_type -> federator.v1.StopEvacuationRequest
-	60,  // 122: federator.v1.Operator.PlanDrill:input_type -> federator.v1.PlanDrillRequest
-	62,  // 123: federator.v1.Operator.StartDrill:input_type -> federator.v1.StartDrillRequest
-	63,  // 124: federator.v1.Operator.StopDrill:input_type -> federator.v1.StopDrillRequest
-	64,  // 125: federator.v1.Operator.ExtendDrill:input_type -> federator.v1.ExtendDrillRequest
-	65,  // 126: federator.v1.Operator.ListDrills:input_type -> federator.v1.ListDrillsRequest
-	67,  // 127: federator.v1.Operator.GetDrill:input_type -> federator.v1.GetDrillRequest
-	71,  // 128: federator.v1.Operator.ReportDrill:input_type -> federator.v1.ReportDrillRequest
-	73,  // 129: federator.v1.Operator.CreateGate:input_type -> federator.v1.CreateGateRequest
-	74,  // 130: federator.v1.Operator.OpenGate:input_type -> federator.v1.OpenGateRequest
-	75,  // 131: federator.v1.Operator.CloseGate:input_type -> federator.v1.CloseGateRequest
-	76,  // 132: federator.v1.Operator.ListGates:input_type -> federator.v1.ListGatesRequest
-	79,  // 133: federator.v1.Operator.DeleteGate:input_type -> federator.v1.DeleteGateRequest
-	81,  // 134: federator.v1.Operator.ApplySchedule:input_type -> federator.v1.ApplyScheduleRequest
-	83,  // 135: federator.v1.Operator.ListSchedules:input_type -> federator.v1.ListSchedulesRequest
-	86,  // 136: federator.v1.Operator.DeleteSchedule:input_type -> federator.v1.DeleteScheduleRequest
-	88,  // 137: federator.v1.Operator.RunSchedule:input_type -> federator.v1.RunScheduleRequest
-	89,  // 138: federator.v1.Operator.ApplyServices:input_type -> federator.v1.ApplyServicesRequest
-	92,  // 139: federator.v1.Operator.DeleteService:input_type -> federator.v1.DeleteServiceRequest
-	94,  // 140: federator.v1.Operator.CreateToken:input_type -> federator.v1.CreateTokenRequest
-	97,  // 141: federator.v1.Operator.ListTokens:input_type -> federator.v1.ListTokensRequest
-	99,  // 142: federator.v1.Operator.RevokeToken:input_type -> federator.v1.RevokeTokenRequest
-	101, // 143: federator.v1.Operator.CreateOperator:input_type -> federator.v1.CreateOperatorRequest
-	104, // 144: federator.v1.Operator.ListOperators:input_type -> federator.v1.ListOperatorsRequest
-	106, // 145: federator.v1.Operator.DeleteOperator:input_type -> federator.v1.DeleteOperatorRequest
-	108, // 146: federator.v1.Operator.Leave:input_type -> federator.v1.LeaveRequest
-	121, // 147: federator.v1.Operator.RemoveRegion:input_type -> federator.v1.RemoveRegionRequest
-	110, // 148: federator.v1.Operator.Backup:input_type -> federator.v1.BackupRequest
-	112, // 149: federator.v1.Operator.KeyringStatus:input_type -> federator.v1.KeyringStatusRequest
-	115, // 150: federator.v1.Operator.RotateKeyring:input_type -> federator.v1.RotateKeyringRequest
-	1,   // 151: federator.v1.Operator.Version:output_type -> federator.v1.VersionResponse
-	3,   // 152: federator.v1.Operator.Status:output_type -> federator.v1.StatusResponse
-	10,  // 153: federator.v1.Operator.Check:output_type -> federator.v1.CheckResponse
-	13,  // 154: federator.v1.Operator.Members:output_type -> federator.v1.MembersResponse
-	16,  // 155: federator.v1.Operator.Services:output_type -> federator.v1.ServicesResponse
-	21,  // 156: federator.v1.Operator.Endpoints:output_type -> federator.v1.EndpointsResponse
-	24,  // 157: federator.v1.Operator.Resolve:output_type -> federator.v1.ResolveResponse
-	30,  // 158: federator.v1.Operator.ListAudit:output_type -> federator.v1.ListAuditResponse
-	35,  // 159: federator.v1.Operator.ListPolicies:output_type -> federator.v1.ListPoliciesResponse
-	33,  // 160: federator.v1.Operator.GetPolicy:output_type -> federator.v1.PolicyInfo
-	39,  // 161: federator.v1.Operator.ApplyPolicy:output_type -> federator.v1.ApplyPolicyResponse
-	41,  // 162: federator.v1.Operator.DeletePolicy:output_type -> federator.v1.DeletePolicyResponse
-	44,  // 163: federator.v1.Operator.ListExportRules:output_type -> federator.v1.ListExportRulesResponse
-	42,  // 164: federator.v1.Operator.GetExportRule:output_type -> federator.v1.ExportRuleInfo
-	47,  // 165: federator.v1.Operator.ApplyExportRules:output_type -> federator.v1.ApplyExportRulesResponse
-	51,  // 166: federator.v1.Operator.DeleteExportRule:output_type -> federator.v1.DeleteExportRuleResponse
-	53,  // 167: federator.v1.Operator.CheckExport:output_type -> federator.v1.CheckExportResponse
-	56,  // 168: federator.v1.Operator.ListEvacuations:output_type -> federator.v1.ListEvacuationsResponse
-	54,  // 169: federator.v1.Operator.Evacuate:output_type -> federator.v1.EvacuationInfo
-	59,  // 170: federator.v1.Operator.StopEvacuation:output_type -> federator.v1.StopEvacuationResponse
-	61,  // 171: federator.v1.Operator.PlanDrill:output_type -> federator.v1.PlanDrillResponse
-	68,  // 172: federator.v1.Operator.StartDrill:output_type -> federator.v1.DrillInfo
-	68,  // 173: federator.v1.Operator.StopDrill:output_type -> federator.v1.DrillInfo
-	68,  // 174: federator.v1.Operator.ExtendDrill:output_type -> federator.v1.DrillInfo
-	66,  // 175: federator.v1.Operator.ListDrills:output_type -> federator.v1.ListDrillsResponse
-	68,  // 176: federator.v1.Operator.GetDrill:output_type -> federator.v1.DrillInfo
-	72,  // 177: federator.v1.Operator.ReportDrill:output_type -> federator.v1.ReportDrillResponse
-	78,  // 178: federator.v1.Operator.CreateGate:output_type -> federator.v1.GateInfo
-	78,  // 179: federator.v1.Operator.OpenGate:output_type -> federator.v1.GateInfo
-	78,  // 180: federator.v1.Operator.CloseGate:output_type -> federator.v1.GateInfo
-	77,  // 181: federator.v1.Operator.ListGates:output_type -> federator.v1.ListGatesResponse
-	80,  // 182: federator.v1.Operator.DeleteGate:output_type -> federator.v1.DeleteGateResponse
-	82,  // 183: federator.v1.Operator.ApplySchedule:output_type -> federator.v1.ApplyScheduleResponse
-	84,  // 184: federator.v1.Operator.ListSchedules:output_type -> federator.v1.ListSchedulesResponse
-	87,  // 185: federator.v1.Operator.DeleteSchedule:output_type -> federator.v1.DeleteScheduleResponse
-	68,  // 186: federator.v1.Operator.RunSchedule:output_type -> federator.v1.DrillInfo
-	90,  // 187: federator.v1.Operator.ApplyServices:output_type -> federator.v1.ApplyServicesResponse
-	93,  // 188: federator.v1.Operator.DeleteService:output_type -> federator.v1.DeleteServiceResponse
-	95,  // 189: federator.v1.Operator.CreateToken:output_type -> federator.v1.CreateTokenResponse
-	98,  // 190: federator.v1.Operator.ListTokens:output_type -> federator.v1.ListTokensResponse
-	100, // 191: federator.v1.Operator.RevokeToken:output_type -> federator.v1.RevokeTokenResponse
-	102, // 192: federator.v1.Operator.CreateOperator:output_type -> federator.v1.CreateOperatorResponse
-	105, // 193: federator.v1.Operator.ListOperators:output_type -> federator.v1.ListOperatorsResponse
-	107, // 194: federator.v1.Operator.DeleteOperator:output_type -> federator.v1.DeleteOperatorResponse
-	109, // 195: federator.v1.Operator.Leave:output_type -> federator.v1.LeaveResponse
-	122, // 196: federator.v1.Operator.RemoveRegion:output_type -> federator.v1.RemoveRegionResponse
-	111, // 197: federator.v1.Operator.Backup:output_type -> federator.v1.BackupResponse
-	113, // 198: federator.v1.Operator.KeyringStatus:output_type -> federator.v1.KeyringStatusResponse
-	113, // 199: federator.v1.Operator.RotateKeyring:output_type -> federator.v1.KeyringStatusResponse
-	151, // [151:200] is the sub-list for method output_type
-	102, // [102:151] is the sub-list for method input_type
+	116, // 110: federator.v1.Operator.GetTrust:input_type -> federator.v1.GetTrustRequest
+	34,  // 111: federator.v1.Operator.ListPolicies:input_type -> federator.v1.ListPoliciesRequest
+	37,  // 112: federator.v1.Operator.GetPolicy:input_type -> federator.v1.GetPolicyRequest
+	38,  // 113: federator.v1.Operator.ApplyPolicy:input_type -> federator.v1.ApplyPolicyRequest
+	40,  // 114: federator.v1.Operator.DeletePolicy:input_type -> federator.v1.DeletePolicyRequest
+	43,  // 115: federator.v1.Operator.ListExportRules:input_type -> federator.v1.ListExportRulesRequest
+	45,  // 116: federator.v1.Operator.GetExportRule:input_type -> federator.v1.GetExportRuleRequest
+	46,  // 117: federator.v1.Operator.ApplyExportRules:input_type -> federator.v1.ApplyExportRulesRequest
+	50,  // 118: federator.v1.Operator.DeleteExportRule:input_type -> federator.v1.DeleteExportRuleRequest
+	52,  // 119: federator.v1.Operator.CheckExport:input_type -> federator.v1.CheckExportRequest
+	55,  // 120: federator.v1.Operator.ListEvacuations:input_type -> federator.v1.ListEvacuationsRequest
+	57,  // 121: federator.v1.Operator.Evacuate:input_type -> federator.v1.EvacuateRequest
+	58,  // 122: federator.v1.Operator.StopEvacuation:input_type -> federator.v1.StopEvacuationRequest
+	60,  // 123: federator.v1.Operator.PlanDrill:input_type -> federator.v1.PlanDrillRequest
+	62,  // 124: federator.v1.Operator.StartDrill:input_type -> federator.v1.StartDrillRequest
+	63,  // 125: federator.v1.Operator.StopDrill:input_type -> federator.v1.StopDrillRequest
+	64,  // 126: federator.v1.Operator.ExtendDrill:input_type -> federator.v1.ExtendDrillRequest
+	65,  // 127: federator.v1.Operator.ListDrills:input_type -> federator.v1.ListDrillsRequest
+	67,  // 128: federator.v1.Operator.GetDrill:input_type -> federator.v1.GetDrillRequest
+	71,  // 129: federator.v1.Operator.ReportDrill:input_type -> federator.v1.ReportDrillRequest
+	73,  // 130: federator.v1.Operator.CreateGate:input_type -> federator.v1.CreateGateRequest
+	74,  // 131: federator.v1.Operator.OpenGate:input_type -> federator.v1.OpenGateRequest
+	75,  // 132: federator.v1.Operator.CloseGate:input_type -> federator.v1.CloseGateRequest
+	76,  // 133: federator.v1.Operator.ListGates:input_type -> federator.v1.ListGatesRequest
+	79,  // 134: federator.v1.Operator.DeleteGate:input_type -> federator.v1.DeleteGateRequest
+	81,  // 135: federator.v1.Operator.ApplySchedule:input_type -> federator.v1.ApplyScheduleRequest
+	83,  // 136: federator.v1.Operator.ListSchedules:input_type -> federator.v1.ListSchedulesRequest
+	86,  // 137: federator.v1.Operator.DeleteSchedule:input_type -> federator.v1.DeleteScheduleRequest
+	88,  // 138: federator.v1.Operator.RunSchedule:input_type -> federator.v1.RunScheduleRequest
+	89,  // 139: federator.v1.Operator.ApplyServices:input_type -> federator.v1.ApplyServicesRequest
+	92,  // 140: federator.v1.Operator.DeleteService:input_type -> federator.v1.DeleteServiceRequest
+	94,  // 141: federator.v1.Operator.CreateToken:input_type -> federator.v1.CreateTokenRequest
+	97,  // 142: federator.v1.Operator.ListTokens:input_type -> federator.v1.ListTokensRequest
+	99,  // 143: federator.v1.Operator.RevokeToken:input_type -> federator.v1.RevokeTokenRequest
+	101, // 144: federator.v1.Operator.CreateOperator:input_type -> federator.v1.CreateOperatorRequest
+	104, // 145: federator.v1.Operator.ListOperators:input_type -> federator.v1.ListOperatorsRequest
+	106, // 146: federator.v1.Operator.DeleteOperator:input_type -> federator.v1.DeleteOperatorRequest
+	108, // 147: federator.v1.Operator.Leave:input_type -> federator.v1.LeaveRequest
+	123, // 148: federator.v1.Operator.RemoveRegion:input_type -> federator.v1.RemoveRegionRequest
+	110, // 149: federator.v1.Operator.Backup:input_type -> federator.v1.BackupRequest
+	112, // 150: federator.v1.Operator.KeyringStatus:input_type -> federator.v1.KeyringStatusRequest
+	115, // 151: federator.v1.Operator.RotateKeyring:input_type -> federator.v1.RotateKeyringRequest
+	1,   // 152: federator.v1.Operator.Version:output_type -> federator.v1.VersionResponse
+	3,   // 153: federator.v1.Operator.Status:output_type -> federator.v1.StatusResponse
+	10,  // 154: federator.v1.Operator.Check:output_type -> federator.v1.CheckResponse
+	13,  // 155: federator.v1.Operator.Members:output_type -> federator.v1.MembersResponse
+	16,  // 156: federator.v1.Operator.Services:output_type -> federator.v1.ServicesResponse
+	21,  // 157: federator.v1.Operator.Endpoints:output_type -> federator.v1.EndpointsResponse
+	24,  // 158: federator.v1.Operator.Resolve:output_type -> federator.v1.ResolveResponse
+	30,  // 159: federator.v1.Operator.ListAudit:output_type -> federator.v1.ListAuditResponse
+	117, // 160: federator.v1.Operator.GetTrust:output_type -> federator.v1.GetTrustResponse
+	35,  // 161: federator.v1.Operator.ListPolicies:output_type -> federator.v1.ListPoliciesResponse
+	33,  // 162: federator.v1.Operator.GetPolicy:output_type -> federator.v1.PolicyInfo
+	39,  // 163: federator.v1.Operator.ApplyPolicy:output_type -> federator.v1.ApplyPolicyResponse
+	41,  // 164: federator.v1.Operator.DeletePolicy:output_type -> federator.v1.DeletePolicyResponse
+	44,  // 165: federator.v1.Operator.ListExportRules:output_type -> federator.v1.ListExportRulesResponse
+	42,  // 166: federator.v1.Operator.GetExportRule:output_type -> federator.v1.ExportRuleInfo
+	47,  // 167: federator.v1.Operator.ApplyExportRules:output_type -> federator.v1.ApplyExportRulesResponse
+	51,  // 168: federator.v1.Operator.DeleteExportRule:output_type -> federator.v1.DeleteExportRuleResponse
+	53,  // 169: federator.v1.Operator.CheckExport:output_type -> federator.v1.CheckExportResponse
+	56,  // 170: federator.v1.Operator.ListEvacuations:output_type -> federator.v1.ListEvacuationsResponse
+	54,  // 171: federator.v1.Operator.Evacuate:output_type -> federator.v1.EvacuationInfo
+	59,  // 172: federator.v1.Operator.StopEvacuation:output_type -> federator.v1.StopEvacuationResponse
+	61,  // 173: federator.v1.Operator.PlanDrill:output_type -> federator.v1.PlanDrillResponse
+	68,  // 174: federator.v1.Operator.StartDrill:output_type -> federator.v1.DrillInfo
+	68,  // 175: federator.v1.Operator.StopDrill:output_type -> federator.v1.DrillInfo
+	68,  // 176: federator.v1.Operator.ExtendDrill:output_type -> federator.v1.DrillInfo
+	66,  // 177: federator.v1.Operator.ListDrills:output_type -> federator.v1.ListDrillsResponse
+	68,  // 178: federator.v1.Operator.GetDrill:output_type -> federator.v1.DrillInfo
+	72,  // 179: federator.v1.Operator.ReportDrill:output_type -> federator.v1.ReportDrillResponse
+	78,  // 180: federator.v1.Operator.CreateGate:output_type -> federator.v1.GateInfo
+	78,  // 181: federator.v1.Operator.OpenGate:output_type -> federator.v1.GateInfo
+	78,  // 182: federator.v1.Operator.CloseGate:output_type -> federator.v1.GateInfo
+	77,  // 183: federator.v1.Operator.ListGates:output_type -> federator.v1.ListGatesResponse
+	80,  // 184: federator.v1.Operator.DeleteGate:output_type -> federator.v1.DeleteGateResponse
+	82,  // 185: federator.v1.Operator.ApplySchedule:output_type -> federator.v1.ApplyScheduleResponse
+	84,  // 186: federator.v1.Operator.ListSchedules:output_type -> federator.v1.ListSchedulesResponse
+	87,  // 187: federator.v1.Operator.DeleteSchedule:output_type -> federator.v1.DeleteScheduleResponse
+	68,  // 188: federator.v1.Operator.RunSchedule:output_type -> federator.v1.DrillInfo
+	90,  // 189: federator.v1.Operator.ApplyServices:output_type -> federator.v1.ApplyServicesResponse
+	93,  // 190: federator.v1.Operator.DeleteService:output_type -> federator.v1.DeleteServiceResponse
+	95,  // 191: federator.v1.Operator.CreateToken:output_type -> federator.v1.CreateTokenResponse
+	98,  // 192: federator.v1.Operator.ListTokens:output_type -> federator.v1.ListTokensResponse
+	100, // 193: federator.v1.Operator.RevokeToken:output_type -> federator.v1.RevokeTokenResponse
+	102, // 194: federator.v1.Operator.CreateOperator:output_type -> federator.v1.CreateOperatorResponse
+	105, // 195: federator.v1.Operator.ListOperators:output_type -> federator.v1.ListOperatorsResponse
+	107, // 196: federator.v1.Operator.DeleteOperator:output_type -> federator.v1.DeleteOperatorResponse
+	109, // 197: federator.v1.Operator.Leave:output_type -> federator.v1.LeaveResponse
+	124, // 198: federator.v1.Operator.RemoveRegion:output_type -> federator.v1.RemoveRegionResponse
+	111, // 199: federator.v1.Operator.Backup:output_type -> federator.v1.BackupResponse
+	113, // 200: federator.v1.Operator.KeyringStatus:output_type -> federator.v1.KeyringStatusResponse
+	113, // 201: federator.v1.Operator.RotateKeyring:output_type -> federator.v1.KeyringStatusResponse
+	152, // [152:202] is the sub-list for method output_type
+	102, // [102:152] is the sub-list for method input_type
 	102, // [102:102] is the sub-list for extension type_name
 	102, // [102:102] is the sub-list for extension extendee
 	0,   // [0:102] is the sub-list for field type_name
@@ -8701,7 +8830,7 @@ func file_federator_v1_operator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_federator_v1_operator_proto_rawDesc), len(file_federator_v1_operator_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   117,
+			NumMessages:   119,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,6 +27,7 @@ const (
 	Operator_Endpoints_FullMethodName        = "/federator.v1.Operator/Endpoints"
 	Operator_Resolve_FullMethodName          = "/federator.v1.Operator/Resolve"
 	Operator_ListAudit_FullMethodName        = "/federator.v1.Operator/ListAudit"
+	Operator_GetTrust_FullMethodName         = "/federator.v1.Operator/GetTrust"
 	Operator_ListPolicies_FullMethodName     = "/federator.v1.Operator/ListPolicies"
 	Operator_GetPolicy_FullMethodName        = "/federator.v1.Operator/GetPolicy"
 	Operator_ApplyPolicy_FullMethodName      = "/federator.v1.Operator/ApplyPolicy"
@@ -89,6 +90,9 @@ type OperatorClient interface {
 	// Resolve explains what a client in a locality is answered, and why.
 	Resolve(ctx context.Context, in *ResolveRequest, opts ...grpc.CallOption) (*ResolveResponse, error)
 	ListAudit(ctx context.Context, in *ListAuditRequest, opts ...grpc.CallOption) (*ListAuditResponse, error)
+	// GetTrust tells what proves the replicas of this region to those who have no
+	// certificate.
+	GetTrust(ctx context.Context, in *GetTrustRequest, opts ...grpc.CallOption) (*GetTrustResponse, error)
 	ListPolicies(ctx context.Context, in *ListPoliciesRequest, opts ...grpc.CallOption) (*ListPoliciesResponse, error)
 	GetPolicy(ctx context.Context, in *GetPolicyRequest, opts ...grpc.CallOption) (*PolicyInfo, error)
 	ApplyPolicy(ctx context.Context, in *ApplyPolicyRequest, opts ...grpc.CallOption) (*ApplyPolicyResponse, error)
@@ -227,6 +231,16 @@ func (c *operatorClient) ListAudit(ctx context.Context, in *ListAuditRequest, op
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListAuditResponse)
 	err := c.cc.Invoke(ctx, Operator_ListAudit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operatorClient) GetTrust(ctx context.Context, in *GetTrustRequest, opts ...grpc.CallOption) (*GetTrustResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetTrustResponse)
+	err := c.cc.Invoke(ctx, Operator_GetTrust_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -671,6 +685,9 @@ type OperatorServer interface {
 	// Resolve explains what a client in a locality is answered, and why.
 	Resolve(context.Context, *ResolveRequest) (*ResolveResponse, error)
 	ListAudit(context.Context, *ListAuditRequest) (*ListAuditResponse, error)
+	// GetTrust tells what proves the replicas of this region to those who have no
+	// certificate.
+	GetTrust(context.Context, *GetTrustRequest) (*GetTrustResponse, error)
 	ListPolicies(context.Context, *ListPoliciesRequest) (*ListPoliciesResponse, error)
 	GetPolicy(context.Context, *GetPolicyRequest) (*PolicyInfo, error)
 	ApplyPolicy(context.Context, *ApplyPolicyRequest) (*ApplyPolicyResponse, error)
@@ -758,6 +775,9 @@ func (UnimplementedOperatorServer) Resolve(context.Context, *ResolveRequest) (*R
 }
 func (UnimplementedOperatorServer) ListAudit(context.Context, *ListAuditRequest) (*ListAuditResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListAudit not implemented")
+}
+func (UnimplementedOperatorServer) GetTrust(context.Context, *GetTrustRequest) (*GetTrustResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTrust not implemented")
 }
 func (UnimplementedOperatorServer) ListPolicies(context.Context, *ListPoliciesRequest) (*ListPoliciesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListPolicies not implemented")
@@ -1043,6 +1063,24 @@ func _Operator_ListAudit_Handler(srv interface{}, ctx context.Context, dec func(
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(OperatorServer).ListAudit(ctx, req.(*ListAuditRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Operator_GetTrust_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTrustRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperatorServer).GetTrust(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Operator_GetTrust_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperatorServer).GetTrust(ctx, req.(*GetTrustRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1816,6 +1854,10 @@ var Operator_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListAudit",
 			Handler:    _Operator_ListAudit_Handler,
+		},
+		{
+			MethodName: "GetTrust",
+			Handler:    _Operator_GetTrust_Handler,
 		},
 		{
 			MethodName: "ListPolicies",

@@ -470,6 +470,86 @@ func (x *SignResponse) GetTrustList() []byte {
 	return nil
 }
 
+// SignWorkloadRequest is the word of a sibling for a pod of its cluster.
+type SignWorkloadRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// DER of the pod's certificate request.
+	Csr []byte `protobuf:"bytes,1,opt,name=csr,proto3" json:"csr,omitempty"`
+	// Names of Kubernetes, at most 63 and 253 bytes.
+	Namespace      string `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	ServiceAccount string `protobuf:"bytes,3,opt,name=service_account,json=serviceAccount,proto3" json:"service_account,omitempty"`
+	// Who asked, for the log of the voter.
+	Pod           string `protobuf:"bytes,4,opt,name=pod,proto3" json:"pod,omitempty"`
+	PodUid        string `protobuf:"bytes,5,opt,name=pod_uid,json=podUid,proto3" json:"pod_uid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignWorkloadRequest) Reset() {
+	*x = SignWorkloadRequest{}
+	mi := &file_federator_v1_siblings_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignWorkloadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignWorkloadRequest) ProtoMessage() {}
+
+func (x *SignWorkloadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_siblings_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignWorkloadRequest.ProtoReflect.Descriptor instead.
+func (*SignWorkloadRequest) Descriptor() ([]byte, []int) {
+	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *SignWorkloadRequest) GetCsr() []byte {
+	if x != nil {
+		return x.Csr
+	}
+	return nil
+}
+
+func (x *SignWorkloadRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *SignWorkloadRequest) GetServiceAccount() string {
+	if x != nil {
+		return x.ServiceAccount
+	}
+	return ""
+}
+
+func (x *SignWorkloadRequest) GetPod() string {
+	if x != nil {
+		return x.Pod
+	}
+	return ""
+}
+
+func (x *SignWorkloadRequest) GetPodUid() string {
+	if x != nil {
+		return x.PodUid
+	}
+	return ""
+}
+
 // AnnounceRequest says how far the caller is.
 type AnnounceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -481,7 +561,7 @@ type AnnounceRequest struct {
 
 func (x *AnnounceRequest) Reset() {
 	*x = AnnounceRequest{}
-	mi := &file_federator_v1_siblings_proto_msgTypes[8]
+	mi := &file_federator_v1_siblings_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -493,7 +573,7 @@ func (x *AnnounceRequest) String() string {
 func (*AnnounceRequest) ProtoMessage() {}
 
 func (x *AnnounceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_siblings_proto_msgTypes[8]
+	mi := &file_federator_v1_siblings_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -506,7 +586,7 @@ func (x *AnnounceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceRequest.ProtoReflect.Descriptor instead.
 func (*AnnounceRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{8}
+	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AnnounceRequest) GetAppliedIndex() uint64 {
@@ -531,7 +611,7 @@ type AnnounceResponse struct {
 
 func (x *AnnounceResponse) Reset() {
 	*x = AnnounceResponse{}
-	mi := &file_federator_v1_siblings_proto_msgTypes[9]
+	mi := &file_federator_v1_siblings_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -543,7 +623,7 @@ func (x *AnnounceResponse) String() string {
 func (*AnnounceResponse) ProtoMessage() {}
 
 func (x *AnnounceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_siblings_proto_msgTypes[9]
+	mi := &file_federator_v1_siblings_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -556,7 +636,7 @@ func (x *AnnounceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceResponse.ProtoReflect.Descriptor instead.
 func (*AnnounceResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{9}
+	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AnnounceResponse) GetLeader() string {
@@ -604,7 +684,7 @@ type SamplesRequest struct {
 
 func (x *SamplesRequest) Reset() {
 	*x = SamplesRequest{}
-	mi := &file_federator_v1_siblings_proto_msgTypes[10]
+	mi := &file_federator_v1_siblings_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -616,7 +696,7 @@ func (x *SamplesRequest) String() string {
 func (*SamplesRequest) ProtoMessage() {}
 
 func (x *SamplesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_siblings_proto_msgTypes[10]
+	mi := &file_federator_v1_siblings_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -629,7 +709,7 @@ func (x *SamplesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SamplesRequest.ProtoReflect.Descriptor instead.
 func (*SamplesRequest) Descriptor() ([]byte, []int) {
-	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{10}
+	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SamplesRequest) GetDrill() string {
@@ -651,7 +731,7 @@ type SamplesResponse struct {
 
 func (x *SamplesResponse) Reset() {
 	*x = SamplesResponse{}
-	mi := &file_federator_v1_siblings_proto_msgTypes[11]
+	mi := &file_federator_v1_siblings_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -663,7 +743,7 @@ func (x *SamplesResponse) String() string {
 func (*SamplesResponse) ProtoMessage() {}
 
 func (x *SamplesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_siblings_proto_msgTypes[11]
+	mi := &file_federator_v1_siblings_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -676,7 +756,7 @@ func (x *SamplesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SamplesResponse.ProtoReflect.Descriptor instead.
 func (*SamplesResponse) Descriptor() ([]byte, []int) {
-	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{11}
+	return file_federator_v1_siblings_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SamplesResponse) GetSamples() []byte {
@@ -720,7 +800,13 @@ const file_federator_v1_siblings_proto_rawDesc = "" +
 	"\n" +
 	"svid_chain\x18\x01 \x03(\fR\tsvidChain\x12\x1d\n" +
 	"\n" +
-	"trust_list\x18\x02 \x01(\fR\ttrustList\"6\n" +
+	"trust_list\x18\x02 \x01(\fR\ttrustList\"\x99\x01\n" +
+	"\x13SignWorkloadRequest\x12\x10\n" +
+	"\x03csr\x18\x01 \x01(\fR\x03csr\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12'\n" +
+	"\x0fservice_account\x18\x03 \x01(\tR\x0eserviceAccount\x12\x10\n" +
+	"\x03pod\x18\x04 \x01(\tR\x03pod\x12\x17\n" +
+	"\apod_uid\x18\x05 \x01(\tR\x06podUid\"6\n" +
 	"\x0fAnnounceRequest\x12#\n" +
 	"\rapplied_index\x18\x01 \x01(\x04R\fappliedIndex\"\xad\x01\n" +
 	"\x10AnnounceResponse\x12\x16\n" +
@@ -732,12 +818,13 @@ const file_federator_v1_siblings_proto_rawDesc = "" +
 	"\x0eSamplesRequest\x12\x14\n" +
 	"\x05drill\x18\x01 \x01(\tR\x05drill\"+\n" +
 	"\x0fSamplesResponse\x12\x18\n" +
-	"\asamples\x18\x01 \x01(\fR\asamples2\xb4\x03\n" +
+	"\asamples\x18\x01 \x01(\fR\asamples2\x83\x04\n" +
 	"\bSiblings\x12F\n" +
 	"\aPropose\x12\x1c.federator.v1.ProposeRequest\x1a\x1d.federator.v1.ProposeResponse\x12L\n" +
 	"\tReadIndex\x12\x1e.federator.v1.ReadIndexRequest\x1a\x1f.federator.v1.ReadIndexResponse\x12@\n" +
 	"\x05Prove\x12\x1a.federator.v1.ProveRequest\x1a\x1b.federator.v1.ProveResponse\x12=\n" +
-	"\x04Sign\x12\x19.federator.v1.SignRequest\x1a\x1a.federator.v1.SignResponse\x12I\n" +
+	"\x04Sign\x12\x19.federator.v1.SignRequest\x1a\x1a.federator.v1.SignResponse\x12M\n" +
+	"\fSignWorkload\x12!.federator.v1.SignWorkloadRequest\x1a\x1a.federator.v1.SignResponse\x12I\n" +
 	"\bAnnounce\x12\x1d.federator.v1.AnnounceRequest\x1a\x1e.federator.v1.AnnounceResponse\x12F\n" +
 	"\aSamples\x12\x1c.federator.v1.SamplesRequest\x1a\x1d.federator.v1.SamplesResponseB.Z,github.com/federator/federator/peering/pb;pbb\x06proto3"
 
@@ -753,7 +840,7 @@ func file_federator_v1_siblings_proto_rawDescGZIP() []byte {
 	return file_federator_v1_siblings_proto_rawDescData
 }
 
-var file_federator_v1_siblings_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_federator_v1_siblings_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_federator_v1_siblings_proto_goTypes = []any{
 	(*ProposeRequest)(nil),        // 0: federator.v1.ProposeRequest
 	(*ProposeResponse)(nil),       // 1: federator.v1.ProposeResponse
@@ -763,28 +850,31 @@ var file_federator_v1_siblings_proto_goTypes = []any{
 	(*ProveResponse)(nil),         // 5: federator.v1.ProveResponse
 	(*SignRequest)(nil),           // 6: federator.v1.SignRequest
 	(*SignResponse)(nil),          // 7: federator.v1.SignResponse
-	(*AnnounceRequest)(nil),       // 8: federator.v1.AnnounceRequest
-	(*AnnounceResponse)(nil),      // 9: federator.v1.AnnounceResponse
-	(*SamplesRequest)(nil),        // 10: federator.v1.SamplesRequest
-	(*SamplesResponse)(nil),       // 11: federator.v1.SamplesResponse
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*SignWorkloadRequest)(nil),   // 8: federator.v1.SignWorkloadRequest
+	(*AnnounceRequest)(nil),       // 9: federator.v1.AnnounceRequest
+	(*AnnounceResponse)(nil),      // 10: federator.v1.AnnounceResponse
+	(*SamplesRequest)(nil),        // 11: federator.v1.SamplesRequest
+	(*SamplesResponse)(nil),       // 12: federator.v1.SamplesResponse
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
 }
 var file_federator_v1_siblings_proto_depIdxs = []int32{
-	12, // 0: federator.v1.AnnounceResponse.time:type_name -> google.protobuf.Timestamp
+	13, // 0: federator.v1.AnnounceResponse.time:type_name -> google.protobuf.Timestamp
 	0,  // 1: federator.v1.Siblings.Propose:input_type -> federator.v1.ProposeRequest
 	2,  // 2: federator.v1.Siblings.ReadIndex:input_type -> federator.v1.ReadIndexRequest
 	4,  // 3: federator.v1.Siblings.Prove:input_type -> federator.v1.ProveRequest
 	6,  // 4: federator.v1.Siblings.Sign:input_type -> federator.v1.SignRequest
-	8,  // 5: federator.v1.Siblings.Announce:input_type -> federator.v1.AnnounceRequest
-	10, // 6: federator.v1.Siblings.Samples:input_type -> federator.v1.SamplesRequest
-	1,  // 7: federator.v1.Siblings.Propose:output_type -> federator.v1.ProposeResponse
-	3,  // 8: federator.v1.Siblings.ReadIndex:output_type -> federator.v1.ReadIndexResponse
-	5,  // 9: federator.v1.Siblings.Prove:output_type -> federator.v1.ProveResponse
-	7,  // 10: federator.v1.Siblings.Sign:output_type -> federator.v1.SignResponse
-	9,  // 11: federator.v1.Siblings.Announce:output_type -> federator.v1.AnnounceResponse
-	11, // 12: federator.v1.Siblings.Samples:output_type -> federator.v1.SamplesResponse
-	7,  // [7:13] is the sub-list for method output_type
-	1,  // [1:7] is the sub-list for method input_type
+	8,  // 5: federator.v1.Siblings.SignWorkload:input_type -> federator.v1.SignWorkloadRequest
+	9,  // 6: federator.v1.Siblings.Announce:input_type -> federator.v1.AnnounceRequest
+	11, // 7: federator.v1.Siblings.Samples:input_type -> federator.v1.SamplesRequest
+	1,  // 8: federator.v1.Siblings.Propose:output_type -> federator.v1.ProposeResponse
+	3,  // 9: federator.v1.Siblings.ReadIndex:output_type -> federator.v1.ReadIndexResponse
+	5,  // 10: federator.v1.Siblings.Prove:output_type -> federator.v1.ProveResponse
+	7,  // 11: federator.v1.Siblings.Sign:output_type -> federator.v1.SignResponse
+	7,  // 12: federator.v1.Siblings.SignWorkload:output_type -> federator.v1.SignResponse
+	10, // 13: federator.v1.Siblings.Announce:output_type -> federator.v1.AnnounceResponse
+	12, // 14: federator.v1.Siblings.Samples:output_type -> federator.v1.SamplesResponse
+	8,  // [8:15] is the sub-list for method output_type
+	1,  // [1:8] is the sub-list for method input_type
 	1,  // [1:1] is the sub-list for extension type_name
 	1,  // [1:1] is the sub-list for extension extendee
 	0,  // [0:1] is the sub-list for field type_name
@@ -801,7 +891,7 @@ func file_federator_v1_siblings_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_federator_v1_siblings_proto_rawDesc), len(file_federator_v1_siblings_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,12 +19,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Siblings_Propose_FullMethodName   = "/federator.v1.Siblings/Propose"
-	Siblings_ReadIndex_FullMethodName = "/federator.v1.Siblings/ReadIndex"
-	Siblings_Prove_FullMethodName     = "/federator.v1.Siblings/Prove"
-	Siblings_Sign_FullMethodName      = "/federator.v1.Siblings/Sign"
-	Siblings_Announce_FullMethodName  = "/federator.v1.Siblings/Announce"
-	Siblings_Samples_FullMethodName   = "/federator.v1.Siblings/Samples"
+	Siblings_Propose_FullMethodName      = "/federator.v1.Siblings/Propose"
+	Siblings_ReadIndex_FullMethodName    = "/federator.v1.Siblings/ReadIndex"
+	Siblings_Prove_FullMethodName        = "/federator.v1.Siblings/Prove"
+	Siblings_Sign_FullMethodName         = "/federator.v1.Siblings/Sign"
+	Siblings_SignWorkload_FullMethodName = "/federator.v1.Siblings/SignWorkload"
+	Siblings_Announce_FullMethodName     = "/federator.v1.Siblings/Announce"
+	Siblings_Samples_FullMethodName      = "/federator.v1.Siblings/Samples"
 )
 
 // SiblingsClient is the client API for Siblings service.
@@ -48,6 +49,10 @@ type SiblingsClient interface {
 	// caller's or that of a replica which asked the caller to renew. The request
 	// must be signed by the key that the region has on record for the name.
 	Sign(ctx context.Context, in *SignRequest, opts ...grpc.CallOption) (*SignResponse, error)
+	// SignWorkload asks a voter for the certificate of a pod that the caller has
+	// attested: the API server of its cluster reviewed the pod's token, which is not
+	// passed on.
+	SignWorkload(ctx context.Context, in *SignWorkloadRequest, opts ...grpc.CallOption) (*SignResponse, error)
 	// Announce tells the leader how far the caller is, and the caller whether it is
 	// still a member.
 	Announce(ctx context.Context, in *AnnounceRequest, opts ...grpc.CallOption) (*AnnounceResponse, error)
@@ -103,6 +108,16 @@ func (c *siblingsClient) Sign(ctx context.Context, in *SignRequest, opts ...grpc
 	return out, nil
 }
 
+func (c *siblingsClient) SignWorkload(ctx context.Context, in *SignWorkloadRequest, opts ...grpc.CallOption) (*SignResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SignResponse)
+	err := c.cc.Invoke(ctx, Siblings_SignWorkload_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *siblingsClient) Announce(ctx context.Context, in *AnnounceRequest, opts ...grpc.CallOption) (*AnnounceResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(AnnounceResponse)
@@ -144,6 +159,10 @@ type SiblingsServer interface {
 	// caller's or that of a replica which asked the caller to renew. The request
 	// must be signed by the key that the region has on record for the name.
 	Sign(context.Context, *SignRequest) (*SignResponse, error)
+	// SignWorkload asks a voter for the certificate of a pod that the caller has
+	// attested: the API server of its cluster reviewed the pod's token, which is not
+	// passed on.
+	SignWorkload(context.Context, *SignWorkloadRequest) (*SignResponse, error)
 	// Announce tells the leader how far the caller is, and the caller whether it is
 	// still a member.
 	Announce(context.Context, *AnnounceRequest) (*AnnounceResponse, error)
@@ -170,6 +189,9 @@ func (UnimplementedSiblingsServer) Prove(context.Context, *ProveRequest) (*Prove
 }
 func (UnimplementedSiblingsServer) Sign(context.Context, *SignRequest) (*SignResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Sign not implemented")
+}
+func (UnimplementedSiblingsServer) SignWorkload(context.Context, *SignWorkloadRequest) (*SignResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SignWorkload not implemented")
 }
 func (UnimplementedSiblingsServer) Announce(context.Context, *AnnounceRequest) (*AnnounceResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Announce not implemented")
@@ -270,6 +292,24 @@ func _Siblings_Sign_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Siblings_SignWorkload_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SignWorkloadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SiblingsServer).SignWorkload(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Siblings_SignWorkload_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SiblingsServer).SignWorkload(ctx, req.(*SignWorkloadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Siblings_Announce_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(AnnounceRequest)
 	if err := dec(in); err != nil {
@@ -328,6 +368,10 @@ var Siblings_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Sign",
 			Handler:    _Siblings_Sign_Handler,
+		},
+		{
+			MethodName: "SignWorkload",
+			Handler:    _Siblings_SignWorkload_Handler,
 		},
 		{
 			MethodName: "Announce",

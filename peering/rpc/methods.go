@@ -20,16 +20,18 @@ const (
 // methods lists every method of every service. One that is not listed cannot be
 // called, and a test sees to it that none is forgotten.
 var methods = map[string]need{
-	pb.Enrollment_Hello_FullMethodName:  stranger,
-	pb.Enrollment_Enroll_FullMethodName: stranger,
-	pb.Enrollment_Renew_FullMethodName:  stranger,
+	pb.Enrollment_Hello_FullMethodName:     stranger,
+	pb.Enrollment_Enroll_FullMethodName:    stranger,
+	pb.Enrollment_Renew_FullMethodName:     stranger,
+	pb.Enrollment_IssueSVID_FullMethodName: stranger,
 
-	pb.Siblings_Propose_FullMethodName:   sibling,
-	pb.Siblings_ReadIndex_FullMethodName: sibling,
-	pb.Siblings_Prove_FullMethodName:     sibling,
-	pb.Siblings_Sign_FullMethodName:      sibling,
-	pb.Siblings_Announce_FullMethodName:  sibling,
-	pb.Siblings_Samples_FullMethodName:   sibling,
+	pb.Siblings_Propose_FullMethodName:      sibling,
+	pb.Siblings_ReadIndex_FullMethodName:    sibling,
+	pb.Siblings_Prove_FullMethodName:        sibling,
+	pb.Siblings_Sign_FullMethodName:         sibling,
+	pb.Siblings_SignWorkload_FullMethodName: sibling,
+	pb.Siblings_Announce_FullMethodName:     sibling,
+	pb.Siblings_Samples_FullMethodName:      sibling,
 
 	pb.Federation_RegisterRegion_FullMethodName: replica,
 	pb.Federation_NextEpoch_FullMethodName:      replica,
@@ -51,6 +53,7 @@ var methods = map[string]need{
 	pb.Operator_Endpoints_FullMethodName:       viewer,
 	pb.Operator_Resolve_FullMethodName:         viewer,
 	pb.Operator_ListAudit_FullMethodName:       viewer,
+	pb.Operator_GetTrust_FullMethodName:        viewer,
 	pb.Operator_ListPolicies_FullMethodName:    viewer,
 	pb.Operator_GetPolicy_FullMethodName:       viewer,
 	pb.Operator_ListExportRules_FullMethodName: viewer,

@@ -202,7 +202,7 @@ func (c *Cluster) connect() (err error) {
 // until waits for something of the cluster, and gives up early if one of its
 // programs ended.
 func (c *Cluster) until(ctx context.Context, what string, try func(context.Context) error) error {
-	return until(ctx, readyTimeout, what, func(ctx context.Context) error {
+	return Until(ctx, readyTimeout, what, func(ctx context.Context) error {
 		for _, p := range c.processes() {
 			if err := p.over(); err != nil {
 				return final{err}

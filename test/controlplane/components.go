@@ -5,6 +5,7 @@ package controlplane
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -110,10 +111,17 @@ rules:
 }
 
 func (c *Cluster) controllerManagerArgs(kubeconfig string) []string {
-	return []string{
+	running := controllers[:]
+	var networks []string
+	if c.world.options.Nodes {
+		// The one node has all of the pods' addresses.
+		running = append(slices.Clone(running), "node-ipam-controller")
+		networks = []string{"--allocate-node-cidrs", "--cluster-cidr=" + c.plan.pods.String(), fmt.Sprintf("--node-cidr-mask-size=%d", c.plan.pods.Bits())}
+	}
+	return append([]string{
 		c.world.programs["kube-controller-manager"],
 		"--kubeconfig=" + kubeconfig,
-		"--controllers=" + strings.Join(controllers[:], ","),
+		"--controllers=" + strings.Join(running, ","),
 		"--use-service-account-credentials",
 		"--service-account-private-key-file=" + c.authority.path("sa.key"),
 		"--root-ca-file=" + c.authority.path("ca.crt"),
@@ -125,7 +133,7 @@ func (c *Cluster) controllerManagerArgs(kubeconfig string) []string {
 		// So that thousands of services are not its bound.
 		"--kube-api-qps=500",
 		"--kube-api-burst=1000",
-	}
+	}, networks...)
 }
 
 func (c *Cluster) schedulerArgs(kubeconfig string) []string {

@@ -34,12 +34,12 @@ func InstallCRDs(ctx context.Context, config *rest.Config) error {
 		if _, err := definitions.Create(ctx, &definition, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("install %s: %w", definition.GetName(), err)
 		}
-		err := until(ctx, readyTimeout, definition.GetName()+" to be established", func(ctx context.Context) error {
+		err := Until(ctx, readyTimeout, definition.GetName()+" to be established", func(ctx context.Context) error {
 			now, err := definitions.Get(ctx, definition.GetName(), metav1.GetOptions{})
 			if err != nil {
 				return err
 			}
-			return established(now)
+			return Established(now)
 		})
 		if err != nil {
 			return err
@@ -48,8 +48,8 @@ func InstallCRDs(ctx context.Context, config *rest.Config) error {
 	return nil
 }
 
-// established returns an error unless the API server serves a definition.
-func established(definition *unstructured.Unstructured) error {
+// Established returns an error unless the API server serves a definition.
+func Established(definition *unstructured.Unstructured) error {
 	conditions, _, err := unstructured.NestedSlice(definition.Object, "status", "conditions")
 	if err != nil {
 		return err

@@ -3,12 +3,16 @@
 package controlplane
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"syscall"
+	"time"
 
 	"github.com/federator/federator/test/controlplane/node/order"
 )
@@ -23,7 +27,7 @@ func (c *Cluster) StartAPIServer(ctx context.Context) error {
 		return err
 	}
 	// These two may have ended, which is none of this wait's concern.
-	err := until(ctx, readyTimeout, "the API server to be ready", func(ctx context.Context) error {
+	err := Until(ctx, readyTimeout, "the API server to be ready", func(ctx context.Context) error {
 		if err := c.apiServer.over(); err != nil {
 			return final{err}
 		}
@@ -33,8 +37,39 @@ func (c *Cluster) StartAPIServer(ctx context.Context) error {
 	return errors.Join(err, c.controllerManager.start(), c.scheduler.start())
 }
 
-// FreezeEtcd stops etcd where it is: it takes connections, and never answers.
-func (c *Cluster) FreezeEtcd() error { return c.etcd.signal(syscall.SIGSTOP) }
+// FreezeEtcd stops etcd where it is: it takes connections, and never answers. It has
+// stopped when this returns.
+func (c *Cluster) FreezeEtcd() error {
+	if err := c.etcd.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	return Until(context.Background(), 10*time.Second, "etcd to stop", func(context.Context) error {
+		return stopped(c.etcd.pid())
+	})
+}
+
+// stopped returns an error unless every thread of a process has stopped: one that runs
+// when the signal comes goes on for a moment.
+func stopped(pid int) error {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*/stat", pid))
+	if err != nil {
+		return err
+	}
+	for _, path := range threads {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		// The second field is the name, in parentheses, and may hold anything.
+		if _, rest, _ := strings.Cut(string(text[bytes.LastIndexByte(text, ')')+1:]), " "); !strings.HasPrefix(rest, "T") {
+			return fmt.Errorf("the thread of %s is in state %.1s", path, rest)
+		}
+	}
+	if len(threads) == 0 {
+		return fmt.Errorf("process %d has no threads", pid)
+	}
+	return nil
+}
 
 // ThawEtcd lets it go on.
 func (c *Cluster) ThawEtcd() error { return c.etcd.signal(syscall.SIGCONT) }

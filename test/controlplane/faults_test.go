@@ -188,7 +188,7 @@ func etcdFreezes(t *testing.T, c *Cluster) {
 		t.Error("expected a write to time out, found it done")
 	}
 	ok(t, thawErr)
-	ok(t, until(t.Context(), time.Minute, "a write to be done", func(ctx context.Context) error {
+	ok(t, Until(t.Context(), time.Minute, "a write to be done", func(ctx context.Context) error {
 		_, err := write(ctx, c, "frozen", "2")
 		return err
 	}))

@@ -35,7 +35,7 @@ func TestThreeNodesRunPodsThatReachEachOther(t *testing.T) {
 	}
 	west := w.Cluster("us-west")
 
-	t.Run("nodes say where they are", func(t *testing.T) { nodesAreLabelled(t, w) })
+	t.Run("nodes say where they are", func(t *testing.T) { nodesSayWhereTheyAre(t, w) })
 	t.Run("a pod answers the pods of all clusters", func(t *testing.T) { podsAnswer(t, w, pods) })
 	t.Run("service addresses answer within pods, also of remote and own endpoints", func(t *testing.T) { servicesAnswer(t, w, pods) })
 	t.Run("pods resolve the names of services", func(t *testing.T) { namesResolve(t, w, pods) })
@@ -62,7 +62,7 @@ func TestThreeNodesRunPodsThatReachEachOther(t *testing.T) {
 // answers waits until a pod gets an answer from a URL.
 func answers(t *testing.T, pod, url, want string) {
 	t.Helper()
-	ok(t, until(t.Context(), 30*time.Second, fmt.Sprintf("%s to answer the pod %s with %q", url, pod, want), func(ctx context.Context) error {
+	ok(t, Until(t.Context(), 30*time.Second, fmt.Sprintf("%s to answer the pod %s with %q", url, pod, want), func(ctx context.Context) error {
 		found, err := Fetch(ctx, pod, url)
 		if err == nil && found != want {
 			err = fmt.Errorf("found %q", found)
@@ -71,12 +71,15 @@ func answers(t *testing.T, pod, url, want string) {
 	}))
 }
 
-func nodesAreLabelled(t *testing.T, w *World) {
+func nodesSayWhereTheyAre(t *testing.T, w *World) {
 	for _, c := range w.Clusters {
 		n, err := c.Clients.Core.CoreV1().Nodes().Get(within(t, time.Minute), c.NodeName, metav1.GetOptions{})
 		ok(t, err)
 		if n.Labels[corev1.LabelTopologyRegion] != c.Name || n.Labels[corev1.LabelTopologyZone] != c.Name+"-a" {
 			t.Errorf("%s: expected the region %s and a zone of it, found %v", c.Name, c.Name, n.Labels)
+		}
+		if n.Spec.PodCIDR != c.Pods().String() {
+			t.Errorf("%s: expected the pods' network %s, found %q", c.Name, c.Pods(), n.Spec.PodCIDR)
 		}
 	}
 }
@@ -115,7 +118,7 @@ func namesResolve(t *testing.T, w *World, pods map[string]*corev1.Pod) {
 	for _, c := range w.Clusters {
 		s := service(t, c, "named", map[string]string{"app": "echo"})
 		for _, name := range []string{"named", "named.default.svc.cluster.local"} {
-			ok(t, until(t.Context(), time.Minute, name+" to resolve in "+c.Name, func(ctx context.Context) error {
+			ok(t, Until(t.Context(), time.Minute, name+" to resolve in "+c.Name, func(ctx context.Context) error {
 				found, err := Lookup(ctx, pods[c.Name].Status.PodIP, name)
 				if err == nil && found != s.Spec.ClusterIP {
 					err = fmt.Errorf("expected %s, found %s", s.Spec.ClusterIP, found)
@@ -145,7 +148,7 @@ func flipsArrive(t *testing.T, c *Cluster, pod *corev1.Pod) {
 	for _, ready := range []bool{false, true} {
 		began := time.Now()
 		ok(t, SetReady(t.Context(), pod.Status.PodIP, ready))
-		ok(t, until(t.Context(), 30*time.Second, fmt.Sprintf("the endpoint to be ready: %v", ready), func(ctx context.Context) error {
+		ok(t, Until(t.Context(), 30*time.Second, fmt.Sprintf("the endpoint to be ready: %v", ready), func(ctx context.Context) error {
 			slices, err := c.Clients.Core.DiscoveryV1().EndpointSlices("default").List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=echo"})
 			if err != nil {
 				return err
@@ -226,7 +229,7 @@ func statefulSet(t *testing.T, c *Cluster) {
 	sets := c.Clients.Core.AppsV1().StatefulSets("default")
 	_, err := sets.Create(within(t, time.Minute), set, metav1.CreateOptions{})
 	ok(t, err)
-	ok(t, until(t.Context(), 2*time.Minute, "two ready replicas", func(ctx context.Context) error {
+	ok(t, Until(t.Context(), 2*time.Minute, "two ready replicas", func(ctx context.Context) error {
 		s, err := sets.Get(ctx, "stateful", metav1.GetOptions{})
 		if err == nil && s.Status.ReadyReplicas != 2 {
 			err = fmt.Errorf("found %+v", s.Status)
@@ -237,7 +240,7 @@ func statefulSet(t *testing.T, c *Cluster) {
 
 func kubeletDies(t *testing.T, c *Cluster, pods map[string]*corev1.Pod) {
 	ok(t, c.KillKubelet())
-	ok(t, until(t.Context(), 2*time.Minute, "the node not to be ready", func(ctx context.Context) error {
+	ok(t, Until(t.Context(), 2*time.Minute, "the node not to be ready", func(ctx context.Context) error {
 		n, err := c.Clients.Core.CoreV1().Nodes().Get(ctx, c.NodeName, metav1.GetOptions{})
 		if err != nil {
 			return err

@@ -16,7 +16,7 @@ import (
 )
 
 // StorageClass is the default class of volumes; each node has volumesPerNode of
-// them, empty directories of a gibibyte in name only.
+// them, empty directories of ten gibibytes in name only.
 const (
 	StorageClass   = "standard"
 	volumesPerNode = 8
@@ -52,7 +52,7 @@ func (c *Cluster) volume(name string) *corev1.PersistentVolume {
 	return &corev1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: corev1.PersistentVolumeSpec{
-			Capacity:                      corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")},
+			Capacity:                      corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("10Gi")},
 			AccessModes:                   []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
 			PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
 			StorageClassName:              StorageClass,

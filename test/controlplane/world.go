@@ -245,14 +245,12 @@ type final struct{ error }
 
 func (f final) Unwrap() error { return f.error }
 
-// until tries until there is no error, or a final one, for at most so long, and
+// Until tries until there is no error, or a final one, for at most so long, and
 // says what was waited for if it stays.
-func until(ctx context.Context, within time.Duration, what string, try func(context.Context) error) error {
+func Until(ctx context.Context, within time.Duration, what string, try func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	ticks := time.NewTicker(20 * time.Millisecond)
-	defer ticks.Stop()
-	for {
+	for began := time.Now(); ; {
 		err := try(ctx)
 		if err == nil {
 			return nil
@@ -260,9 +258,12 @@ func until(ctx context.Context, within time.Duration, what string, try func(cont
 		if errors.As(err, new(final)) {
 			return fmt.Errorf("waited for %s: %w", what, err)
 		}
+		// A wait that is long already can be a little longer.
+		pause := time.NewTimer(min(max(20*time.Millisecond, time.Since(began)/20), time.Second/2))
 		select {
-		case <-ticks.C:
+		case <-pause.C:
 		case <-ctx.Done():
+			pause.Stop()
 			return fmt.Errorf("waited for %s for %s: %w", within, what, err)
 		}
 	}

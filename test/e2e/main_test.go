@@ -63,7 +63,7 @@ func quickFleet(t *testing.T) *fleet.Fleet {
 func slowFleet(t *testing.T) *fleet.Fleet {
 	t.Helper()
 	if os.Getenv("FEDERATOR_E2E_SLOW") == "" {
-		t.Skip("slow; set FEDERATOR_E2E_SLOW=1 (make e2e)")
+		t.Skip("slow; set FEDERATOR_E2E_SLOW=1 (make e2e SLOW=1)")
 	}
 	return newFleet(t)
 }

@@ -16,9 +16,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	mcs "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 
 	"github.com/federator/federator/deploy"
 	"github.com/federator/federator/federation"
+	"github.com/federator/federator/kube/imports"
 	"github.com/federator/federator/kube/laptop"
 	"github.com/federator/federator/kube/link"
 	"github.com/federator/federator/peering/pb"
@@ -76,14 +78,7 @@ func TestTwoEmptyClustersBecomeOneFederation(t *testing.T) {
 	west, central := reached(t, world.Cluster("us-west"), binary), reached(t, world.Cluster("eu-central"), binary)
 	d := &diary{t: t}
 
-	_, recipient, err := federation.NewRecoveryKey()
-	must(t, err)
-	manifests, definitions := rendered(t, deploy.Values{Region: "us-west", Replicas: 1, TrustDomain: "acme.example", RecoveryRecipient: recipient})
-	must(t, link.Install(ctx, west, definitions, manifests, d.write))
-	_, err = link.AwaitInstalled(ctx, west, d.write)
-	must(t, err)
-	must(t, link.Install(ctx, west, definitions, manifests, d.write)) // again
-
+	founds(t, d, west)
 	join := &link.Join{Cluster: central, To: west, Within: 3 * time.Minute, Progress: d.write, Now: time.Now}
 	problems, _ := join.Plan(ctx)
 	if severe := link.Severe(problems); len(severe) != 1 || severe[0].GetCode() != "not-installed" || !strings.Contains(severe[0].GetAction(), "federator install --context eu-central --region REGION\n  federator join --context eu-central --to us-west") {
@@ -97,21 +92,7 @@ func TestTwoEmptyClustersBecomeOneFederation(t *testing.T) {
 	}
 
 	t.Run("a join that is cut short after the token was put goes on", func(t *testing.T) {
-		short, cut := context.WithCancel(ctx)
-		defer cut()
-		first := *join
-		first.Progress = func(line string) {
-			d.write(line)
-			if strings.Contains(line, "made a token") {
-				cut()
-			}
-		}
-		if _, err := first.Run(short); err == nil || !strings.Contains(err.Error(), "the same command goes on") {
-			t.Errorf("found %v", err)
-		}
-		if problems, _ := join.Plan(ctx); len(link.Severe(problems)) > 0 {
-			t.Errorf("it cannot go on: %v", problems)
-		}
+		cutShort(t, d, join)
 	})
 	r, err := join.Run(ctx)
 	must(t, err)
@@ -141,26 +122,7 @@ func TestTwoEmptyClustersBecomeOneFederation(t *testing.T) {
 		}
 	}
 
-	unlink := &link.Unlink{Cluster: central, From: west, Uninstall: true, Drain: time.Second, Within: 3 * time.Minute, Progress: d.write, Now: time.Now}
-	t.Run("the cluster is taken out, once", func(t *testing.T) {
-		wrong := &link.Unlink{Cluster: west, From: central, Now: time.Now}
-		if problems, _, err := wrong.Plan(ctx); err != nil || !slices.ContainsFunc(problems, func(p *pb.Problem) bool { return p.GetCode() == "authority" }) {
-			t.Errorf("expected that the authority region stays, found %v, %v", problems, err)
-		}
-		problems, steps, err := unlink.Plan(ctx)
-		must(t, err)
-		if len(link.Severe(problems)) > 0 || len(steps) != 3 || !strings.Contains(steps[2], "the namespace federator-system with its disks") {
-			t.Fatalf("found %v, %q", problems, steps)
-		}
-		must(t, unlink.Run(ctx))
-		must(t, unlink.Run(ctx))
-		if problems, steps, err := unlink.Plan(ctx); err != nil || len(link.Severe(problems)) > 0 || len(steps) > 0 {
-			t.Errorf("expected nothing to do, found %v, %q, %v", problems, steps, err)
-		}
-		if f := link.Look(ctx, central, link.ToAsk); f.HasNamespace || len(f.Definitions) != 2 {
-			t.Errorf("expected the CRDs and nothing else, found %+v", f)
-		}
-	})
+	t.Run("the cluster is taken out, once", func(t *testing.T) { parted(t, d, central, west) })
 	t.Run("it comes back as a new one", func(t *testing.T) {
 		if problems, steps := join.Plan(ctx); len(link.Severe(problems)) > 0 || len(steps) != 4 {
 			t.Fatalf("found %v, %q", problems, steps)
@@ -171,6 +133,96 @@ func TestTwoEmptyClustersBecomeOneFederation(t *testing.T) {
 			t.Errorf("found %+v", r)
 		}
 	})
+}
+
+// founds installs a cluster that founds the trust domain, twice.
+func founds(t *testing.T, d *diary, c *laptop.Cluster) {
+	ctx := t.Context()
+	_, recipient, err := federation.NewRecoveryKey()
+	must(t, err)
+	manifests, definitions := rendered(t, deploy.Values{Region: "us-west", Replicas: 1, TrustDomain: "acme.example", RecoveryRecipient: recipient})
+	must(t, link.Install(ctx, c, definitions, manifests, d.write))
+	_, err = link.AwaitInstalled(ctx, c, d.write)
+	must(t, err)
+	must(t, link.Install(ctx, c, definitions, manifests, d.write)) // again
+}
+
+// cutShort joins, and stops as soon as the token is there.
+func cutShort(t *testing.T, d *diary, join *link.Join) {
+	ctx := t.Context()
+	short, cut := context.WithCancel(ctx)
+	defer cut()
+	first := *join
+	first.Progress = func(line string) {
+		d.write(line)
+		if strings.Contains(line, "made a token") {
+			cut()
+		}
+	}
+	if _, err := first.Run(short); err == nil || !strings.Contains(err.Error(), "the same command goes on") {
+		t.Errorf("found %v", err)
+	}
+	if problems, _ := join.Plan(ctx); len(link.Severe(problems)) > 0 {
+		t.Errorf("it cannot go on: %v", problems)
+	}
+}
+
+// parted takes a cluster out, with all that is federator's there, and nothing else.
+func parted(t *testing.T, d *diary, central, west *laptop.Cluster) {
+	ctx := t.Context()
+	mine, foreign := imported(t, central)
+	const corefile = ".:53 {\n    errors\n}\n"
+	system := central.Core.CoreV1().ConfigMaps(metav1.NamespaceSystem)
+	_, err := system.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "coredns"}, Data: map[string]string{"Corefile": corefile}}, metav1.CreateOptions{})
+	must(t, err)
+	zone, err := link.PlanDNS(link.LookDNS(ctx, central), link.ZoneOf(ctx, central))
+	must(t, err)
+	must(t, link.ChangeDNS(ctx, central, zone))
+
+	unlink := &link.Unlink{Cluster: central, From: west, Uninstall: true, Drain: time.Second, Within: 3 * time.Minute, Progress: d.write, Now: time.Now}
+	wrong := &link.Unlink{Cluster: west, From: central, Now: time.Now}
+	if problems, _, err := wrong.Plan(ctx); err != nil || !slices.ContainsFunc(problems, func(p *pb.Problem) bool { return p.GetCode() == "authority" }) {
+		t.Errorf("expected that the authority region stays, found %v, %v", problems, err)
+	}
+	problems, steps, err := unlink.Plan(ctx)
+	must(t, err)
+	if len(link.Severe(problems)) > 0 || len(steps) != 3 || !strings.Contains(steps[2], "the namespace federator-system with its disks, the ClusterRole federator and its binding, 1 ServiceImports of federator with their Services and EndpointSlices, the zone in the cluster's DNS") {
+		t.Fatalf("found %v, %q", problems, steps)
+	}
+	must(t, unlink.Run(ctx))
+	must(t, unlink.Run(ctx))
+	if problems, steps, err := unlink.Plan(ctx); err != nil || len(link.Severe(problems)) > 0 || len(steps) > 0 {
+		t.Errorf("expected nothing to do, found %v, %q, %v", problems, steps, err)
+	}
+	if f := link.Look(ctx, central, link.ToAsk); f.HasNamespace || len(f.Definitions) != 2 {
+		t.Errorf("expected the CRDs and nothing else, found %+v", f)
+	}
+	if found, err := system.Get(ctx, "coredns", metav1.GetOptions{}); err != nil || found.Data["Corefile"] != corefile {
+		t.Errorf("the cluster's DNS: %v, %q", err, found.Data["Corefile"])
+	}
+	if _, err := mine(); !apierrors.IsNotFound(err) {
+		t.Errorf("an import of federator is still there: %v", err)
+	}
+	if _, err := foreign(); err != nil {
+		t.Errorf("an import of somebody else is gone: %v", err)
+	}
+}
+
+// imported makes an import that is federator's and one that is not, and returns how
+// each is looked at.
+func imported(t *testing.T, c *laptop.Cluster) (mine, foreign func() (*mcs.ServiceImport, error)) {
+	t.Helper()
+	all := c.MCS.MulticlusterV1beta1().ServiceImports("default")
+	for name, labels := range map[string]map[string]string{"mine": {imports.LabelImport: "mine"}, "foreign": nil} {
+		_, err := all.Create(t.Context(), &mcs.ServiceImport{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}, Spec: mcs.ServiceImportSpec{Type: mcs.ClusterSetIP, Ports: []mcs.ServicePort{{Port: 80}}},
+		}, metav1.CreateOptions{})
+		must(t, err)
+	}
+	look := func(name string) func() (*mcs.ServiceImport, error) {
+		return func() (*mcs.ServiceImport, error) { return all.Get(t.Context(), name, metav1.GetOptions{}) }
+	}
+	return look("mine"), look("foreign")
 }
 
 func TestAnOperatorWhoMayNotHearsWhichRightIsMissing(t *testing.T) {

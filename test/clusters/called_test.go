@@ -1,0 +1,53 @@
+//go:build linux
+
+package clusters
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestAServiceOfOneClusterIsCalledFromAll(t *testing.T) {
+	f := need(t)
+	s := newShop(t, f, "one")
+	s.open(f.cluster("us-west"), "checkout", 2)
+	s.answered("checkout", map[string]string{"us-west": "us-west", "eu-central": "us-west", "asia-east": "us-west"})
+	for _, c := range f.clusters {
+		eventually(t, time.Minute, c.name+" to resolve the name to its clusterset IP", func(ctx context.Context) error {
+			found, err := c.lookup(ctx, s.name("checkout"))
+			if err != nil {
+				return err
+			}
+			i, err := c.MCS.MulticlusterV1beta1().ServiceImports(s.namespace).Get(ctx, "checkout", metav1.GetOptions{})
+			if err == nil && !slices.Equal(found, i.Spec.IPs) {
+				err = fmt.Errorf("found %v, the import has %v", found, i.Spec.IPs)
+			}
+			return err
+		})
+		ok(t, c.expect(t.Context(), "http://"+s.name("checkout"), "checkout-us-west-"))
+	}
+}
+
+func TestCallersUseTheirOwnClusterAndTheNextWhileThatHasNoPods(t *testing.T) {
+	f := need(t)
+	s := newShop(t, f, "all")
+	for _, c := range f.clusters {
+		s.open(c, "checkout", 1)
+	}
+	s.answered("checkout", own())
+
+	t.Log("asia-east and us-west have none")
+	s.scale(f.cluster("asia-east"), "checkout", 0)
+	s.scale(f.cluster("us-west"), "checkout", 0)
+	s.answered("checkout", map[string]string{"us-west": "eu-central", "eu-central": "eu-central", "asia-east": "eu-central"})
+
+	t.Log("and have one again")
+	s.scale(f.cluster("asia-east"), "checkout", 1)
+	s.scale(f.cluster("us-west"), "checkout", 1)
+	s.answered("checkout", own())
+}
