@@ -12,5 +12,5 @@
 //     tells them what has become of it; kube/api has the types of that.
 //
 // This package itself connects to an API server, with bounds on how often and
-// for how long it is asked.
+// for how long it is asked, and remembers what it refuses ([Rights]).
 package kube
