@@ -55,9 +55,12 @@ func (d Denial) Right() string {
 // Role names the object of the manifests that grants it: what replicas need in their
 // own namespace only is in a Role.
 func (d Denial) Role() string {
-	switch base, _, _ := strings.Cut(d.Resource, "/"); base {
-	case "secrets", "configmaps", "statefulsets", "leases":
+	base, _, _ := strings.Cut(d.Resource, "/")
+	switch {
+	case slices.Contains([]string{"secrets", "configmaps", "statefulsets", "leases"}, base):
 		return "Role federator in namespace " + d.Namespace
+	case d.Verb == "get" && base == "services": // a pod's own load balancer
+		return "Role federator-loadbalancer in namespace " + d.Namespace
 	}
 	return "ClusterRole federator"
 }

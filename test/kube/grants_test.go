@@ -14,22 +14,26 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 
+	"github.com/federator/federator/deploy"
 	"github.com/federator/federator/test/e2e/fleet"
 )
 
 // privilege is one verb on one resource that the manifests grant.
 type privilege struct {
-	// role: by the Role, in the agents' own namespace, else by the ClusterRole.
-	role                  bool
+	// object grants it: the ClusterRole, or a Role in the agents' own namespace, with
+	// its kind before its name.
+	object                string
 	verb, resource, group string
 	// only is the name of the one object that it is for, "" if it is for all.
 	only string
 }
 
-func privilegeOf(role bool, r *rbacv1.PolicyRule, resource, verb string) privilege {
-	return privilege{role, verb, resource, r.APIGroups[0], strings.Join(r.ResourceNames, ",")}
+func privilegeOf(object string, r *rbacv1.PolicyRule, resource, verb string) privilege {
+	return privilege{object, verb, resource, r.APIGroups[0], strings.Join(r.ResourceNames, ",")}
 }
 
 // String is the privilege as check has it.
@@ -42,11 +46,17 @@ func (g privilege) String() string {
 
 // by is the object that grants it.
 func (g privilege) by() string {
-	if g.role {
-		return "Role federator in namespace " + namespace
+	if g.local() {
+		return g.object + " in namespace " + namespace
 	}
-	return "ClusterRole federator"
+	return g.object
 }
+
+// local: it is granted in the agents' own namespace only.
+func (g privilege) local() bool { return g.object != everywhereRole }
+
+// everywhereRole grants what agents may do in all namespaces.
+const everywhereRole = "ClusterRole federator"
 
 // grants are those of the agents of one cluster, which are taken away and given
 // back.
@@ -65,11 +75,11 @@ type speaker interface {
 // granted are all that the manifests grant.
 func (s *stage) granted() []privilege {
 	var out []privilege
-	for _, role := range []bool{false, true} {
-		for _, r := range s.rules(role) {
+	for object, text := range s.roles() {
+		for _, r := range read[rbacv1.ClusterRole](text).Rules {
 			for _, resource := range r.Resources {
 				for _, verb := range r.Verbs {
-					out = append(out, privilegeOf(role, &r, resource, verb))
+					out = append(out, privilegeOf(object, &r, resource, verb))
 				}
 			}
 		}
@@ -77,11 +87,21 @@ func (s *stage) granted() []privilege {
 	return out
 }
 
-func (s *stage) rules(role bool) []rbacv1.PolicyRule {
-	if role {
-		return read[rbacv1.Role](s.manifests()["Role"]).Rules
+// roles are the objects of the manifests that grant something, by kind and name, with
+// the component that grants most.
+func (s *stage) roles() map[string]string {
+	s.Helper()
+	text, err := deploy.Render(deploy.Values{Region: "r", Cluster: "c", Expose: "loadbalancer"})
+	s.must(err)
+	out := map[string]string{}
+	for _, one := range strings.Split(string(text), "\n---\n") {
+		var meta metav1.PartialObjectMetadata
+		s.must(yaml.Unmarshal([]byte(one), &meta))
+		if meta.Kind == "ClusterRole" || meta.Kind == "Role" {
+			out[meta.Kind+" "+meta.Name] = one
+		}
 	}
-	return read[rbacv1.ClusterRole](s.manifests()["ClusterRole"]).Rules
+	return out
 }
 
 // those selects from what the manifests grant.
@@ -93,16 +113,25 @@ func (g *grants) those(pick func(privilege) bool) []privilege {
 func (g *grants) take(taken ...privilege) {
 	g.Helper()
 	ctx, rbac := context.Background(), g.world.Cluster(g.region).Clients.Core.RbacV1()
-	cluster, err := rbac.ClusterRoles().Get(ctx, "federator", metav1.GetOptions{})
-	g.must(err)
-	cluster.Rules = less(g.rules(false), false, taken)
-	_, err = rbac.ClusterRoles().Update(ctx, cluster, metav1.UpdateOptions{})
-	g.must(err)
-	own, err := rbac.Roles(namespace).Get(ctx, "federator", metav1.GetOptions{})
-	g.must(err)
-	own.Rules = less(g.rules(true), true, taken)
-	_, err = rbac.Roles(namespace).Update(ctx, own, metav1.UpdateOptions{})
-	g.must(err)
+	for object, text := range g.roles() {
+		rules := less(read[rbacv1.ClusterRole](text).Rules, object, taken)
+		if object == everywhereRole {
+			role, err := rbac.ClusterRoles().Get(ctx, "federator", metav1.GetOptions{})
+			g.must(err)
+			role.Rules = rules
+			_, err = rbac.ClusterRoles().Update(ctx, role, metav1.UpdateOptions{})
+			g.must(err)
+			continue
+		}
+		role, err := rbac.Roles(namespace).Get(ctx, strings.TrimPrefix(object, "Role "), metav1.GetOptions{})
+		if apierrors.IsNotFound(err) { // a component that is not used in this cluster
+			continue
+		}
+		g.must(err)
+		role.Rules = rules
+		_, err = rbac.Roles(namespace).Update(ctx, role, metav1.UpdateOptions{})
+		g.must(err)
+	}
 	g.Until(naming, "the API server to know what it grants", func() error {
 		for _, one := range taken {
 			if g.allowed(one) {
@@ -118,7 +147,7 @@ func (g *grants) allowed(one privilege) bool {
 	g.Helper()
 	resource, sub, _ := strings.Cut(one.resource, "/")
 	ask := &authorizationv1.ResourceAttributes{Verb: one.verb, Group: one.group, Resource: resource, Subresource: sub, Name: one.only}
-	if one.role {
+	if one.local() {
 		ask.Namespace = namespace
 	}
 	answer, err := g.world.Cluster(g.region).Clients.Core.AuthorizationV1().SubjectAccessReviews().Create(context.Background(), &authorizationv1.SubjectAccessReview{
@@ -129,11 +158,11 @@ func (g *grants) allowed(one privilege) bool {
 }
 
 // less are the rules without what is taken away.
-func less(rules []rbacv1.PolicyRule, role bool, taken []privilege) (out []rbacv1.PolicyRule) {
+func less(rules []rbacv1.PolicyRule, object string, taken []privilege) (out []rbacv1.PolicyRule) {
 	for _, r := range rules {
 		for _, resource := range r.Resources {
 			for _, verb := range r.Verbs {
-				if slices.Contains(taken, privilegeOf(role, &r, resource, verb)) {
+				if slices.Contains(taken, privilegeOf(object, &r, resource, verb)) {
 					continue
 				}
 				one := *r.DeepCopy()

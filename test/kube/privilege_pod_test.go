@@ -3,6 +3,7 @@
 package kube_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 	"filippo.io/age"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	mcs "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
@@ -139,6 +141,19 @@ func (g *grants) pods(t *testing.T) (pods []*inPod) {
 	return pods
 }
 
+// balance grants what pods behind load balancers may do.
+func (g *grants) balance() {
+	g.Helper()
+	c := g.world.Cluster(g.region)
+	const name = "federator-loadbalancer"
+	g.must(create(context.Background(), c, "Role", g.roles()["Role "+name]))
+	_, err := c.Clients.Core.RbacV1().RoleBindings(namespace).Create(context.Background(), &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
+		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: "federator", Namespace: namespace}},
+	}, metav1.CreateOptions{})
+	g.must(err)
+}
+
 func (g *grants) ofPods(t *testing.T) {
 	here := &grants{stage: g.stage, region: "eu-central", named: g.named}
 	ctx, core := t.Context(), g.world.Cluster("eu-central").Clients.Core.CoreV1()
@@ -151,15 +166,16 @@ func (g *grants) ofPods(t *testing.T) {
 	g.must(err)
 	own := func(resource string, verbs ...string) []privilege {
 		return here.those(func(one privilege) bool {
-			return one.role && one.resource == resource && slices.Contains(verbs, one.verb)
+			return one.local() && one.resource == resource && slices.Contains(verbs, one.verb)
 		})
 	}
+	here.balance()
 	pods := here.pods(t)
 	first, second := pods[0], pods[1]
 	first.start()
 	first.ready()
 
-	here.miss(first, slices.Concat([]privilege{{verb: "get", resource: "nodes"}}, own("configmaps", "get", "delete"), own("secrets", "delete"), own("statefulsets", "get")), func() { first.restart() })
+	here.miss(first, slices.Concat([]privilege{{object: everywhereRole, verb: "get", resource: "nodes"}}, own("configmaps", "get", "delete"), own("secrets", "delete"), own("statefulsets", "get")), func() { first.restart() })
 	here.miss(first, own("configmaps", "list"), nil)
 	_, err = maps.Create(ctx, waitingOf(second), metav1.CreateOptions{})
 	g.must(err)
@@ -168,7 +184,7 @@ func (g *grants) ofPods(t *testing.T) {
 	here.miss(first, own("secrets", "create"), func() {
 		_ = secrets.Delete(ctx, pod.JoinSecret(second.name), metav1.DeleteOptions{})
 	})
-	here.miss(first, append(own("configmaps", "update"), privilege{verb: "get", resource: "services"}), func() {
+	here.miss(first, append(own("configmaps", "update"), own("services", "get")...), func() {
 		note, err := maps.Get(ctx, pod.InitName, metav1.GetOptions{})
 		g.must(err)
 		delete(note.Annotations, pod.FoundedAnnotation)

@@ -46,19 +46,23 @@ func (g *grants) ofAgents(t *testing.T) {
 		g.imported("us-west", name, "us-west-1")
 		g.lists(30*time.Second, "us-west", name, "us-west-1 10.0.0.1")
 	}
+	attested := g.attest(t, agent)
 	restart := func() {
 		agent.Stop()
 		agent.Start("--config", g.config["us-west"])
 		agent.Ready()
 	}
-	g.miss(agent, g.those(func(one privilege) bool { return !one.role && one.verb == "list" }), restart)
-	g.miss(agent, g.those(func(one privilege) bool { return !one.role && one.verb == "watch" }), restart)
+	g.miss(agent, g.those(func(one privilege) bool { return !one.local() && one.verb == "list" }), restart)
+	g.miss(agent, g.those(func(one privilege) bool { return !one.local() && one.verb == "watch" }), restart)
 	g.Until(30*time.Second, "the agent to write again", func() error { _, err := g.writer("us-west"); return err })
 
 	from := size(agent)
 	g.miss(agent, g.those(func(one privilege) bool {
-		return !one.role && slices.Contains([]string{"create", "update", "delete"}, one.verb)
-	}), func() { g.needToWrite(west) })
+		return !one.local() && slices.Contains([]string{"create", "update", "delete"}, one.verb)
+	}), func() {
+		g.needToWrite(west)
+		attested()
+	})
 	for _, name := range []string{"service-create", "service-update", "service-delete", "slice-create", "slice-update", "fresh"} {
 		g.imported("us-west", name, "us-west-1")
 		g.lists(60*time.Second, "us-west", name, "us-west-1 10.0.0.1")
@@ -71,7 +75,7 @@ func (g *grants) ofAgents(t *testing.T) {
 	}
 
 	name := g.prepareMeeting(west)
-	g.miss(agent, []privilege{{verb: "get", resource: "endpointslices", group: "discovery.k8s.io"}}, func() {
+	g.miss(agent, []privilege{{object: everywhereRole, verb: "get", resource: "endpointslices", group: "discovery.k8s.io"}}, func() {
 		_, err := west.Clients.MCS.MulticlusterV1beta1().ServiceExports(shop).Create(t.Context(), exportObject("met"), metav1.CreateOptions{})
 		g.must(err)
 	})
@@ -79,7 +83,7 @@ func (g *grants) ofAgents(t *testing.T) {
 	g.flap("NoEndpoints")
 	g.flap("Endpoints", "10.0.0.1")
 	g.miss(agent, []privilege{
-		{verb: "patch", resource: "serviceexports/status", group: "multicluster.x-k8s.io"}, {verb: "patch", resource: "events"},
+		{object: everywhereRole, verb: "patch", resource: "serviceexports/status", group: "multicluster.x-k8s.io"}, {object: everywhereRole, verb: "patch", resource: "events"},
 	}, g.needToPatch)
 	g.must(west.Clients.Core.DiscoveryV1().EndpointSlices(shop).Delete(t.Context(), name, metav1.DeleteOptions{}))
 
@@ -91,6 +95,21 @@ func (g *grants) ofAgents(t *testing.T) {
 		g.must(west.Clients.Core.CoordinationV1().Leases(namespace).Delete(t.Context(), "federator-imports", metav1.DeleteOptions{}))
 	})
 	g.Until(30*time.Second, "the agent to hold the Lease again", func() error { _, err := g.writer("us-west"); return err })
+}
+
+// attest returns what has the agent review the token of a pod.
+func (g *grants) attest(t *testing.T, agent *fleet.Replica) func() {
+	t.Helper()
+	c := g.world.Cluster("us-west")
+	_, err := c.Clients.Core.CoreV1().ServiceAccounts(shop).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "web"}}, metav1.CreateOptions{})
+	g.must(err)
+	s := &site{Cluster: c, t: t, world: g.world, fleet: g.Fleet, replica: agent}
+	trust, token := s.trust(), s.ours(s.pod("web-0"))
+	return func() {
+		if err := s.ask(trust, token); err == nil {
+			t.Error("expected a token that nobody reviewed to prove nothing")
+		}
+	}
 }
 
 // needToWrite spoils what the agent has written, and has it need to write more: each
