@@ -190,6 +190,7 @@ func (f *faults) rebuilt(t *testing.T) {
 // exactly their endpoints: "NAME CLUSTER ADDRESS...".
 func (f *faults) everywhere(want ...string) {
 	f.Helper()
+	begun := time.Now()
 	for _, c := range f.world.Clusters {
 		f.Until(time.Minute, fmt.Sprintf("%s to import %q", c.Name, want), func() error {
 			list, err := c.Clients.MCS.MulticlusterV1beta1().ServiceImports(shop).List(context.Background(), metav1.ListOptions{})
@@ -211,6 +212,7 @@ func (f *faults) everywhere(want ...string) {
 			}
 			return nil
 		})
+		f.Logf("%s imports %q after %v", c.Name, want, time.Since(begun).Round(time.Millisecond))
 	}
 }
 
