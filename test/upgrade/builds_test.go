@@ -128,11 +128,11 @@ type edit struct{ file, from, to string }
 // it is one that the old build does not know.
 func edits(from, to int) []edit {
 	all := []edit{
-		{registryFile, "func versionOf(", `func versionOf(t Type) int {
-	if t == TypeCreateToken {
+		{registryFile, "func versionOf(", `func versionOf(cmd Command) int {
+	if cmd.kind() == TypeCreateToken {
 		return Protocol
 	}
-	return versionBefore(t)
+	return versionBefore(cmd)
 }
 
 func versionBefore(`},

@@ -98,7 +98,7 @@ func missing(t Target, kept map[string]entry, have map[string]string, now time.T
 		switch {
 		case strings.HasPrefix(id, kindToken+" "):
 			if t.Region == e.region && held != e.state {
-				out = append(out, Violation{now, t.String() + " " + id, e.state, held})
+				out = append(out, Violation{now, t.String() + " " + id, e.state + ", which was acknowledged", held})
 			}
 		case e.confirmed == 0 && !ok:
 		default:
