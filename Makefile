@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build image dev story test e2e e2e-kind controlplane lab lab-table soak verdicts race lint generate fuzz bench ci
+.PHONY: help build image dev story test e2e e2e-kind clusters controlplane lab lab-table soak verdicts race lint generate fuzz bench ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ e2e: controlplane ## real Kubernetes: three clusters with federator in pods, and
 
 e2e-kind: ## the tests on three clusters of kind; needs Docker and kind, see test/kind
 	go run ./test/kind
+
+clusters: ## three real Kubernetes clusters on this machine to try federator on, until Ctrl-C; root on Linux, see docs/kubernetes.md
+	go run ./test/controlplane/up
 
 controlplane: ## etcd and Kubernetes for the tests on real clusters (FEDERATOR_CONTROLPLANE=1), into the user's cache; ten minutes, once
 	go run ./test/controlplane/build
