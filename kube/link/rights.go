@@ -69,7 +69,9 @@ func needs(p Purpose, namespace string) []Right {
 	case ToUninstall:
 		return join(ask, in("apps", "statefulsets", "patch"), every("", "namespaces", "delete"),
 			every("rbac.authorization.k8s.io", "clusterroles", "delete"), every("rbac.authorization.k8s.io", "clusterrolebindings", "delete"),
-			every("multicluster.x-k8s.io", "serviceimports", "list", "delete"))
+			every("multicluster.x-k8s.io", "serviceimports", "list", "delete"),
+			every("multicluster.x-k8s.io", "serviceexports", "list"), statuses("multicluster.x-k8s.io", "serviceexports"),
+			every("federator.dev", "resolutionpolicies", "list"), statuses("federator.dev", "resolutionpolicies"))
 	}
 	return ask
 }
@@ -80,6 +82,11 @@ func rights(namespace, group, resource string, verbs []string) []Right {
 		out[i] = Right{Verb: v, Group: group, Resource: resource, Namespace: namespace}
 	}
 	return out
+}
+
+// statuses is the right to withdraw what federator has said of a kind.
+func statuses(group, resource string) []Right {
+	return []Right{{Verb: "patch", Group: group, Resource: resource, Subresource: "status"}}
 }
 
 func join(lists ...[]Right) []Right {

@@ -193,6 +193,9 @@ func remains(ctx context.Context, c *laptop.Cluster, f *Facts) []string {
 	if err == nil && len(list.Items) > 0 {
 		out = append(out, fmt.Sprintf("%d ServiceImports of federator with their Services and EndpointSlices", len(list.Items)))
 	}
+	if list, err := claims(ctx, c); err == nil && len(list) > 0 {
+		out = append(out, fmt.Sprintf("the status of %d ServiceExports and ResolutionPolicies", len(list)))
+	}
 	dns := lookDNS(ctx, c)
 	if change, err := PlanNoDNS(dns); err == nil && !change.None() {
 		out = append(out, "the zone in the cluster's DNS")
@@ -219,6 +222,15 @@ func (u *Unlink) uninstall(ctx context.Context) error {
 		err := c.MCS.MulticlusterV1beta1().ServiceImports(o.Namespace).Delete(ctx, o.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &o.UID}})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("ServiceImport %s/%s in %s: %w", o.Namespace, o.Name, c.Context, err)
+		}
+	}
+	said, err := claims(ctx, c)
+	if err != nil {
+		return err
+	}
+	for _, x := range said {
+		if err := x.withdraw(ctx, c); err != nil {
+			return err
 		}
 	}
 	u.Progress("deleting the namespace " + c.Namespace + " of " + c.Context)

@@ -171,6 +171,7 @@ func cutShort(t *testing.T, d *diary, join *link.Join) {
 func parted(t *testing.T, d *diary, central, west *laptop.Cluster) {
 	ctx := t.Context()
 	mine, foreign := imported(t, central)
+	claimed := spokenOf(t, central)
 	const corefile = ".:53 {\n    errors\n}\n"
 	system := central.Core.CoreV1().ConfigMaps(metav1.NamespaceSystem)
 	_, err := system.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "coredns"}, Data: map[string]string{"Corefile": corefile}}, metav1.CreateOptions{})
@@ -186,7 +187,7 @@ func parted(t *testing.T, d *diary, central, west *laptop.Cluster) {
 	}
 	problems, steps, err := unlink.Plan(ctx)
 	must(t, err)
-	if len(link.Severe(problems)) > 0 || len(steps) != 3 || !strings.Contains(steps[2], "the namespace federator-system with its disks, the ClusterRole federator and its binding, 1 ServiceImports of federator with their Services and EndpointSlices, the zone in the cluster's DNS") {
+	if len(link.Severe(problems)) > 0 || len(steps) != 3 || !strings.Contains(steps[2], "the namespace federator-system with its disks, the ClusterRole federator and its binding, 1 ServiceImports of federator with their Services and EndpointSlices, the status of 2 ServiceExports and ResolutionPolicies, the zone in the cluster's DNS") {
 		t.Fatalf("found %v, %q", problems, steps)
 	}
 	must(t, unlink.Run(ctx))
@@ -199,6 +200,9 @@ func parted(t *testing.T, d *diary, central, west *laptop.Cluster) {
 	}
 	if found, err := system.Get(ctx, "coredns", metav1.GetOptions{}); err != nil || found.Data["Corefile"] != corefile {
 		t.Errorf("the cluster's DNS: %v, %q", err, found.Data["Corefile"])
+	}
+	if found := claimed(); !slices.Equal(found, []string{"export Somebody", "policy"}) {
+		t.Errorf("expected that only what others say is left, found %q", found)
 	}
 	if _, err := mine(); !apierrors.IsNotFound(err) {
 		t.Errorf("an import of federator is still there: %v", err)
