@@ -51,7 +51,7 @@ func claims(ctx context.Context, c *laptop.Cluster) ([]claim, error) {
 
 // givesStatus reports whether the fields are a status that federator has given.
 func givesStatus(f metav1.ManagedFieldsEntry) bool {
-	return f.Manager == imports.FieldManager && f.Subresource == "status" && f.FieldsV1 != nil && len(f.FieldsV1.Raw) > len(`{}`)
+	return f.Manager == imports.FieldManager && f.Subresource == "status" && f.FieldsV1 != nil && len(f.FieldsV1.GetRawBytes()) > len(`{}`)
 }
 
 // withdraw takes the status back. What others say in that of a ServiceExport stays:
