@@ -64,6 +64,11 @@ func withPorts(b catalog.Backend, ports ...catalog.Port) catalog.Backend {
 	return b
 }
 
+func saying(b catalog.Backend, p catalog.Properties) catalog.Backend {
+	b.Set.Properties = &p
+	return b
+}
+
 func headless(b catalog.Backend) catalog.Backend {
 	b.Set.Headless = true
 	return b
@@ -97,6 +102,9 @@ type store struct {
 	version int
 	ip      int
 	writes  int
+	// prunes: the definitions of the API are older than the fields for traffic and
+	// status.endpointSliceObjects.
+	prunes bool
 }
 
 // newStore is cluster west-1 in us-west, where the namespace exists.
@@ -169,6 +177,9 @@ func (s *store) apply(t testing.TB, w Write) {
 			return
 		}
 		put(t, w, f.Import, o, version)
+		if s.prunes {
+			o.Spec.InternalTrafficPolicy, o.Spec.TrafficDistribution, o.Status.EndpointSliceObjects = nil, nil, ""
+		}
 		if w.Verb != UpdateStatus {
 			o.Generation++
 		}

@@ -329,7 +329,9 @@ func (p *planner) status(i *mcsv1beta1.ServiceImport, state importState) {
 	}
 	ready := []metav1.Condition{p.importCondition(state)}
 	changed := settle(i.Status.Conditions, ready, i.Generation, p.Now)
-	if !changed && i.Status.EndpointSliceObjects == want.EndpointSliceObjects && slices.Equal(i.Status.Clusters, want.Clusters) {
+	// A definition of the API that is older than the field drops it from every write.
+	present := i.Status.EndpointSliceObjects == want.EndpointSliceObjects || i.Status.EndpointSliceObjects == ""
+	if !changed && present && slices.Equal(i.Status.Clusters, want.Clusters) {
 		return
 	}
 	next := i.DeepCopy()
