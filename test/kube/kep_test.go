@@ -50,6 +50,8 @@ func TestKEP1645(t *testing.T) {
 			{"the clusterset IP is the import's alone, and stays as long as it", clustersetIP, everywhere()},
 			{"the ports of an import are those of the Service", ports, everywhere()},
 			{"the session affinity of an import is that of the Service", affinity, everywhere()},
+			{"the labels and annotations of an import are those that the export exports", exportedMetadata, everywhere()},
+			{"the traffic policies of an import are those of the Service", trafficPolicies, everywhere()},
 			{"NodePort and LoadBalancer Services are imported as ClusterSetIP", serviceTypes, everywhere()},
 			{"an export of an ExternalName Service, or of none, is not valid", invalid, everywhere()},
 			{"of what conflicts the oldest export decides, and all exports say so", conflicts, everywhere()},
