@@ -22,6 +22,9 @@ type Properties struct {
 	NodeLocal bool `json:"nodeLocal,omitempty"`
 	// TrafficDistribution is that of a Service, such as "PreferSameZone"; "" is none.
 	TrafficDistribution string `json:"trafficDistribution,omitempty"`
+	// IPv4 and IPv6 are the ipFamilies of a Service that has IPs; neither: it is not said.
+	IPv4 bool `json:"ipv4,omitempty"`
+	IPv6 bool `json:"ipv6,omitempty"`
 }
 
 // The bounds of [Properties]: how many labels and annotations there are of each, the
@@ -40,7 +43,7 @@ const (
 
 // Empty reports whether nothing is said; so do nil Properties.
 func (p *Properties) Empty() bool {
-	return p == nil || len(p.Labels) == 0 && len(p.Annotations) == 0 && !p.NodeLocal && p.TrafficDistribution == ""
+	return p == nil || len(p.Labels) == 0 && len(p.Annotations) == 0 && !p.NodeLocal && p.TrafficDistribution == "" && !p.IPv4 && !p.IPv6
 }
 
 // Equal reports whether both say the same.
@@ -49,7 +52,7 @@ func (p *Properties) Equal(q *Properties) bool {
 		return p.Empty() == q.Empty()
 	}
 	return maps.Equal(p.Labels, q.Labels) && maps.Equal(p.Annotations, q.Annotations) &&
-		p.NodeLocal == q.NodeLocal && p.TrafficDistribution == q.TrafficDistribution
+		p.NodeLocal == q.NodeLocal && p.TrafficDistribution == q.TrafficDistribution && p.IPv4 == q.IPv4 && p.IPv6 == q.IPv6
 }
 
 // Bytes is the size of all keys and values together.

@@ -22,6 +22,10 @@ const namedKeys = 5
 // (KEP-1645): tools put theirs there.
 func propertiesOf(export *mcs.ServiceExport, service *corev1.Service, left *leftOut) *catalog.Properties {
 	p := &catalog.Properties{NodeLocal: nodeLocal(service)}
+	if service.Spec.ClusterIP != corev1.ClusterIPNone { // else its families are not those of an IP
+		p.IPv4 = slices.Contains(service.Spec.IPFamilies, corev1.IPv4Protocol)
+		p.IPv6 = slices.Contains(service.Spec.IPFamilies, corev1.IPv6Protocol)
+	}
 	if d := service.Spec.TrafficDistribution; d != nil && (&catalog.Properties{TrafficDistribution: *d}).Validate() == nil {
 		p.TrafficDistribution = *d
 	}

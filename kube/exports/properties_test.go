@@ -46,7 +46,7 @@ func TestKEP1645OnlyExportedLabelsAndAnnotationsAreExported(t *testing.T) {
 	}
 }
 
-func TestKEP1645TrafficPoliciesAreTheServices(t *testing.T) {
+func TestKEP1645TrafficPoliciesAndIPFamiliesAreTheServices(t *testing.T) {
 	policy := func(p corev1.ServiceInternalTrafficPolicy) func(*corev1.Service) {
 		return func(s *corev1.Service) { s.Spec.InternalTrafficPolicy = &p }
 	}
@@ -59,7 +59,14 @@ func TestKEP1645TrafficPoliciesAreTheServices(t *testing.T) {
 		"Cluster":      {policy(corev1.ServiceInternalTrafficPolicyCluster), nil, "the Service is exported"},
 		"Local":        {policy(corev1.ServiceInternalTrafficPolicyLocal), &catalog.Properties{NodeLocal: true}, "internalTrafficPolicy Local is said in ServiceImports only"},
 		"distribution": {func(s *corev1.Service) { s.Spec.TrafficDistribution = to(corev1.ServiceTrafficDistributionPreferClose) }, &catalog.Properties{TrafficDistribution: "PreferClose"}, "the Service is exported"},
-		"no word":      {func(s *corev1.Service) { s.Spec.TrafficDistribution = to("\x1b[2J") }, nil, "the Service is exported"},
+		"IPv6":         {func(s *corev1.Service) { s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol} }, &catalog.Properties{IPv6: true}, "the Service is exported"},
+		"headless": {func(s *corev1.Service) {
+			s.Spec.ClusterIP, s.Spec.IPFamilies = corev1.ClusterIPNone, []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}
+		}, nil, "the Service is exported"},
+		"both": {func(s *corev1.Service) {
+			s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol, corev1.IPv4Protocol}
+		}, &catalog.Properties{IPv4: true, IPv6: true}, "the Service is exported"},
+		"no word": {func(s *corev1.Service) { s.Spec.TrafficDistribution = to("\x1b[2J") }, nil, "the Service is exported"},
 	} {
 		p, message := told(t, nil, nil, c.edit)
 		if diff := cmp.Diff(c.want, p); diff != "" || !strings.Contains(message, c.says) {

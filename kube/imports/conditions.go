@@ -103,10 +103,7 @@ func (in *Input) conflicts() (reasons []string, message string) {
 	first, n := in.oldest(), len(in.Service.Backends)
 	types, ports, affinities, timeouts, reached := 0, 0, 0, 0, 0
 	properties := map[catalog.ConflictReason]int{}
-	affinity, all := in.affinity(), families{}
-	for i := range in.Service.Backends {
-		all = all.with(familiesOf(in.Service.Backends[i].Set))
-	}
+	affinity, all := in.affinity(), in.reached()
 	for i := range in.Service.Backends {
 		set := in.Service.Backends[i].Set
 		types += btoi(set.Headless != in.Service.Headless)
@@ -158,21 +155,6 @@ func (in *Input) properties() []property {
 		{catalog.InternalTrafficPolicyConflict, "internal traffic policy: " + string(internalTraffic(&p)) + ", from"},
 		{catalog.TrafficDistributionConflict, "traffic distribution: " + cmp.Or(p.TrafficDistribution, "none") + ", from"},
 	}
-}
-
-// families are the IP families that endpoints have; none for a cluster without any.
-type families struct{ four, six bool }
-
-func (f families) with(g families) families { return families{f.four || g.four, f.six || g.six} }
-
-func familiesOf(set *catalog.EndpointSet) (f families) {
-	for i := range set.Endpoints {
-		four := set.Endpoints[i].Address.Is4()
-		if f = f.with(families{four, !four}); f.four && f.six {
-			break
-		}
-	}
-	return f
 }
 
 // exactly reports whether one exporter has the ports that the service has, and no

@@ -123,6 +123,9 @@ func (in *Input) newService() *corev1.Service {
 		s.Spec.ClusterIP, s.Spec.ClusterIPs = ips[0], slices.Clone(ips)
 		s.Spec.IPFamilies = slices.Clone(in.Facts.Import.Spec.IPFamilies)
 	}
+	if !in.Service.Headless {
+		in.narrow(s)
+	}
 	in.serve(s)
 	s.Annotations = stamp(nil, in.origin())
 	return s
@@ -137,6 +140,7 @@ func (in *Input) serve(s *corev1.Service) {
 		s.Spec.SessionAffinity, s.Spec.SessionAffinityConfig = corev1.ServiceAffinityNone, nil
 	}
 	s.Spec.Selector = nil
+	in.widen(s)
 	if !owned(s, in.Facts.Import) {
 		s.OwnerReferences = append(disown(s.OwnerReferences), owner(in.Facts.Import, true))
 	}

@@ -52,6 +52,8 @@ type Facts struct {
 	Taken map[string]bool
 	// IPsTaken: the API server will not give the import its former IPs again.
 	IPsTaken bool
+	// NoFamily: the cluster has not the one IP family that was asked for.
+	NoFamily bool
 }
 
 // Verb is what a [Write] does.

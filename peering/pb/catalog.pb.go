@@ -826,8 +826,11 @@ type Properties struct {
 	NodeLocal bool `protobuf:"varint,3,opt,name=node_local,json=nodeLocal,proto3" json:"node_local,omitempty"`
 	// One word, such as "PreferSameZone".
 	TrafficDistribution string `protobuf:"bytes,4,opt,name=traffic_distribution,json=trafficDistribution,proto3" json:"traffic_distribution,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// The IP families of the Service; neither: it is not said.
+	Ipv4          bool `protobuf:"varint,5,opt,name=ipv4,proto3" json:"ipv4,omitempty"`
+	Ipv6          bool `protobuf:"varint,6,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Properties) Reset() {
@@ -886,6 +889,20 @@ func (x *Properties) GetTrafficDistribution() string {
 		return x.TrafficDistribution
 	}
 	return ""
+}
+
+func (x *Properties) GetIpv4() bool {
+	if x != nil {
+		return x.Ipv4
+	}
+	return false
+}
+
+func (x *Properties) GetIpv6() bool {
+	if x != nil {
+		return x.Ipv6
+	}
+	return false
 }
 
 // HealthTable is the durable health of the endpoints of one set, by endpoint id.
@@ -1928,14 +1945,16 @@ const file_federator_v1_catalog_proto_rawDesc = "" +
 	"\n" +
 	"properties\x18\n" +
 	" \x01(\v2\x18.federator.v1.PropertiesR\n" +
-	"properties\"\xe4\x02\n" +
+	"properties\"\x8c\x03\n" +
 	"\n" +
 	"Properties\x12<\n" +
 	"\x06labels\x18\x01 \x03(\v2$.federator.v1.Properties.LabelsEntryR\x06labels\x12K\n" +
 	"\vannotations\x18\x02 \x03(\v2).federator.v1.Properties.AnnotationsEntryR\vannotations\x12\x1d\n" +
 	"\n" +
 	"node_local\x18\x03 \x01(\bR\tnodeLocal\x121\n" +
-	"\x14traffic_distribution\x18\x04 \x01(\tR\x13trafficDistribution\x1a9\n" +
+	"\x14traffic_distribution\x18\x04 \x01(\tR\x13trafficDistribution\x12\x12\n" +
+	"\x04ipv4\x18\x05 \x01(\bR\x04ipv4\x12\x12\n" +
+	"\x04ipv6\x18\x06 \x01(\bR\x04ipv6\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a>\n" +

@@ -83,7 +83,8 @@ func genSet() *rapid.Generator[*catalog.EndpointSet] {
 			s.Properties = &catalog.Properties{
 				Labels:      rapid.MapOfN(genLabel(), genLabel(), 1, 3).Draw(t, "labels"),
 				Annotations: rapid.MapOfN(genLabel(), genText(), 1, 3).Draw(t, "annotations"),
-				NodeLocal:   rapid.Bool().Draw(t, "node local"), TrafficDistribution: rapid.SampledFrom([]string{"", "PreferClose"}).Draw(t, "distribution")}
+				NodeLocal:   rapid.Bool().Draw(t, "node local"), TrafficDistribution: rapid.SampledFrom([]string{"", "PreferClose"}).Draw(t, "distribution"),
+				IPv4: rapid.Bool().Draw(t, "ipv4"), IPv6: rapid.Bool().Draw(t, "ipv6")}
 		}
 		for i := range rapid.IntRange(0, 3).Draw(t, "ports") {
 			s.Ports = append(s.Ports, catalog.Port{Name: fmt.Sprint("p", i), Number: uint16(i + 1), AppProtocol: genText().Draw(t, "app"),

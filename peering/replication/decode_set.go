@@ -60,6 +60,7 @@ func (f *fields) properties(field string, p *pb.Properties) *catalog.Properties 
 	out := &catalog.Properties{
 		Labels: p.GetLabels(), Annotations: p.GetAnnotations(),
 		NodeLocal: p.GetNodeLocal(), TrafficDistribution: p.GetTrafficDistribution(),
+		IPv4: p.GetIpv4(), IPv6: p.GetIpv6(),
 	}
 	if out.Empty() {
 		return nil

@@ -107,7 +107,7 @@ func propertiesToPB(p *catalog.Properties) *pb.Properties {
 	if p.Empty() {
 		return nil
 	}
-	return &pb.Properties{Labels: p.Labels, Annotations: p.Annotations, NodeLocal: p.NodeLocal, TrafficDistribution: p.TrafficDistribution}
+	return &pb.Properties{Labels: p.Labels, Annotations: p.Annotations, NodeLocal: p.NodeLocal, TrafficDistribution: p.TrafficDistribution, Ipv4: p.IPv4, Ipv6: p.IPv6}
 }
 
 func endpointToPB(e *catalog.Endpoint) *pb.Endpoint {

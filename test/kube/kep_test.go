@@ -48,6 +48,7 @@ func TestKEP1645(t *testing.T) {
 			{"an import lasts from the first export to the last", lifetime, everywhere()},
 			{"an import ends with its namespace, and exports with theirs", namespaces, everywhere()},
 			{"the clusterset IP is the import's alone, and stays as long as it", clustersetIP, everywhere()},
+			{"a clusterset IP of each IP family in which the service is exported, and of no other", ipFamilies, everywhere()},
 			{"the ports of an import are those of the Service", ports, everywhere()},
 			{"the session affinity of an import is that of the Service", affinity, everywhere()},
 			{"the labels and annotations of an import are those that the export exports", exportedMetadata, everywhere()},
