@@ -54,7 +54,7 @@ func (r *Replica) openImports() (err error) {
 	self := r.card.Replica
 	r.importer, err = replication.NewImporter(replication.ImporterConfig{
 		Region: self.Region, Sink: r.tee, Dial: r.peers.dial,
-		PeerAddress: self.PeerAddress, GossipAddress: self.GossipAddress,
+		PeerAddress: self.PeerAddress, GossipAddress: self.GossipAddress, Protocol: state.Protocol,
 		Epoch:     func() uint64 { return r.catalog.Version(self.Region).Epoch },
 		Directory: r.imports, Changed: r.changed, Removed: r.removed,
 		Logger: r.log.WithGroup("link"), Registerer: r.metrics,
