@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/federation/state"
 	"github.com/federator/federator/source"
 	"github.com/federator/federator/source/probe"
 )
@@ -74,10 +75,10 @@ type deskConfig struct {
 	// alive tells living siblings, haveLeader whether Raft can move the lease.
 	alive      func(name string) bool
 	haveLeader func() bool
-	// affine reports whether the region's Raft can hold session affinities: all its
-	// replicas know them. Until then they are left out.
-	affine func() bool
-	log    *slog.Logger
+	// understands reports whether the region's Raft can hold what came with a protocol:
+	// all its replicas know it. Until then it is left out.
+	understands func(protocol int) bool
+	log         *slog.Logger
 }
 
 func newDesk(c deskConfig, once func(context.Context, probe.Target) error, metrics prometheus.Registerer) *desk {
@@ -346,11 +347,14 @@ func (d *desk) publish(ctx context.Context, term uint64, origin string, own []ca
 			byKey[b.Set.SetKey] = b.Set
 		}
 	}
-	affine := d.affine()
+	affine, propertied := d.understands(state.AffinityProtocol), d.understands(state.PropertiesProtocol)
 	for i := range desired {
 		desired[i] = asPublished(desired[i], byKey[desired[i].SetKey])
 		if !affine {
 			desired[i].AffinitySeconds = 0
+		}
+		if !propertied {
+			desired[i].Properties = nil
 		}
 	}
 	changes := source.Diff(published, desired, time.Now().UTC())

@@ -74,7 +74,7 @@ func reviewDesk(tb testing.TB, services, endpoints int, l *reviewLedger) (*desk,
 	if err := c.Reset(snap, time.Now()); err != nil {
 		tb.Fatal(err)
 	}
-	d := newDesk(deskConfig{self: catalog.Replica{Name: "a", Region: "r", Cluster: "c"}, catalog: c, ledger: l, herald: reviewHerald{}, feeds: []*feed{{origin: "file"}}, affine: func() bool { return true },
+	d := newDesk(deskConfig{self: catalog.Replica{Name: "a", Region: "r", Cluster: "c"}, catalog: c, ledger: l, herald: reviewHerald{}, feeds: []*feed{{origin: "file"}}, understands: func(int) bool { return true },
 		alive: func(string) bool { return true }, haveLeader: func() bool { return true }, log: slog.New(slog.DiscardHandler)},
 		func(context.Context, probe.Target) error { return nil }, nil)
 	d.owned, d.owns, d.epoch = ownership{"a", 256}, true, 1

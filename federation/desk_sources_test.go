@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/federation/state"
 	"github.com/federator/federator/source"
 	"github.com/federator/federator/source/probe"
 )
@@ -107,7 +108,7 @@ func sourceDesk(t *testing.T, origins ...string) (*desk, *sourceLedger, *loud) {
 		feeds = append(feeds, &feed{origin: o})
 	}
 	d := newDesk(deskConfig{self: catalog.Replica{Name: "a", Region: "r", Cluster: "c"}, catalog: c, ledger: l, herald: h, feeds: feeds,
-		alive: func(string) bool { return true }, haveLeader: func() bool { return true }, affine: func() bool { return true }, log: slog.New(slog.DiscardHandler)},
+		alive: func(string) bool { return true }, haveLeader: func() bool { return true }, understands: func(int) bool { return true }, log: slog.New(slog.DiscardHandler)},
 		func(context.Context, probe.Target) error { return nil }, nil)
 	d.owned, d.owns, d.epoch = ownership{"a", 256}, true, 1
 	return d, l, h
@@ -285,22 +286,28 @@ func TestTwoSourcesOfAClusterDoNotDisturbEachOther(t *testing.T) {
 	}
 }
 
-func TestASessionAffinityIsLeftOutUntilTheWholeRegionKnowsIt(t *testing.T) {
+func TestWhatCameWithAProtocolIsLeftOutUntilTheWholeRegionKnowsIt(t *testing.T) {
 	d, l, _ := sourceDesk(t, "kube")
-	known := false
-	d.affine = func() bool { return known }
+	known := state.MinProtocol
+	d.understands = func(protocol int) bool { return protocol <= known }
 	sticky := setOf("kube", "a", catalog.Healthy)
 	sticky.AffinitySeconds = 60
+	sticky.Properties = &catalog.Properties{Labels: map[string]string{"team": "checkout"}}
 	d.take(d.feeds[0], saying(sticky))
 	d.reconcile(t.Context())
 	d.reconcile(t.Context())
-	if len(l.puts) != 1 || d.set(sticky.Service).AffinitySeconds != 0 {
-		t.Fatalf("%d writes, affinity %d", len(l.puts), d.set(sticky.Service).AffinitySeconds)
+	if found := d.set(sticky.Service); len(l.puts) != 1 || found.AffinitySeconds != 0 || found.Properties != nil {
+		t.Fatalf("%d writes, affinity %d, properties %v", len(l.puts), found.AffinitySeconds, found.Properties)
 	}
-	known = true
+	known = state.AffinityProtocol
 	d.reconcile(t.Context())
-	if d.set(sticky.Service).AffinitySeconds != 60 || sticky.AffinitySeconds != 60 {
-		t.Error("it is not written once it can be")
+	if found := d.set(sticky.Service); found.AffinitySeconds != 60 || found.Properties != nil {
+		t.Errorf("protocol %d: affinity %d, properties %v", known, found.AffinitySeconds, found.Properties)
+	}
+	known = state.PropertiesProtocol
+	d.reconcile(t.Context())
+	if found := d.set(sticky.Service); !found.Properties.Equal(sticky.Properties) || sticky.AffinitySeconds != 60 || sticky.Properties == nil {
+		t.Error("they are not written once they can be")
 	}
 }
 

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/federation/state"
 	"github.com/federator/federator/source"
 )
 
@@ -121,5 +123,32 @@ func TestALargeChangeIsWrittenInCommandsThatRaftAccepts(t *testing.T) {
 	}
 	if deletes != len(c.Deletes) || upserts != len(c.Upserts) {
 		t.Errorf("expected %d deletes and %d writes, found %d and %d", len(c.Deletes), len(c.Upserts), deletes, upserts)
+	}
+}
+
+func TestSetsWithTheLongestPropertiesAreWrittenInCommandsThatRaftAccepts(t *testing.T) {
+	long := &catalog.Properties{Annotations: map[string]string{}}
+	for _, key := range []string{"a", "b", "c", "d"} { // JSON makes six bytes of each
+		long.Annotations[key] = strings.Repeat("<", catalog.MaxPropertyBytes/4-1)
+	}
+	var c source.Changes
+	for i := range 600 {
+		c.Upserts = append(c.Upserts, catalog.EndpointSet{
+			SetKey: catalog.SetKey{Cluster: "c", Service: catalog.ServiceName{Namespace: "n", Name: fmt.Sprint("u", i)}}, Source: "kube", Properties: long,
+		})
+	}
+	written := 0
+	for _, cmd := range commandsFor("c", "kube", 256, c) {
+		env, err := state.NewEnvelope(state.Meta{ID: "x", Time: time.Now()}, cmd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := env.Encode(); err != nil {
+			t.Errorf("a command with %d sets: %v", len(cmd.Upserts), err)
+		}
+		written += len(cmd.Upserts)
+	}
+	if written != len(c.Upserts) {
+		t.Errorf("expected %d sets, found %d", len(c.Upserts), written)
 	}
 }

@@ -54,7 +54,7 @@ func (r *Replica) openImports() (err error) {
 	self := r.card.Replica
 	r.importer, err = replication.NewImporter(replication.ImporterConfig{
 		Region: self.Region, Sink: r.tee, Dial: r.peers.dial,
-		PeerAddress: self.PeerAddress, GossipAddress: self.GossipAddress,
+		PeerAddress: self.PeerAddress, GossipAddress: self.GossipAddress, Protocol: state.Protocol,
 		Epoch:     func() uint64 { return r.catalog.Version(self.Region).Epoch },
 		Directory: r.imports, Changed: r.changed, Removed: r.removed,
 		Logger: r.log.WithGroup("link"), Registerer: r.metrics,
@@ -101,10 +101,10 @@ func (r *Replica) openHealth() error {
 	r.observer = newObserver(r.catalog, pulseOf{r}, r.unlessCutOff(checker.Once), r.log)
 	c := deskConfig{
 		self: r.card.Replica, catalog: r.catalog, ledger: raftLedger{r}, herald: r.gossip,
-		alive:      r.gossip.Alive,
-		haveLeader: func() bool { _, ok := r.node.Leader(); return ok },
-		affine:     func() bool { return r.understands(state.AffinityProtocol) },
-		log:        r.log,
+		alive:       r.gossip.Alive,
+		haveLeader:  func() bool { _, ok := r.node.Leader(); return ok },
+		understands: r.understands,
+		log:         r.log,
 	}
 	if r.cfg.Services != "" {
 		c.feeds = append(c.feeds, &feed{origin: file.SourceName, source: file.New(r.cfg.Services, r.card.Replica.Cluster, r.log)})

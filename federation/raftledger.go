@@ -10,11 +10,14 @@ import (
 	"github.com/federator/federator/source"
 )
 
-// maxSetsAtOnce, maxEndpointsAtOnce and maxDeletesAtOnce bound one PutSets command.
+// maxSetsAtOnce, maxEndpointsAtOnce, maxPropertiesAtOnce and maxDeletesAtOnce bound
+// one PutSets command.
 const (
 	maxSetsAtOnce      = 500
 	maxEndpointsAtOnce = 5000
 	maxDeletesAtOnce   = 5000
+	// maxPropertiesAtOnce is in bytes, of which JSON makes up to six times as many.
+	maxPropertiesAtOnce = 256 << 10
 	// maxFold bounds the changes of one FoldHealth command.
 	maxFold = 5000
 )
@@ -47,13 +50,15 @@ func commandsFor(cluster, origin string, term uint64, c source.Changes) []*state
 		}
 	}
 	var cmd *state.PutSets
-	endpoints := 0
+	endpoints, properties := 0, 0
 	for _, set := range c.Upserts {
-		if cmd == nil || len(cmd.Upserts) >= maxSetsAtOnce || endpoints+len(set.Endpoints) > maxEndpointsAtOnce {
-			cmd, endpoints = next(), 0
+		full := cmd == nil || len(cmd.Upserts) >= maxSetsAtOnce || endpoints+len(set.Endpoints) > maxEndpointsAtOnce
+		if full || properties+set.Properties.Bytes() > maxPropertiesAtOnce {
+			cmd, endpoints, properties = next(), 0, 0
 		}
 		cmd.Upserts = append(cmd.Upserts, set)
 		endpoints += len(set.Endpoints)
+		properties += set.Properties.Bytes()
 	}
 	return commands
 }

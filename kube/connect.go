@@ -38,6 +38,7 @@ func Connect(a Access, build string) (*rest.Config, error) {
 	config.UserAgent = "federator/" + build
 	config.Timeout = requestTimeout
 	config.QPS, config.Burst = queriesPerSecond, queryBurst
+	config.WarningHandlerWithContext = newWarnings()
 	return config, nil
 }
 

@@ -93,7 +93,7 @@ func equal(a, b *catalog.EndpointSet) bool { return Compare(a, b) == Same }
 // and nil are the same.
 func equalBut(a, b *catalog.EndpointSet) bool {
 	return a.SetKey == b.SetKey && a.Source == b.Source && a.Headless == b.Headless && a.AffinitySeconds == b.AffinitySeconds &&
-		a.CreatedAt.Equal(b.CreatedAt) && slices.Equal(a.Ports, b.Ports) && reflect.DeepEqual(a.Check, b.Check)
+		a.Properties.Equal(b.Properties) && a.CreatedAt.Equal(b.CreatedAt) && slices.Equal(a.Ports, b.Ports) && reflect.DeepEqual(a.Check, b.Check)
 }
 
 // equalEndpoint compares two endpoints, but for their health.

@@ -74,6 +74,8 @@ func TestDiffSeesAChangeOfAnyField(t *testing.T) {
 		"headless":      func(s *catalog.EndpointSet) { s.Headless = true },
 		"port":          func(s *catalog.EndpointSet) { s.Ports[0].Number = 81 },
 		"affinity":      func(s *catalog.EndpointSet) { s.AffinitySeconds = 60 },
+		"properties":    func(s *catalog.EndpointSet) { s.Properties = &catalog.Properties{NodeLocal: true} },
+		"label":         func(s *catalog.EndpointSet) { s.Properties = &catalog.Properties{Labels: map[string]string{"a": "b"}} },
 		"check":         func(s *catalog.EndpointSet) { s.Check.Interval = time.Minute },
 		"no check":      func(s *catalog.EndpointSet) { s.Check = nil },
 		"id":            func(s *catalog.EndpointSet) { s.Endpoints[0].ID = "x" },

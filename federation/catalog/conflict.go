@@ -3,6 +3,7 @@ package catalog
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -18,6 +19,10 @@ const (
 	TypeConflict                  ConflictReason = "TypeConflict"
 	SessionAffinityConflict       ConflictReason = "SessionAffinityConflict"
 	SessionAffinityConfigConflict ConflictReason = "SessionAffinityConfigConflict"
+	LabelsConflict                ConflictReason = "LabelsConflict"
+	AnnotationsConflict           ConflictReason = "AnnotationsConflict"
+	InternalTrafficPolicyConflict ConflictReason = "InternalTrafficPolicyConflict"
+	TrafficDistributionConflict   ConflictReason = "TrafficDistributionConflict"
 )
 
 // Conflict is one property of a service on which the export of a cluster lost
@@ -44,12 +49,16 @@ func mergeProperties(s *Service) {
 	slices.SortStableFunc(byAge, func(a, b *EndpointSet) int { return a.CreatedAt.Compare(b.CreatedAt) })
 	oldest := byAge[0]
 	s.Headless, s.AffinitySeconds = oldest.Headless, oldest.AffinitySeconds
+	s.Properties = oldest.Properties.permitted()
 	for _, set := range byAge {
 		if set.Headless != s.Headless {
 			s.conflict(TypeConflict, set, "cluster %s says headless=%v; the oldest export, of cluster %s, says %v and wins",
 				set.Cluster, set.Headless, oldest.Cluster, s.Headless)
 		}
 		s.compareAffinity(set, oldest)
+		for _, reason := range Disagreements(set, oldest) {
+			s.conflict(reason, set, "cluster %s says otherwise of %s; what the oldest export, of cluster %s, says holds", set.Cluster, propertyOf(reason), oldest.Cluster)
+		}
 		for _, p := range set.Ports {
 			s.mergePort(p, set)
 		}
@@ -74,6 +83,49 @@ func (s *Service) compareAffinity(set, oldest *EndpointSet) {
 	}
 	s.conflict(reason, set, "cluster %s says session affinity %s; the oldest export, of cluster %s, says %s and wins",
 		set.Cluster, affinity(set.AffinitySeconds), oldest.Cluster, affinity(oldest.AffinitySeconds))
+}
+
+// Disagreements returns the reasons for which the [Properties] of a set are in conflict
+// with those of the oldest export. Traffic to a headless service is its clients'
+// business, so that nobody disagrees about it.
+func Disagreements(set, oldest *EndpointSet) (reasons []ConflictReason) {
+	if set.Properties.Equal(oldest.Properties) {
+		return nil
+	}
+	var a, b Properties
+	if set.Properties != nil {
+		a = *set.Properties
+	}
+	if oldest.Properties != nil {
+		b = *oldest.Properties
+	}
+	for _, one := range []struct {
+		differs bool
+		reason  ConflictReason
+	}{
+		{!maps.Equal(a.Labels, b.Labels), LabelsConflict},
+		{!maps.Equal(a.Annotations, b.Annotations), AnnotationsConflict},
+		{!oldest.Headless && a.NodeLocal != b.NodeLocal, InternalTrafficPolicyConflict},
+		{!oldest.Headless && a.TrafficDistribution != b.TrafficDistribution, TrafficDistributionConflict},
+	} {
+		if one.differs {
+			reasons = append(reasons, one.reason)
+		}
+	}
+	return reasons
+}
+
+// propertyOf names the property that a reason is about.
+func propertyOf(reason ConflictReason) string {
+	switch reason {
+	case LabelsConflict:
+		return "exported labels"
+	case AnnotationsConflict:
+		return "exported annotations"
+	case InternalTrafficPolicyConflict:
+		return "the internal traffic policy"
+	}
+	return "the traffic distribution"
 }
 
 func affinity(seconds uint32) string {

@@ -131,8 +131,10 @@ type EndpointSet struct {
 	CreatedAt time.Time `json:"createdAt"`
 	// AffinitySeconds is for how long a client of the service's virtual address
 	// keeps its endpoint, 1 to [MaxAffinitySeconds]; 0 is no session affinity.
-	AffinitySeconds uint32     `json:"affinitySeconds,omitempty"`
-	Endpoints       []Endpoint `json:"endpoints"`
+	AffinitySeconds uint32 `json:"affinitySeconds,omitempty"`
+	// Properties is what else the exporter says of the service; nil: nothing.
+	Properties *Properties `json:"properties,omitempty"`
+	Endpoints  []Endpoint  `json:"endpoints"`
 }
 
 // MaxAffinitySeconds bounds [EndpointSet.AffinitySeconds]: a day, as Kubernetes

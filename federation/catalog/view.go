@@ -49,6 +49,8 @@ type Service struct {
 	Backends []Backend
 	// AffinitySeconds is that of the oldest export; 0 is no session affinity.
 	AffinitySeconds uint32
+	// Properties are those of the oldest export, without reserved keys; nil: none.
+	Properties *Properties
 	// Conflicts describes each property on which clusters disagreed.
 	Conflicts []Conflict
 }

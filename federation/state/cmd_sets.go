@@ -28,12 +28,16 @@ func (*PutSets) audit() (string, string) { return "", "" }
 
 // needs is the protocol of the newest field that is used.
 func (p *PutSets) needs() int {
+	need := MinProtocol
 	for i := range p.Upserts {
-		if p.Upserts[i].AffinitySeconds != 0 {
-			return AffinityProtocol
+		switch set := &p.Upserts[i]; {
+		case set.Properties != nil:
+			return PropertiesProtocol
+		case set.AffinitySeconds != 0:
+			need = AffinityProtocol
 		}
 	}
-	return MinProtocol
+	return need
 }
 
 func (p *PutSets) validate() error {
@@ -238,6 +242,9 @@ func checkSet(set *catalog.EndpointSet) error {
 	}
 	if set.AffinitySeconds > catalog.MaxAffinitySeconds {
 		return ErrInvalid.withf("set %s: session affinity of %d seconds, expected at most %d", set.SetKey, set.AffinitySeconds, catalog.MaxAffinitySeconds)
+	}
+	if err := set.Properties.Validate(); err != nil {
+		return ErrInvalid.withf("set %s: properties: %v", set.SetKey, err)
 	}
 	ids := make(map[string]bool, len(set.Endpoints))
 	for i := range set.Endpoints {

@@ -16,7 +16,7 @@ import (
 // Protocol is the newest version of the state machine that this build
 // understands, MinProtocol the oldest.
 const (
-	Protocol    = 3
+	Protocol    = 4
 	MinProtocol = 1
 )
 

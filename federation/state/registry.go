@@ -68,6 +68,9 @@ const DrillProtocol = 2
 // endpoint sets.
 const AffinityProtocol = 3
 
+// PropertiesProtocol is the protocol that came with the properties of endpoint sets.
+const PropertiesProtocol = 4
+
 // versionOf returns the protocol that a command needs. Most came with the first;
 // a new command raises it, and so does a new field of an old one where it is set.
 func versionOf(cmd Command) int {

@@ -72,6 +72,7 @@ func derive(in facts) (*catalog.EndpointSet, Verdict) {
 		AffinitySeconds: affinityOf(in.service),
 	}
 	var left leftOut
+	set.Properties = propertiesOf(in.export, in.service, &left)
 	set.Endpoints = gather(in, set, &left)
 	v.Valid, v.Reason, v.Message = true, string(mcs.ServiceExportReasonValid), left.message()
 	return set, v
@@ -119,6 +120,10 @@ type leftOut struct {
 	addresses int // endpoints without a usable address
 	partial   int // endpoints that miss a port of the service
 	total     int // endpoints, where there are too many
+	// keys are the labels and annotations, each with why.
+	keys []string
+	// local: the internal traffic policy is Local.
+	local bool
 }
 
 func (l *leftOut) message() string {
@@ -132,5 +137,9 @@ func (l *leftOut) message() string {
 	note(l.addresses, "%d endpoint(s) are left out: their address is no unicast address that others can reach", l.addresses)
 	note(l.total, "it has %d endpoints, expected at most %d: those with the highest addresses are left out", l.total, maxEndpoints)
 	note(l.partial, "%d endpoint(s) do not listen on every port of the Service", l.partial)
+	note(len(l.keys), "not carried over: %s", named(l.keys))
+	if l.local {
+		parts = append(parts, "its internalTrafficPolicy Local is said in ServiceImports only: the clusterset IP leads to endpoints on other nodes, too")
+	}
 	return strings.Join(parts, "; ")
 }

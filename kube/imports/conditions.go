@@ -102,10 +102,8 @@ func (in *Input) exports() bool {
 func (in *Input) conflicts() (reasons []string, message string) {
 	first, n := in.oldest(), len(in.Service.Backends)
 	types, ports, affinities, timeouts, reached := 0, 0, 0, 0, 0
-	affinity, all := in.affinity(), families{}
-	for i := range in.Service.Backends {
-		all = all.with(familiesOf(in.Service.Backends[i].Set))
-	}
+	properties := map[catalog.ConflictReason]int{}
+	affinity, all := in.affinity(), in.reached()
 	for i := range in.Service.Backends {
 		set := in.Service.Backends[i].Set
 		types += btoi(set.Headless != in.Service.Headless)
@@ -113,6 +111,9 @@ func (in *Input) conflicts() (reasons []string, message string) {
 		a := in.affinityOf(set)
 		affinities += btoi(!in.Service.Headless && a.ClientIP != affinity.ClientIP)
 		timeouts += btoi(!in.Service.Headless && a.ClientIP && affinity.ClientIP && a.seconds() != affinity.seconds())
+		for _, reason := range catalog.Disagreements(set, first.Set) {
+			properties[reason]++
+		}
 		own := familiesOf(set)
 		reached += btoi(own != families{} && own != all)
 	}
@@ -128,23 +129,32 @@ func (in *Input) conflicts() (reasons []string, message string) {
 	note(mcsv1beta1.ServiceExportReasonTypeConflict, types, fmt.Sprintf("type: %s, from the oldest export, of cluster %s", typeOf(in.Service), first.Set.Cluster))
 	note(mcsv1beta1.ServiceExportReasonSessionAffinityConflict, affinities, fmt.Sprintf("session affinity: %s, from the oldest export, of cluster %s", kind, first.Set.Cluster))
 	note(mcsv1beta1.ServiceExportReasonSessionAffinityConfigConflict, timeouts, fmt.Sprintf("session affinity: %d s, from the oldest export, of cluster %s", affinity.seconds(), first.Set.Cluster))
+	for _, p := range in.properties() {
+		note(mcsv1beta1.ServiceExportConditionReason(p.reason), properties[p.reason], fmt.Sprintf("%s the oldest export, of cluster %s", p.holds, first.Set.Cluster))
+	}
 	note(mcsv1beta1.ServiceExportReasonIPFamilyConflict, reached, "IP families: clients of one family reach only the clusters that have endpoints of it")
 	return reasons, strings.Join(words, ". ")
 }
 
-// families are the IP families that endpoints have; none for a cluster without any.
-type families struct{ four, six bool }
+// property is one that exports may disagree about, and what holds of it.
+type property struct {
+	reason catalog.ConflictReason
+	holds  string
+}
 
-func (f families) with(g families) families { return families{f.four || g.four, f.six || g.six} }
-
-func familiesOf(set *catalog.EndpointSet) (f families) {
-	for i := range set.Endpoints {
-		four := set.Endpoints[i].Address.Is4()
-		if f = f.with(families{four, !four}); f.four && f.six {
-			break
-		}
+// properties are in words what of the service's [catalog.Properties] holds. Labels and
+// annotations are not repeated: they are other people's text.
+func (in *Input) properties() []property {
+	var p catalog.Properties
+	if in.Service.Properties != nil {
+		p = *in.Service.Properties
 	}
-	return f
+	return []property{
+		{catalog.LabelsConflict, "exported labels: those of"},
+		{catalog.AnnotationsConflict, "exported annotations: those of"},
+		{catalog.InternalTrafficPolicyConflict, "internal traffic policy: " + string(internalTraffic(&p)) + ", from"},
+		{catalog.TrafficDistributionConflict, "traffic distribution: " + cmp.Or(p.TrafficDistribution, "none") + ", from"},
+	}
 }
 
 // exactly reports whether one exporter has the ports that the service has, and no

@@ -164,6 +164,7 @@ func TestImportsOnARealAPIServer(t *testing.T) {
 
 	t.Run("a failed region is left within moments", func(t *testing.T) { r.fails(t, west, east) })
 	t.Run("a new writer writes nothing", func(t *testing.T) { r.succeeded(t, west, east) })
+	t.Run("an API that drops fields is not sent them again and again", func(t *testing.T) { r.older(t, west, east) })
 	t.Run("an API server that was away is compared in full", func(t *testing.T) { r.away(t, west, east) })
 	t.Run("etcd goes back in time", func(t *testing.T) { r.backInTime(t, west, east) })
 	t.Run("everything goes with the last export", func(t *testing.T) { r.goes(t) })

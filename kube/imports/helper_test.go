@@ -64,6 +64,11 @@ func withPorts(b catalog.Backend, ports ...catalog.Port) catalog.Backend {
 	return b
 }
 
+func saying(b catalog.Backend, p catalog.Properties) catalog.Backend {
+	b.Set.Properties = &p
+	return b
+}
+
 func headless(b catalog.Backend) catalog.Backend {
 	b.Set.Headless = true
 	return b
@@ -97,6 +102,11 @@ type store struct {
 	version int
 	ip      int
 	writes  int
+	// prunes: the definitions of the API are older than the fields for traffic and
+	// status.endpointSliceObjects.
+	prunes bool
+	// dual: the cluster has IPv6, too.
+	dual bool
 }
 
 // newStore is cluster west-1 in us-west, where the namespace exists.
@@ -169,6 +179,9 @@ func (s *store) apply(t testing.TB, w Write) {
 			return
 		}
 		put(t, w, f.Import, o, version)
+		if s.prunes {
+			o.Spec.InternalTrafficPolicy, o.Spec.TrafficDistribution, o.Status.EndpointSliceObjects = nil, nil, ""
+		}
 		if w.Verb != UpdateStatus {
 			o.Generation++
 		}
@@ -178,13 +191,12 @@ func (s *store) apply(t testing.TB, w Write) {
 			f.Service = nil
 			return
 		}
-		put(t, w, f.Service, o, version)
-		if o.Spec.ClusterIP == "" {
-			s.ip++
-			o.Spec.ClusterIP = fmt.Sprintf("172.20.0.%d", s.ip)
+		if !s.dual && w.Verb == Create && len(o.Spec.ClusterIPs) == 0 && slices.Contains(o.Spec.IPFamilies, corev1.IPv6Protocol) {
+			f.NoFamily = true // as the writer finds out when it is refused
+			return
 		}
-		o.Spec.ClusterIPs = []string{o.Spec.ClusterIP}
-		o.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol}
+		put(t, w, f.Service, o, version)
+		s.allocate(o)
 		f.Service = o
 	case *discoveryv1.EndpointSlice:
 		at := slices.IndexFunc(f.Slices, func(x *discoveryv1.EndpointSlice) bool { return x.Name == o.Name })
@@ -207,6 +219,30 @@ func (s *store) apply(t testing.TB, w Write) {
 		next.Status, next.ResourceVersion = o.Status, version
 		f.Export = next
 	}
+}
+
+// allocate gives a Service an IP of each family that it asks for, IPv4 first, and of
+// those that it has not yet.
+func (s *store) allocate(o *corev1.Service) {
+	if len(o.Spec.IPFamilies) == 0 {
+		o.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol}
+	}
+	if s.dual && len(o.Spec.IPFamilies) == 1 && *o.Spec.IPFamilyPolicy == corev1.IPFamilyPolicyPreferDualStack {
+		other := corev1.IPv6Protocol
+		if o.Spec.IPFamilies[0] == other {
+			other = corev1.IPv4Protocol
+		}
+		o.Spec.IPFamilies = append(slices.Clone(o.Spec.IPFamilies), other)
+	}
+	if isHeadless(o) {
+		o.Spec.ClusterIPs = []string{corev1.ClusterIPNone}
+		return
+	}
+	for _, family := range o.Spec.IPFamilies[len(o.Spec.ClusterIPs):] {
+		s.ip++
+		o.Spec.ClusterIPs = append(o.Spec.ClusterIPs, fmt.Sprintf(map[corev1.IPFamily]string{corev1.IPv4Protocol: "172.20.0.%d", corev1.IPv6Protocol: "fd20::%d"}[family], s.ip))
+	}
+	o.Spec.ClusterIP = o.Spec.ClusterIPs[0]
 }
 
 // put checks a write of an object as an API server does.

@@ -27,6 +27,13 @@ func drawBackends(t *rapid.T) []catalog.Backend {
 		}
 		b := backend(strings.TrimSpace(spec))
 		b.Set.Headless = rapid.IntRange(0, 9).Draw(t, "headless") == 0
+		if rapid.Bool().Draw(t, "properties") {
+			pairs := rapid.MapOfN(rapid.SampledFrom([]string{"a", "b", "kubernetes.io/c", LabelImport}), rapid.SampledFrom([]string{"", "x"}), 0, 3)
+			b.Set.Properties = &catalog.Properties{
+				Labels: pairs.Draw(t, "labels"), Annotations: pairs.Draw(t, "annotations"), NodeLocal: rapid.Bool().Draw(t, "node local"),
+				TrafficDistribution: rapid.SampledFrom([]string{"", "PreferClose", "PreferSameNode"}).Draw(t, "distribution"),
+			}
+		}
 		if rapid.Bool().Draw(t, "metrics") {
 			b.Set.Ports = append(b.Set.Ports, metrics)
 		}
@@ -44,6 +51,7 @@ func TestAPlanThatWasCarriedOutLeavesNothingToDo(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := newStore(t)
 		s.in.Zones = map[string]int{"a": 2, "b": 2}
+		s.prunes = rapid.Bool().Draw(rt, "prunes")
 		for step := range rapid.IntRange(1, 5).Draw(rt, "steps") {
 			s.in.Knowledge = knows(uint64(step + 1))
 			backends := drawBackends(rt)

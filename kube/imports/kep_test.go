@@ -186,11 +186,22 @@ func TestKEP1645AConflictIsDecidedByTheOldestExportAndReportedOnAll(t *testing.T
 		"type, we win":     {mine: older(backend("west-1@us-west/a h")), other: headless(backend("east-1@us-east/a h")), status: "True", reason: "TypeConflict", says: "ClusterSetIP, from the oldest export, of cluster west-1"},
 		"session affinity": {mine: older(backend("west-1@us-west/a h")), other: backend("east-1@us-east/a h"), affinity: sticky, status: "True", reason: "SessionAffinityConflict", says: "ClientIP"},
 		"affinity config":  {mine: older(backend("west-1@us-west/a h")), other: backend("east-1@us-east/a h"), affinity: longer, status: "True", reason: "SessionAffinityConfigConflict", says: "60 s"},
+		"labels":           {mine: older(backend("west-1@us-west/a h")), other: saying(backend("east-1@us-east/a h"), catalog.Properties{Labels: map[string]string{"team": "pay"}}), status: "True", reason: "LabelsConflict", says: "exported labels: those of the oldest export, of cluster west-1; 1 of 2"},
+		"annotations":      {mine: older(backend("west-1@us-west/a h")), other: saying(backend("east-1@us-east/a h"), catalog.Properties{Annotations: map[string]string{"tier": "1"}}), status: "True", reason: "AnnotationsConflict", says: "1 of 2"},
+		"traffic policy":   {mine: backend("west-1@us-west/a h"), other: older(saying(backend("east-1@us-east/a h"), catalog.Properties{NodeLocal: true})), status: "True", reason: "InternalTrafficPolicyConflict", says: "internal traffic policy: Local, from the oldest export, of cluster east-1; 1 of 2"},
+		"distribution":     {mine: older(backend("west-1@us-west/a h")), other: saying(backend("east-1@us-east/a h"), catalog.Properties{TrafficDistribution: "PreferClose"}), status: "True", reason: "TrafficDistributionConflict", says: "traffic distribution: none, from the oldest export, of cluster west-1; 1 of 2"},
 		"families":         {mine: older(backend("west-1@us-west/a h")), other: six(backend("east-1@us-east/a h")), status: "True", reason: "IPFamilyConflict", says: "1 of 2"},
 		"no endpoints":     {mine: older(backend("west-1@us-west/a h")), other: backend("east-1@us-east/a "), status: "False", reason: "NoConflicts"},
 		"two": {
 			mine: older(backend("west-1@us-west/a h")), other: headless(withPorts(backend("east-1@us-east/a h"), renamed)),
 			status: "True", reason: "PortConflict,TypeConflict", says: "1 of 2",
+		},
+		"all but type": {
+			mine: older(backend("west-1@us-west/a h")), affinity: sticky, status: "True", says: "1 of 2",
+			other: saying(six(withPorts(backend("east-1@us-east/a h"), renamed)), catalog.Properties{
+				Labels: map[string]string{"team": "pay"}, Annotations: map[string]string{"tier": "1"}, NodeLocal: true, TrafficDistribution: "PreferClose",
+			}),
+			reason: "PortConflict,SessionAffinityConflict,LabelsConflict,AnnotationsConflict,InternalTrafficPolicyConflict,TrafficDistributionConflict,IPFamilyConflict",
 		},
 	} {
 		s := newStore(t, tt.mine, tt.other)

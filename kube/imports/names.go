@@ -17,6 +17,9 @@ const (
 	// AnnotationShares of a ServiceImport holds the wanted and achieved shares of
 	// its localities: a JSON list of [Share].
 	AnnotationShares = "federator.dev/shares"
+	// AnnotationCarried of a ServiceImport holds what of the exporters' labels,
+	// annotations and traffic policies was written into it.
+	AnnotationCarried = "federator.dev/carried"
 	// AnnotationDerived of a ServiceImport names its derived Service, under the key
 	// that the implementation in sigs.k8s.io/mcs-api uses and others read.
 	AnnotationDerived = "multicluster.kubernetes.io/derived-service"

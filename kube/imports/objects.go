@@ -69,10 +69,7 @@ func (in *Input) shape(i *mcsv1beta1.ServiceImport) {
 		i.Spec.Type, i.Spec.IPs = mcsv1beta1.Headless, nil
 		i.Spec.SessionAffinity, i.Spec.SessionAffinityConfig = corev1.ServiceAffinityNone, nil
 	}
-	i.Annotations = maps.Clone(i.Annotations)
-	if i.Annotations == nil {
-		i.Annotations = map[string]string{}
-	}
+	in.carry(i)
 	i.Annotations[AnnotationDerived] = DerivedName(in.Name)
 }
 
@@ -94,10 +91,9 @@ func (in *Input) address(i *mcsv1beta1.ServiceImport, shares []Share) {
 	}
 }
 
-// sameImport reports whether the ServiceImport says the same, status aside.
+// sameImport reports whether b, made from a, says the same, status aside.
 func sameImport(a, b *mcsv1beta1.ServiceImport) bool {
-	return equality.Semantic.DeepEqual(a.Spec, b.Spec) && a.Annotations[AnnotationShares] == b.Annotations[AnnotationShares] &&
-		a.Annotations[AnnotationDerived] == b.Annotations[AnnotationDerived]
+	return sameSpec(a, b) && maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations)
 }
 
 // clusterIPs are the addresses that the API server gave to a Service.
@@ -127,6 +123,9 @@ func (in *Input) newService() *corev1.Service {
 		s.Spec.ClusterIP, s.Spec.ClusterIPs = ips[0], slices.Clone(ips)
 		s.Spec.IPFamilies = slices.Clone(in.Facts.Import.Spec.IPFamilies)
 	}
+	if !in.Service.Headless {
+		in.narrow(s)
+	}
 	in.serve(s)
 	s.Annotations = stamp(nil, in.origin())
 	return s
@@ -141,6 +140,7 @@ func (in *Input) serve(s *corev1.Service) {
 		s.Spec.SessionAffinity, s.Spec.SessionAffinityConfig = corev1.ServiceAffinityNone, nil
 	}
 	s.Spec.Selector = nil
+	in.widen(s)
 	if !owned(s, in.Facts.Import) {
 		s.OwnerReferences = append(disown(s.OwnerReferences), owner(in.Facts.Import, true))
 	}

@@ -52,6 +52,8 @@ type Facts struct {
 	Taken map[string]bool
 	// IPsTaken: the API server will not give the import its former IPs again.
 	IPsTaken bool
+	// NoFamily: the cluster has not the one IP family that was asked for.
+	NoFamily bool
 }
 
 // Verb is what a [Write] does.
@@ -329,7 +331,9 @@ func (p *planner) status(i *mcsv1beta1.ServiceImport, state importState) {
 	}
 	ready := []metav1.Condition{p.importCondition(state)}
 	changed := settle(i.Status.Conditions, ready, i.Generation, p.Now)
-	if !changed && i.Status.EndpointSliceObjects == want.EndpointSliceObjects && slices.Equal(i.Status.Clusters, want.Clusters) {
+	// A definition of the API that is older than the field drops it from every write.
+	present := i.Status.EndpointSliceObjects == want.EndpointSliceObjects || i.Status.EndpointSliceObjects == ""
+	if !changed && present && slices.Equal(i.Status.Clusters, want.Clusters) {
 		return
 	}
 	next := i.DeepCopy()

@@ -20,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	clientfeatures "k8s.io/client-go/features"
 	clientfeaturestesting "k8s.io/client-go/features/testing"
 	"k8s.io/client-go/informers"
@@ -164,6 +165,10 @@ func (s *server) write(tracker clienttesting.ObjectTracker, action clienttesting
 		object.SetUID(types.UID("uid-" + version))
 		object.SetResourceVersion(version)
 		if svc, ok := a.GetObject().(*corev1.Service); ok {
+			if slices.Contains(svc.Spec.IPFamilies, corev1.IPv6Protocol) {
+				return true, nil, apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Service").GroupKind(), svc.Name,
+					field.ErrorList{field.Invalid(field.NewPath("spec", "ipFamilies").Index(0), "IPv6", "not configured on this cluster")})
+			}
 			s.address(svc)
 		}
 	case clienttesting.DeleteActionImpl:

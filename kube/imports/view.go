@@ -58,6 +58,7 @@ type echo struct {
 type taken struct {
 	slices map[string]bool
 	ips    bool
+	family bool
 }
 
 // indexed returns the service that an object of ours belongs to.
@@ -146,7 +147,7 @@ func (v *view) facts(name catalog.ServiceName, now time.Time) Facts {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.overlay(name, &f, now)
-	f.Taken, f.IPsTaken = v.taken[name].slices, v.taken[name].ips
+	f.Taken, f.IPsTaken, f.NoFamily = v.taken[name].slices, v.taken[name].ips, v.taken[name].family
 	slices.SortFunc(f.Slices, func(a, b *discoveryv1.EndpointSlice) int { return strings.Compare(a.Name, b.Name) })
 	return f
 }
@@ -254,7 +255,11 @@ func (v *view) refused(name catalog.ServiceName, w *Write) {
 	t := v.taken[name]
 	switch o := w.Object.(type) {
 	case *corev1.Service:
-		t.ips = len(o.Spec.ClusterIPs) > 0
+		if len(o.Spec.ClusterIPs) > 0 {
+			t.ips = true
+		} else {
+			t.family = len(o.Spec.IPFamilies) > 0
+		}
 	case *discoveryv1.EndpointSlice:
 		next := map[string]bool{o.Name: true}
 		if len(t.slices) < maxEndpoints {

@@ -709,8 +709,10 @@ type EndpointSet struct {
 	// Session affinity by client address, 0 (none) to 86400. Unknown to builds
 	// before protocol 3 of the region's Raft.
 	AffinitySeconds uint32 `protobuf:"varint,9,opt,name=affinity_seconds,json=affinitySeconds,proto3" json:"affinity_seconds,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Unknown to builds before protocol 4 of the region's Raft.
+	Properties    *Properties `protobuf:"bytes,10,opt,name=properties,proto3" json:"properties,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EndpointSet) Reset() {
@@ -806,6 +808,103 @@ func (x *EndpointSet) GetAffinitySeconds() uint32 {
 	return 0
 }
 
+func (x *EndpointSet) GetProperties() *Properties {
+	if x != nil {
+		return x.Properties
+	}
+	return nil
+}
+
+// Properties are what an exporter says of how its service is to be used, for the
+// ServiceImports of other clusters. Keys and values are at most 8 KiB together.
+type Properties struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 32 of each.
+	Labels      map[string]string `protobuf:"bytes,1,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Annotations map[string]string `protobuf:"bytes,2,rep,name=annotations,proto3" json:"annotations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// internalTrafficPolicy is Local.
+	NodeLocal bool `protobuf:"varint,3,opt,name=node_local,json=nodeLocal,proto3" json:"node_local,omitempty"`
+	// One word, such as "PreferSameZone".
+	TrafficDistribution string `protobuf:"bytes,4,opt,name=traffic_distribution,json=trafficDistribution,proto3" json:"traffic_distribution,omitempty"`
+	// The IP families of the Service; neither: it is not said.
+	Ipv4          bool `protobuf:"varint,5,opt,name=ipv4,proto3" json:"ipv4,omitempty"`
+	Ipv6          bool `protobuf:"varint,6,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Properties) Reset() {
+	*x = Properties{}
+	mi := &file_federator_v1_catalog_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Properties) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Properties) ProtoMessage() {}
+
+func (x *Properties) ProtoReflect() protoreflect.Message {
+	mi := &file_federator_v1_catalog_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Properties.ProtoReflect.Descriptor instead.
+func (*Properties) Descriptor() ([]byte, []int) {
+	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Properties) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Properties) GetAnnotations() map[string]string {
+	if x != nil {
+		return x.Annotations
+	}
+	return nil
+}
+
+func (x *Properties) GetNodeLocal() bool {
+	if x != nil {
+		return x.NodeLocal
+	}
+	return false
+}
+
+func (x *Properties) GetTrafficDistribution() string {
+	if x != nil {
+		return x.TrafficDistribution
+	}
+	return ""
+}
+
+func (x *Properties) GetIpv4() bool {
+	if x != nil {
+		return x.Ipv4
+	}
+	return false
+}
+
+func (x *Properties) GetIpv6() bool {
+	if x != nil {
+		return x.Ipv6
+	}
+	return false
+}
+
 // HealthTable is the durable health of the endpoints of one set, by endpoint id.
 type HealthTable struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -818,7 +917,7 @@ type HealthTable struct {
 
 func (x *HealthTable) Reset() {
 	*x = HealthTable{}
-	mi := &file_federator_v1_catalog_proto_msgTypes[8]
+	mi := &file_federator_v1_catalog_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -830,7 +929,7 @@ func (x *HealthTable) String() string {
 func (*HealthTable) ProtoMessage() {}
 
 func (x *HealthTable) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_catalog_proto_msgTypes[8]
+	mi := &file_federator_v1_catalog_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -843,7 +942,7 @@ func (x *HealthTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthTable.ProtoReflect.Descriptor instead.
 func (*HealthTable) Descriptor() ([]byte, []int) {
-	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{8}
+	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HealthTable) GetCluster() string {
@@ -880,7 +979,7 @@ type HealthChange struct {
 
 func (x *HealthChange) Reset() {
 	*x = HealthChange{}
-	mi := &file_federator_v1_catalog_proto_msgTypes[9]
+	mi := &file_federator_v1_catalog_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -892,7 +991,7 @@ func (x *HealthChange) String() string {
 func (*HealthChange) ProtoMessage() {}
 
 func (x *HealthChange) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_catalog_proto_msgTypes[9]
+	mi := &file_federator_v1_catalog_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -905,7 +1004,7 @@ func (x *HealthChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthChange.ProtoReflect.Descriptor instead.
 func (*HealthChange) Descriptor() ([]byte, []int) {
-	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{9}
+	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HealthChange) GetService() *ServiceName {
@@ -947,7 +1046,7 @@ type HealthDelta struct {
 
 func (x *HealthDelta) Reset() {
 	*x = HealthDelta{}
-	mi := &file_federator_v1_catalog_proto_msgTypes[10]
+	mi := &file_federator_v1_catalog_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -959,7 +1058,7 @@ func (x *HealthDelta) String() string {
 func (*HealthDelta) ProtoMessage() {}
 
 func (x *HealthDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_catalog_proto_msgTypes[10]
+	mi := &file_federator_v1_catalog_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -972,7 +1071,7 @@ func (x *HealthDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthDelta.ProtoReflect.Descriptor instead.
 func (*HealthDelta) Descriptor() ([]byte, []int) {
-	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{10}
+	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *HealthDelta) GetCluster() string {
@@ -1002,7 +1101,7 @@ type ClientPrefix struct {
 
 func (x *ClientPrefix) Reset() {
 	*x = ClientPrefix{}
-	mi := &file_federator_v1_catalog_proto_msgTypes[11]
+	mi := &file_federator_v1_catalog_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1014,7 +1113,7 @@ func (x *ClientPrefix) String() string {
 func (*ClientPrefix) ProtoMessage() {}
 
 func (x *ClientPrefix) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_catalog_proto_msgTypes[11]
+	mi := &file_federator_v1_catalog_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1027,7 +1126,7 @@ func (x *ClientPrefix) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientPrefix.ProtoReflect.Descriptor instead.
 func (*ClientPrefix) Descriptor() ([]byte, []int) {
-	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{11}
+	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ClientPrefix) GetAddress() []byte {
@@ -1067,7 +1166,7 @@ type Cluster struct {
 
 func (x *Cluster) Reset() {
 	*x = Cluster{}
-	mi := &file_federator_v1_catalog_proto_msgTypes[12]
+	mi := &file_federator_v1_catalog_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1079,7 +1178,7 @@ func (x *Cluster) String() string {
 func (*Cluster) ProtoMessage() {}
 
 func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_catalog_proto_msgTypes[12]
+	mi := &file_federator_v1_catalog_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1092,7 +1191,7 @@ func (x *Cluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
 func (*Cluster) Descriptor() ([]byte, []int) {
-	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{12}
+	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Cluster) GetName() string {
@@ -1170,7 +1269,7 @@ type Replica struct {
 
 func (x *Replica) Reset() {
 	*x = Replica{}
-	mi := &file_federator_v1_catalog_proto_msgTypes[13]
+	mi := &file_federator_v1_catalog_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1182,7 +1281,7 @@ func (x *Replica) String() string {
 func (*Replica) ProtoMessage() {}
 
 func (x *Replica) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_catalog_proto_msgTypes[13]
+	mi := &file_federator_v1_catalog_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1195,7 +1294,7 @@ func (x *Replica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replica.ProtoReflect.Descriptor instead.
 func (*Replica) Descriptor() ([]byte, []int) {
-	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{13}
+	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Replica) GetName() string {
@@ -1315,7 +1414,7 @@ type Object struct {
 
 func (x *Object) Reset() {
 	*x = Object{}
-	mi := &file_federator_v1_catalog_proto_msgTypes[14]
+	mi := &file_federator_v1_catalog_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1327,7 +1426,7 @@ func (x *Object) String() string {
 func (*Object) ProtoMessage() {}
 
 func (x *Object) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_catalog_proto_msgTypes[14]
+	mi := &file_federator_v1_catalog_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1340,7 +1439,7 @@ func (x *Object) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Object.ProtoReflect.Descriptor instead.
 func (*Object) Descriptor() ([]byte, []int) {
-	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{14}
+	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Object) GetKind() string {
@@ -1414,7 +1513,7 @@ type Region struct {
 
 func (x *Region) Reset() {
 	*x = Region{}
-	mi := &file_federator_v1_catalog_proto_msgTypes[15]
+	mi := &file_federator_v1_catalog_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1426,7 +1525,7 @@ func (x *Region) String() string {
 func (*Region) ProtoMessage() {}
 
 func (x *Region) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_catalog_proto_msgTypes[15]
+	mi := &file_federator_v1_catalog_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1439,7 +1538,7 @@ func (x *Region) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Region.ProtoReflect.Descriptor instead.
 func (*Region) Descriptor() ([]byte, []int) {
-	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{15}
+	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Region) GetName() string {
@@ -1515,7 +1614,7 @@ type Trust struct {
 
 func (x *Trust) Reset() {
 	*x = Trust{}
-	mi := &file_federator_v1_catalog_proto_msgTypes[16]
+	mi := &file_federator_v1_catalog_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1527,7 +1626,7 @@ func (x *Trust) String() string {
 func (*Trust) ProtoMessage() {}
 
 func (x *Trust) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_catalog_proto_msgTypes[16]
+	mi := &file_federator_v1_catalog_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1540,7 +1639,7 @@ func (x *Trust) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trust.ProtoReflect.Descriptor instead.
 func (*Trust) Descriptor() ([]byte, []int) {
-	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{16}
+	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Trust) GetList() []byte {
@@ -1569,7 +1668,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_federator_v1_catalog_proto_msgTypes[17]
+	mi := &file_federator_v1_catalog_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1581,7 +1680,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_catalog_proto_msgTypes[17]
+	mi := &file_federator_v1_catalog_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1594,7 +1693,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{17}
+	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Record) GetFact() isRecord_Fact {
@@ -1728,7 +1827,7 @@ type Delta struct {
 
 func (x *Delta) Reset() {
 	*x = Delta{}
-	mi := &file_federator_v1_catalog_proto_msgTypes[18]
+	mi := &file_federator_v1_catalog_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1740,7 +1839,7 @@ func (x *Delta) String() string {
 func (*Delta) ProtoMessage() {}
 
 func (x *Delta) ProtoReflect() protoreflect.Message {
-	mi := &file_federator_v1_catalog_proto_msgTypes[18]
+	mi := &file_federator_v1_catalog_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1753,7 +1852,7 @@ func (x *Delta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delta.ProtoReflect.Descriptor instead.
 func (*Delta) Descriptor() ([]byte, []int) {
-	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{18}
+	return file_federator_v1_catalog_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Delta) GetRegion() string {
@@ -1831,7 +1930,7 @@ const file_federator_v1_catalog_proto_rawDesc = "" +
 	"\n" +
 	"PortsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"\x81\x03\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"\xbb\x03\n" +
 	"\vEndpointSet\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x123\n" +
 	"\aservice\x18\x02 \x01(\v2\x19.federator.v1.ServiceNameR\aservice\x12\x16\n" +
@@ -1842,7 +1941,26 @@ const file_federator_v1_catalog_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x124\n" +
 	"\tendpoints\x18\b \x03(\v2\x16.federator.v1.EndpointR\tendpoints\x12)\n" +
-	"\x10affinity_seconds\x18\t \x01(\rR\x0faffinitySeconds\"\xec\x01\n" +
+	"\x10affinity_seconds\x18\t \x01(\rR\x0faffinitySeconds\x128\n" +
+	"\n" +
+	"properties\x18\n" +
+	" \x01(\v2\x18.federator.v1.PropertiesR\n" +
+	"properties\"\x8c\x03\n" +
+	"\n" +
+	"Properties\x12<\n" +
+	"\x06labels\x18\x01 \x03(\v2$.federator.v1.Properties.LabelsEntryR\x06labels\x12K\n" +
+	"\vannotations\x18\x02 \x03(\v2).federator.v1.Properties.AnnotationsEntryR\vannotations\x12\x1d\n" +
+	"\n" +
+	"node_local\x18\x03 \x01(\bR\tnodeLocal\x121\n" +
+	"\x14traffic_distribution\x18\x04 \x01(\tR\x13trafficDistribution\x12\x12\n" +
+	"\x04ipv4\x18\x05 \x01(\bR\x04ipv4\x12\x12\n" +
+	"\x04ipv6\x18\x06 \x01(\bR\x04ipv6\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a>\n" +
+	"\x10AnnotationsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xec\x01\n" +
 	"\vHealthTable\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x123\n" +
 	"\aservice\x18\x02 \x01(\v2\x19.federator.v1.ServiceNameR\aservice\x12=\n" +
@@ -1955,7 +2073,7 @@ func file_federator_v1_catalog_proto_rawDescGZIP() []byte {
 }
 
 var file_federator_v1_catalog_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_federator_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_federator_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_federator_v1_catalog_proto_goTypes = []any{
 	(Health)(0),                   // 0: federator.v1.Health
 	(Protocol)(0),                 // 1: federator.v1.Protocol
@@ -1968,62 +2086,68 @@ var file_federator_v1_catalog_proto_goTypes = []any{
 	(*Check)(nil),                 // 8: federator.v1.Check
 	(*Endpoint)(nil),              // 9: federator.v1.Endpoint
 	(*EndpointSet)(nil),           // 10: federator.v1.EndpointSet
-	(*HealthTable)(nil),           // 11: federator.v1.HealthTable
-	(*HealthChange)(nil),          // 12: federator.v1.HealthChange
-	(*HealthDelta)(nil),           // 13: federator.v1.HealthDelta
-	(*ClientPrefix)(nil),          // 14: federator.v1.ClientPrefix
-	(*Cluster)(nil),               // 15: federator.v1.Cluster
-	(*Replica)(nil),               // 16: federator.v1.Replica
-	(*Object)(nil),                // 17: federator.v1.Object
-	(*Region)(nil),                // 18: federator.v1.Region
-	(*Trust)(nil),                 // 19: federator.v1.Trust
-	(*Record)(nil),                // 20: federator.v1.Record
-	(*Delta)(nil),                 // 21: federator.v1.Delta
-	nil,                           // 22: federator.v1.Endpoint.PortsEntry
-	nil,                           // 23: federator.v1.HealthTable.HealthEntry
-	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
+	(*Properties)(nil),            // 11: federator.v1.Properties
+	(*HealthTable)(nil),           // 12: federator.v1.HealthTable
+	(*HealthChange)(nil),          // 13: federator.v1.HealthChange
+	(*HealthDelta)(nil),           // 14: federator.v1.HealthDelta
+	(*ClientPrefix)(nil),          // 15: federator.v1.ClientPrefix
+	(*Cluster)(nil),               // 16: federator.v1.Cluster
+	(*Replica)(nil),               // 17: federator.v1.Replica
+	(*Object)(nil),                // 18: federator.v1.Object
+	(*Region)(nil),                // 19: federator.v1.Region
+	(*Trust)(nil),                 // 20: federator.v1.Trust
+	(*Record)(nil),                // 21: federator.v1.Record
+	(*Delta)(nil),                 // 22: federator.v1.Delta
+	nil,                           // 23: federator.v1.Endpoint.PortsEntry
+	nil,                           // 24: federator.v1.Properties.LabelsEntry
+	nil,                           // 25: federator.v1.Properties.AnnotationsEntry
+	nil,                           // 26: federator.v1.HealthTable.HealthEntry
+	(*durationpb.Duration)(nil),   // 27: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
 }
 var file_federator_v1_catalog_proto_depIdxs = []int32{
 	1,  // 0: federator.v1.Port.protocol:type_name -> federator.v1.Protocol
 	2,  // 1: federator.v1.Check.kind:type_name -> federator.v1.CheckKind
-	24, // 2: federator.v1.Check.interval:type_name -> google.protobuf.Duration
-	24, // 3: federator.v1.Check.timeout:type_name -> google.protobuf.Duration
-	22, // 4: federator.v1.Endpoint.ports:type_name -> federator.v1.Endpoint.PortsEntry
+	27, // 2: federator.v1.Check.interval:type_name -> google.protobuf.Duration
+	27, // 3: federator.v1.Check.timeout:type_name -> google.protobuf.Duration
+	23, // 4: federator.v1.Endpoint.ports:type_name -> federator.v1.Endpoint.PortsEntry
 	0,  // 5: federator.v1.Endpoint.health:type_name -> federator.v1.Health
 	6,  // 6: federator.v1.EndpointSet.service:type_name -> federator.v1.ServiceName
 	7,  // 7: federator.v1.EndpointSet.ports:type_name -> federator.v1.Port
 	8,  // 8: federator.v1.EndpointSet.check:type_name -> federator.v1.Check
-	25, // 9: federator.v1.EndpointSet.created_at:type_name -> google.protobuf.Timestamp
+	28, // 9: federator.v1.EndpointSet.created_at:type_name -> google.protobuf.Timestamp
 	9,  // 10: federator.v1.EndpointSet.endpoints:type_name -> federator.v1.Endpoint
-	6,  // 11: federator.v1.HealthTable.service:type_name -> federator.v1.ServiceName
-	23, // 12: federator.v1.HealthTable.health:type_name -> federator.v1.HealthTable.HealthEntry
-	6,  // 13: federator.v1.HealthChange.service:type_name -> federator.v1.ServiceName
-	0,  // 14: federator.v1.HealthChange.health:type_name -> federator.v1.Health
-	4,  // 15: federator.v1.HealthChange.version:type_name -> federator.v1.HealthVersion
-	12, // 16: federator.v1.HealthDelta.changes:type_name -> federator.v1.HealthChange
-	14, // 17: federator.v1.Cluster.prefixes:type_name -> federator.v1.ClientPrefix
-	4,  // 18: federator.v1.Cluster.confirmed:type_name -> federator.v1.HealthVersion
-	25, // 19: federator.v1.Cluster.stale_since:type_name -> google.protobuf.Timestamp
-	25, // 20: federator.v1.Replica.joined_at:type_name -> google.protobuf.Timestamp
-	5,  // 21: federator.v1.Object.version:type_name -> federator.v1.ObjectVersion
-	25, // 22: federator.v1.Region.since:type_name -> google.protobuf.Timestamp
-	16, // 23: federator.v1.Region.seed:type_name -> federator.v1.Replica
-	10, // 24: federator.v1.Record.set:type_name -> federator.v1.EndpointSet
-	11, // 25: federator.v1.Record.health:type_name -> federator.v1.HealthTable
-	15, // 26: federator.v1.Record.cluster:type_name -> federator.v1.Cluster
-	16, // 27: federator.v1.Record.replica:type_name -> federator.v1.Replica
-	17, // 28: federator.v1.Record.object:type_name -> federator.v1.Object
-	18, // 29: federator.v1.Record.region:type_name -> federator.v1.Region
-	19, // 30: federator.v1.Record.trust:type_name -> federator.v1.Trust
-	3,  // 31: federator.v1.Delta.version:type_name -> federator.v1.Version
-	20, // 32: federator.v1.Delta.upserts:type_name -> federator.v1.Record
-	0,  // 33: federator.v1.HealthTable.HealthEntry.value:type_name -> federator.v1.Health
-	34, // [34:34] is the sub-list for method output_type
-	34, // [34:34] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	11, // 11: federator.v1.EndpointSet.properties:type_name -> federator.v1.Properties
+	24, // 12: federator.v1.Properties.labels:type_name -> federator.v1.Properties.LabelsEntry
+	25, // 13: federator.v1.Properties.annotations:type_name -> federator.v1.Properties.AnnotationsEntry
+	6,  // 14: federator.v1.HealthTable.service:type_name -> federator.v1.ServiceName
+	26, // 15: federator.v1.HealthTable.health:type_name -> federator.v1.HealthTable.HealthEntry
+	6,  // 16: federator.v1.HealthChange.service:type_name -> federator.v1.ServiceName
+	0,  // 17: federator.v1.HealthChange.health:type_name -> federator.v1.Health
+	4,  // 18: federator.v1.HealthChange.version:type_name -> federator.v1.HealthVersion
+	13, // 19: federator.v1.HealthDelta.changes:type_name -> federator.v1.HealthChange
+	15, // 20: federator.v1.Cluster.prefixes:type_name -> federator.v1.ClientPrefix
+	4,  // 21: federator.v1.Cluster.confirmed:type_name -> federator.v1.HealthVersion
+	28, // 22: federator.v1.Cluster.stale_since:type_name -> google.protobuf.Timestamp
+	28, // 23: federator.v1.Replica.joined_at:type_name -> google.protobuf.Timestamp
+	5,  // 24: federator.v1.Object.version:type_name -> federator.v1.ObjectVersion
+	28, // 25: federator.v1.Region.since:type_name -> google.protobuf.Timestamp
+	17, // 26: federator.v1.Region.seed:type_name -> federator.v1.Replica
+	10, // 27: federator.v1.Record.set:type_name -> federator.v1.EndpointSet
+	12, // 28: federator.v1.Record.health:type_name -> federator.v1.HealthTable
+	16, // 29: federator.v1.Record.cluster:type_name -> federator.v1.Cluster
+	17, // 30: federator.v1.Record.replica:type_name -> federator.v1.Replica
+	18, // 31: federator.v1.Record.object:type_name -> federator.v1.Object
+	19, // 32: federator.v1.Record.region:type_name -> federator.v1.Region
+	20, // 33: federator.v1.Record.trust:type_name -> federator.v1.Trust
+	3,  // 34: federator.v1.Delta.version:type_name -> federator.v1.Version
+	21, // 35: federator.v1.Delta.upserts:type_name -> federator.v1.Record
+	0,  // 36: federator.v1.HealthTable.HealthEntry.value:type_name -> federator.v1.Health
+	37, // [37:37] is the sub-list for method output_type
+	37, // [37:37] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_federator_v1_catalog_proto_init() }
@@ -2031,7 +2155,7 @@ func file_federator_v1_catalog_proto_init() {
 	if File_federator_v1_catalog_proto != nil {
 		return
 	}
-	file_federator_v1_catalog_proto_msgTypes[17].OneofWrappers = []any{
+	file_federator_v1_catalog_proto_msgTypes[18].OneofWrappers = []any{
 		(*Record_Set)(nil),
 		(*Record_Health)(nil),
 		(*Record_Cluster)(nil),
@@ -2046,7 +2170,7 @@ func file_federator_v1_catalog_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_federator_v1_catalog_proto_rawDesc), len(file_federator_v1_catalog_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   21,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -18,9 +19,15 @@ import (
 // has one bucket per region, with the region's head (version and number of
 // records) and a bucket of the records by key. Head and records begin with a
 // CRC-32C over region, key and content, for bbolt itself does not notice a page
-// that rotted.
+// that rotted. Beside the head is how many fields the writer knew, and up to which
+// version; builds that do not write it do not read it either.
 const (
-	cacheSchema    = "1"
+	cacheSchema = "1"
+	// knownFields goes up by one whenever records get new fields: session affinity,
+	// properties. What a build with fewer took over lacks them for good, for a region
+	// does not send again what has not changed.
+	knownFields    = 2
+	fieldsBytes    = 24
 	maxCacheRegion = 1024
 	headBytes      = 24
 )
@@ -30,6 +37,7 @@ func schemaKey() []byte     { return []byte("schema") }
 func regionsBucket() []byte { return []byte("regions") }
 func recordsBucket() []byte { return []byte("records") }
 func headKey() []byte       { return []byte("head") }
+func fieldsKey() []byte     { return []byte("fields") }
 
 var errSchema = errors.New("written with another schema")
 
@@ -82,6 +90,20 @@ func parseHead(region string, b []byte) (head, error) {
 		return head{}, fmt.Errorf("region %q: head %s with %d records is not valid", region, h.version, h.count)
 	}
 	return h, nil
+}
+
+// fieldsOf is what is written beside the head.
+func fieldsOf(v catalog.Version) []byte {
+	b := binary.BigEndian.AppendUint64(nil, knownFields)
+	b = binary.BigEndian.AppendUint64(b, v.Epoch)
+	return binary.BigEndian.AppendUint64(b, v.Seq)
+}
+
+// complete reports whether all up to a version was written by builds that know the
+// fields of this one.
+func complete(region string, v catalog.Version, b []byte) bool {
+	b, err := unseal(region, string(fieldsKey()), b)
+	return err == nil && len(b) == fieldsBytes && binary.BigEndian.Uint64(b) >= knownFields && bytes.Equal(b[8:], fieldsOf(v)[8:])
 }
 
 // parseRecord reads one record and checks that it is the one the key names.
@@ -148,6 +170,11 @@ func readRegion(b *bolt.Bucket, name string) (s catalog.Snapshot, err error) {
 			return err
 		}
 		s = catalog.Snapshot{Region: name, Version: h.version}
+		if !complete(name, h.version, b.Get(fieldsKey())) {
+			// It serves until the region has sent all of it again: a link asks for a
+			// snapshot where it holds nothing that has a number.
+			s.Version.Seq = 0
+		}
 		records := b.Bucket(recordsBucket())
 		if records == nil {
 			return fmt.Errorf("region %q has no records", name)
@@ -224,6 +251,9 @@ func (ch *change) write(regions *bolt.Bucket, region string) error {
 	}
 	h.version = ch.version
 	if err := ch.writeRecords(records, region, &h.count); err != nil {
+		return err
+	}
+	if err := b.Put(fieldsKey(), seal(region, string(fieldsKey()), fieldsOf(h.version))); err != nil {
 		return err
 	}
 	return b.Put(headKey(), seal(region, string(headKey()), h.bytes()))

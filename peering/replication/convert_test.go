@@ -79,6 +79,13 @@ func genSet() *rapid.Generator[*catalog.EndpointSet] {
 		s := &catalog.EndpointSet{SetKey: genKey().Draw(t, "key"), Source: "kube",
 			Headless: rapid.Bool().Draw(t, "headless"), CreatedAt: genTime().Draw(t, "created"),
 			AffinitySeconds: rapid.Uint32Range(0, catalog.MaxAffinitySeconds).Draw(t, "affinity")}
+		if rapid.Bool().Draw(t, "properties") {
+			s.Properties = &catalog.Properties{
+				Labels:      rapid.MapOfN(genLabel(), genLabel(), 1, 3).Draw(t, "labels"),
+				Annotations: rapid.MapOfN(genLabel(), genText(), 1, 3).Draw(t, "annotations"),
+				NodeLocal:   rapid.Bool().Draw(t, "node local"), TrafficDistribution: rapid.SampledFrom([]string{"", "PreferClose"}).Draw(t, "distribution"),
+				IPv4: rapid.Bool().Draw(t, "ipv4"), IPv6: rapid.Bool().Draw(t, "ipv6")}
+		}
 		for i := range rapid.IntRange(0, 3).Draw(t, "ports") {
 			s.Ports = append(s.Ports, catalog.Port{Name: fmt.Sprint("p", i), Number: uint16(i + 1), AppProtocol: genText().Draw(t, "app"),
 				Protocol: rapid.SampledFrom([]catalog.Protocol{catalog.TCP, catalog.UDP, catalog.SCTP}).Draw(t, "proto")})
@@ -199,6 +206,9 @@ func TestAViolationNamesItsField(t *testing.T) {
 		change(p)
 		return &pb.Record{Fact: &pb.Record_Set{Set: p}}
 	}
+	properties := func(change func(*pb.Properties)) *pb.Record {
+		return aSet(func(s *pb.EndpointSet) { s.Properties = &pb.Properties{}; change(s.Properties) })
+	}
 	endpoint := func(change func(*pb.Endpoint)) *pb.Record {
 		return aSet(func(s *pb.EndpointSet) { change(s.Endpoints[0]) })
 	}
@@ -232,6 +242,11 @@ func TestAViolationNamesItsField(t *testing.T) {
 		"check threshold":    {aSet(func(s *pb.EndpointSet) { s.Check.HealthyThreshold = 11 }), "set.check.healthy_threshold"},
 		"too many endpoints": {aSet(func(s *pb.EndpointSet) { s.Endpoints = make([]*pb.Endpoint, maxEndpoints+1) }), "set.endpoints"},
 		"affinity":           {aSet(func(s *pb.EndpointSet) { s.AffinitySeconds = 86401 }), "set.affinity_seconds"},
+		"no key":             {properties(func(p *pb.Properties) { p.Labels = map[string]string{"a b": "c"} }), "set.properties"},
+		"no label":           {properties(func(p *pb.Properties) { p.Labels = map[string]string{"a": "b c"} }), "set.properties"},
+		"escape in text":     {properties(func(p *pb.Properties) { p.Annotations = map[string]string{"a": "\x1b[2J"} }), "set.properties"},
+		"properties' size":   {properties(func(p *pb.Properties) { p.Annotations = map[string]string{"a": strings.Repeat("x", 4096)} }), "set.properties"},
+		"distribution":       {properties(func(p *pb.Properties) { p.TrafficDistribution = "\n" }), "set.properties"},
 		"id twice":           {aSet(func(s *pb.EndpointSet) { s.Endpoints = append(s.Endpoints, s.Endpoints[0]) }), "set.endpoints[1].id"},
 		"no id":              {endpoint(func(e *pb.Endpoint) { e.Id = "" }), "set.endpoints[0].id"},
 		"escape in id":       {endpoint(func(e *pb.Endpoint) { e.Id = "\x1b[2J" }), "set.endpoints[0].id"},

@@ -41,6 +41,7 @@ func SetFromPB(p *pb.EndpointSet) (*catalog.EndpointSet, error) {
 		Check:           f.check("check", p.GetCheck()),
 		CreatedAt:       f.time("created_at", p.GetCreatedAt()),
 		AffinitySeconds: f.between("affinity_seconds", p.GetAffinitySeconds(), 0, catalog.MaxAffinitySeconds),
+		Properties:      f.properties("properties", p.GetProperties()),
 	}
 	if f.count("ports", len(p.GetPorts()), maxPorts) {
 		for i, port := range p.GetPorts() {
@@ -53,6 +54,19 @@ func SetFromPB(p *pb.EndpointSet) (*catalog.EndpointSet, error) {
 		s.Endpoints = f.endpoints(p.GetEndpoints())
 	}
 	return s, f.err
+}
+
+func (f *fields) properties(field string, p *pb.Properties) *catalog.Properties {
+	out := &catalog.Properties{
+		Labels: p.GetLabels(), Annotations: p.GetAnnotations(),
+		NodeLocal: p.GetNodeLocal(), TrafficDistribution: p.GetTrafficDistribution(),
+		IPv4: p.GetIpv4(), IPv6: p.GetIpv6(),
+	}
+	if out.Empty() {
+		return nil
+	}
+	f.fail(field, out.Validate())
+	return out
 }
 
 func (f *fields) servicePort(p *pb.Port) catalog.Port {

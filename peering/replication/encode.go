@@ -89,6 +89,7 @@ func SetToPB(s *catalog.EndpointSet) *pb.EndpointSet {
 		Check:           checkToPB(s.Check),
 		CreatedAt:       timeToPB(s.CreatedAt),
 		AffinitySeconds: s.AffinitySeconds,
+		Properties:      propertiesToPB(s.Properties),
 		Endpoints:       make([]*pb.Endpoint, len(s.Endpoints)),
 	}
 	for _, p := range s.Ports {
@@ -100,6 +101,13 @@ func SetToPB(s *catalog.EndpointSet) *pb.EndpointSet {
 		out.Endpoints[i] = endpointToPB(&s.Endpoints[i])
 	}
 	return out
+}
+
+func propertiesToPB(p *catalog.Properties) *pb.Properties {
+	if p.Empty() {
+		return nil
+	}
+	return &pb.Properties{Labels: p.Labels, Annotations: p.Annotations, NodeLocal: p.NodeLocal, TrafficDistribution: p.TrafficDistribution, Ipv4: p.IPv4, Ipv6: p.IPv6}
 }
 
 func endpointToPB(e *catalog.Endpoint) *pb.Endpoint {

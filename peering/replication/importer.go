@@ -50,8 +50,11 @@ type ImporterConfig struct {
 	// PeerAddress and GossipAddress are where this replica is reached, for those
 	// it asks; optional.
 	PeerAddress, GossipAddress string
-	Sink                       Sink
-	Dial                       Dial
+	// Protocol is that of the region's Raft which this build understands. A sibling
+	// that does not may lack fields of what it would relay. 0: all siblings do.
+	Protocol int
+	Sink     Sink
+	Dial     Dial
 	// Directory is read at the start, and again after each signal on Changed.
 	Directory func() Directory
 	Changed   <-chan struct{}
@@ -191,7 +194,9 @@ func (im *Importer) candidates(region string) []upstream {
 		out = append(out, upstream{Replica: r})
 	}
 	for _, r := range im.dir.Siblings {
-		out = append(out, upstream{Replica: r, relays: true})
+		if r.MaxProtocol >= im.cfg.Protocol {
+			out = append(out, upstream{Replica: r, relays: true})
+		}
 	}
 	return out
 }

@@ -124,6 +124,7 @@ type replica struct {
 	changed  chan struct{}
 	epoch    atomic.Uint64
 	registry *prometheus.Registry
+	dials    atomic.Int64
 	stops    []func()
 }
 
@@ -134,12 +135,14 @@ type options struct {
 	sink    func(*Tee) Sink
 	epoch   uint64
 	noServe bool
+	// protocol is what the replica understands.
+	protocol int
 }
 
 // start starts a replica. It publishes its own region only through publish.
 func (n *network) start(region, name string, o options) *replica {
 	r := &replica{net: n, changed: make(chan struct{}, 1), registry: prometheus.NewRegistry()}
-	r.self = catalog.Replica{Name: name, Region: region, Cluster: "c1", PeerAddress: name + ":7443", GossipAddress: name + ":7946"}
+	r.self = catalog.Replica{Name: name, Region: region, Cluster: "c1", PeerAddress: name + ":7443", GossipAddress: name + ":7946", MaxProtocol: o.protocol}
 	r.epoch.Store(o.epoch)
 	r.catalog = catalog.New(region, "eu")
 	r.Tee = &Tee{View: r.catalog, Feed: NewFeed(r.catalog), Now: time.Now}
@@ -157,7 +160,7 @@ func (n *network) start(region, name string, o options) *replica {
 	var err error
 	r.importer, err = NewImporter(ImporterConfig{
 		Region: region, Sink: sink, Dial: r.dial, Directory: r.directory, Changed: r.changed,
-		Epoch: r.epoch.Load, Removed: o.removed, Registerer: r.registry,
+		Protocol: o.protocol, Epoch: r.epoch.Load, Removed: o.removed, Registerer: r.registry,
 		Stall: 300 * time.Millisecond, RetryBase: 5 * time.Millisecond, RetryLimit: 40 * time.Millisecond,
 	})
 	must(err)
@@ -257,6 +260,7 @@ func (r *replica) directory() Directory {
 }
 
 func (r *replica) dial(_ context.Context, to catalog.Replica) (grpc.ClientConnInterface, io.Closer, error) {
+	r.dials.Add(1)
 	as := func(ctx context.Context, d *grpc.StreamDesc, cc *grpc.ClientConn, m string, s grpc.Streamer, o ...grpc.CallOption) (grpc.ClientStream, error) {
 		return s(metadata.AppendToOutgoingContext(ctx, "region", r.self.Region, "replica", r.self.Name), d, cc, m, o...)
 	}

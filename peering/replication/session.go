@@ -61,7 +61,7 @@ func (l *link) open(ctx, life context.Context, up upstream, full bool) (_ *sessi
 	s.stream, err = pb.NewReplicationClient(conn).Watch(s.ctx, &pb.WatchRequest{
 		Region:      l.region,
 		From:        VersionToPB(s.core.held),
-		Full:        full,
+		Full:        full || s.core.held.Seq == 0,
 		CallerEpoch: l.im.cfg.Epoch(),
 
 		CallerPeerAddress:   l.im.cfg.PeerAddress,

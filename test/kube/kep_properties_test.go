@@ -113,6 +113,16 @@ type disagreement struct {
 	holds, then    func(string)
 	// more are endpoints that only the younger has.
 	more []string
+	// exports are the specs of the exports, the older's first; nil: both are empty.
+	exports []mcs.ServiceExportSpec
+}
+
+// exported is the spec of one of the exports.
+func (d *disagreement) exported(n int) mcs.ServiceExportSpec {
+	if n < len(d.exports) {
+		return d.exports[n]
+	}
+	return mcs.ServiceExportSpec{}
 }
 
 func disagreements(x *scene) []disagreement {
@@ -136,18 +146,18 @@ func disagreements(x *scene) []disagreement {
 		return func(name string) { having(x, asia, name, ports...) }
 	}
 	stuck := func(seconds int32) func(string) { return func(name string) { sticking(x, asia, name, seconds) } }
-	return []disagreement{
-		{"number", "PortConflict", web(), served(corev1.ServicePort{Name: "http", Port: 8080}), with(http), with(port("http", 8080)), nil},
-		{"called", "PortConflict", web(), served(corev1.ServicePort{Name: "web", Port: 80}), with(http), with(port("web", 80)), nil},
-		{"spoken", "PortConflict", web(), served(corev1.ServicePort{Name: "http", Port: 80, AppProtocol: &h2c}), with(http), with(spoken), nil},
-		{"union", "PortConflict", web(), served(corev1.ServicePort{Name: "http", Port: 80}, corev1.ServicePort{Name: "more", Port: 81}), with(http, port("more", 81)), with(http, port("more", 81)), nil},
-		{"type", "TypeConflict", web(), none, typed(mcs.ClusterSetIP), typed(mcs.Headless), nil},
-		{"headless", "TypeConflict", none, web(), typed(mcs.Headless), typed(mcs.ClusterSetIP), nil},
-		{"affinity", "SessionAffinityConflict", sticky(600), web(), stuck(600), stuck(0), nil},
-		{"timeout", "SessionAffinityConfigConflict", sticky(600), sticky(60), stuck(600), stuck(60), nil},
-		{"families", "IPFamilyConflict", web(), web(), with(http), with(http), []string{"fd00:2::1"}},
-		{"same", "", web(), web(), with(http), with(http), nil},
-	}
+	return append(carriedDisagreements(x), []disagreement{
+		{"number", "PortConflict", web(), served(corev1.ServicePort{Name: "http", Port: 8080}), with(http), with(port("http", 8080)), nil, nil},
+		{"called", "PortConflict", web(), served(corev1.ServicePort{Name: "web", Port: 80}), with(http), with(port("web", 80)), nil, nil},
+		{"spoken", "PortConflict", web(), served(corev1.ServicePort{Name: "http", Port: 80, AppProtocol: &h2c}), with(http), with(spoken), nil, nil},
+		{"union", "PortConflict", web(), served(corev1.ServicePort{Name: "http", Port: 80}, corev1.ServicePort{Name: "more", Port: 81}), with(http, port("more", 81)), with(http, port("more", 81)), nil, nil},
+		{"type", "TypeConflict", web(), none, typed(mcs.ClusterSetIP), typed(mcs.Headless), nil, nil},
+		{"headless", "TypeConflict", none, web(), typed(mcs.Headless), typed(mcs.ClusterSetIP), nil, nil},
+		{"affinity", "SessionAffinityConflict", sticky(600), web(), stuck(600), stuck(0), nil, nil},
+		{"timeout", "SessionAffinityConfigConflict", sticky(600), sticky(60), stuck(600), stuck(60), nil, nil},
+		{"families", "IPFamilyConflict", web(), web(), with(http), with(http), []string{"fd00:2::1"}, nil},
+		{"same", "", web(), web(), with(http), with(http), nil, nil},
+	}...)
 }
 
 // conflicts has us-west export first, eu-central export something else, and us-west
@@ -156,12 +166,12 @@ func conflicts(x *scene) {
 	cases, last := disagreements(x), time.Time{}
 	for _, c := range cases {
 		x.put(west, c.name, c.older, "10.0.0.1")
-		last = x.export(west, c.name)
+		last = x.exportAs(west, c.name, c.exported(0))
 	}
 	x.older(last)
 	for _, c := range cases {
 		x.put(eu, c.name, c.younger, append(c.more, "10.1.0.1")...)
-		x.export(eu, c.name)
+		x.exportAs(eu, c.name, c.exported(1))
 	}
 	for _, c := range cases {
 		for _, region := range []string{west, eu} {

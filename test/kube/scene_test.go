@@ -113,7 +113,13 @@ func (x *scene) exports(region string) mcsclient.ServiceExportInterface {
 // export exports what was put, and returns when that was.
 func (x *scene) export(region, name string) time.Time {
 	x.Helper()
-	made, err := x.exports(region).Create(context.Background(), &mcs.ServiceExport{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	return x.exportAs(region, name, mcs.ServiceExportSpec{})
+}
+
+// exportAs is export with labels and annotations.
+func (x *scene) exportAs(region, name string, spec mcs.ServiceExportSpec) time.Time {
+	x.Helper()
+	made, err := x.exports(region).Create(context.Background(), &mcs.ServiceExport{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}, metav1.CreateOptions{})
 	must(x, err)
 	return made.CreationTimestamp.Time
 }
