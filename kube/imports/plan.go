@@ -145,7 +145,6 @@ func Make(in Input) Plan {
 		in.was = originOf(i.Annotations)
 	}
 	p := &planner{Input: &in, Plan: Plan{Urgency: Rest}}
-	p.reportExport()
 	switch {
 	case !in.Facts.Namespace:
 	case in.Service == nil:
@@ -153,6 +152,10 @@ func Make(in Input) Plan {
 	default:
 		p.establish()
 	}
+	if p.Urgent == 0 {
+		p.Urgent = len(p.Writes)
+	}
+	p.reportExport() // last: clients do not depend on it, and it may be refused
 	return p.Plan
 }
 

@@ -94,10 +94,11 @@ func (w *Writer) changed(t *term, ch catalog.Changes) {
 	}
 }
 
-// handle looks at one service, and writes if its turn to be written has come.
+// handle looks at one service, and writes if its turn to be written has come: at once
+// if nothing can be more urgent, else not before all have been looked at.
 func (w *Writer) handle(ctx context.Context, t *term, name catalog.ServiceName, urgency Urgency) {
 	p, due := w.plan(t, name)
-	if len(p.Writes) > 0 && urgency == look {
+	if len(p.Writes) > 0 && urgency == look && p.Urgency > Dead {
 		t.queue.urge(name, p.Urgency)
 		return
 	}
@@ -134,7 +135,7 @@ func (w *Writer) carryOut(ctx context.Context, t *term, name catalog.ServiceName
 			return false
 		}
 		if w.limit.Wait(ctx) != nil {
-			t.queue.retry(name)
+			t.queue.retry(name, true)
 			return false
 		}
 		if err := w.send(ctx, name, write); err != nil {
@@ -172,7 +173,7 @@ func (w *Writer) failed(ctx context.Context, t *term, name catalog.ServiceName, 
 	case apierrors.IsInvalid(err) && kind == kindService && write.Verb == Create:
 		w.view.refused(name, write)
 	}
-	times := t.queue.retry(name)
+	times := t.queue.retry(name, unanswered(err) || apierrors.IsTooManyRequests(err))
 	if ctx.Err() == nil && !raced(err) && !unanswered(err) && times == 1 {
 		w.cfg.Logger.Warn("the API server refuses a write", "service", name, "verb", write.Verb, "kind", kind, "object", write.Object.GetName(), "err", err)
 	}
