@@ -9,6 +9,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 )
 
@@ -22,6 +23,7 @@ type contact struct {
 	// read or taken although the API server answers.
 	holder  string
 	refusal string
+	uid     types.UID // of the Lease, as last seen
 }
 
 // leased takes the outcome of one request for the Lease.
@@ -31,7 +33,7 @@ func (c *contact) leased(have *coordinationv1.Lease, err error) {
 	defer c.mu.Unlock()
 	switch {
 	case err == nil:
-		c.holder, c.refusal = holder(have), ""
+		c.holder, c.refusal, c.uid = holder(have), "", have.UID
 	case apierrors.IsNotFound(err): // the first to come makes it
 		c.holder = ""
 	case !unanswered(err) && !raced(err):
@@ -60,6 +62,13 @@ func (c *contact) since() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.lost
+}
+
+// lease is the UID of the Lease, "" before it was seen.
+func (c *contact) lease() types.UID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.uid
 }
 
 // back is readable once it answers again.

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/federator/federator/federation/catalog"
@@ -99,7 +100,7 @@ func New(cfg Config) (*Writer, error) {
 		return nil, fmt.Errorf("kubernetes imports: %w", err)
 	}
 	w := &Writer{cfg: cfg, view: v, limit: rate.NewLimiter(writesPerSecond, writers)}
-	w.events = newEvents(cfg.Namespace, cfg.Replica)
+	w.events = newEvents(cfg.Namespace, cfg.Replica, w.uid)
 	w.metrics = newMeters(w)
 	for _, m := range w.metrics.all() {
 		if err := cfg.Metrics.Register(m); err != nil {
@@ -190,6 +191,14 @@ func (w *Writer) lookAll(t *term) {
 
 // StaleSince is since when the API server has not answered, zero if it does.
 func (w *Writer) StaleSince() time.Time { return w.contact.since() }
+
+// uid is that of the writer's Lease, or of the import or the export of a service.
+func (w *Writer) uid(kind string, name catalog.ServiceName) types.UID {
+	if kind == kindLease {
+		return w.contact.lease()
+	}
+	return w.view.uid(kind, name)
+}
 
 // Leading reports whether this replica is the writer of its cluster.
 func (w *Writer) Leading() bool { return w.leading.Load() != nil }

@@ -359,13 +359,14 @@ func TestExportsGetConditionsAndKeepThoseOfOthers(t *testing.T) {
 func TestNoticesBecomeEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, w := newServer(t), newWorld()
+		w.export(t, backend("east-1@us-east/a h"))
 		r := s.start(t, "replica-0", w.Catalog)
 		defer r.stop()
 		pass(5 * time.Second)
 		r.notices <- Notice{Reason: "DrillStarted", Message: "us-east is drilled"}
 		r.notices <- Notice{Service: checkout, Warning: true, Reason: "LinkLost", Message: "us-east is silent"}
 		pass(5 * time.Second)
-		if got, want := s.reasons(t), []string{"Lease DrillStarted", "ServiceImport LinkLost"}; !slices.Equal(got, want) {
+		if got, want := s.reasons(t), []string{"Lease DrillStarted", "ServiceImport Imported", "ServiceImport LinkLost"}; !slices.Equal(got, want) {
 			t.Errorf("expected %v, found %v", want, got)
 		}
 	})
