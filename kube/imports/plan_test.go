@@ -275,6 +275,34 @@ func TestAnAddressFamilyThatTheClusterLacksIsReported(t *testing.T) {
 	}
 }
 
+func TestWhatTheAPIServerWouldRefuseIsLeftOut(t *testing.T) {
+	b := unlistable(backend("west-1@us-west/a hhhh"))
+	b.Set.Headless = true // both families
+	s := newStore(t, b)
+	s.settle(t)
+	if got := s.listed(true); len(got) != 1 || got[0] != "west-1/10.34.0.3" {
+		t.Errorf("expected the one endpoint that other hosts can reach, found %v", got)
+	}
+	for what, p := range map[string]*string{
+		"import": s.in.Facts.Import.Spec.Ports[0].AppProtocol, "Service": s.in.Facts.Service.Spec.Ports[0].AppProtocol, "slice": s.in.Facts.Slices[0].Ports[0].AppProtocol,
+	} {
+		if p != nil {
+			t.Errorf("%s: expected no appProtocol, found %q", what, *p)
+		}
+	}
+}
+
+// unlistable gives all endpoints but the last addresses that no EndpointSlice may
+// have, and the port an application protocol that no port may have.
+func unlistable(b catalog.Backend) catalog.Backend {
+	for i, a := range []string{"127.0.0.1", "169.254.0.1", "fe80::1"} {
+		b.Set.Endpoints[i].Address = netip.MustParseAddr(a)
+	}
+	p := http
+	p.AppProtocol = "HTTP over what not"
+	return withPorts(b, p)
+}
+
 func TestUsersAreToldWhenTheLastEndpointGoesAndTheFirstIsBack(t *testing.T) {
 	s := newStore(t, backend("east-1@us-east/a hh"))
 	told := func() (out []string) {
