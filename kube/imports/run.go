@@ -23,6 +23,12 @@ const (
 	retryPeriod   = 2 * time.Second
 )
 
+// settling is how long the first plans wait for what else decides them: planned
+// without, what is there would be changed, and changed back a moment later. A node
+// that may not be read, or a region that nobody hears of, must not keep all imports
+// back.
+const settling = 5 * time.Second
+
 // Run takes part in the election of the cluster's writer, and writes while it is
 // this replica, until the context ends. The cluster's informers must be running.
 func (w *Writer) Run(ctx context.Context) error {
@@ -45,7 +51,8 @@ func (w *Writer) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// complete waits until the informers hold all there is. It asks for the Lease
+// complete waits until the informers hold all there is, and for a while until all else
+// that decides the plans is known. It asks for the Lease
 // meanwhile, as the election does from then on: else nobody would be told of an API
 // server that has not answered since this replica began.
 func (w *Writer) complete(ctx context.Context) bool {
@@ -68,7 +75,23 @@ func (w *Writer) complete(ctx context.Context) bool {
 			cancel()
 		}
 	})
-	return cache.WaitForCacheSync(ctx.Done(), w.synced...)
+	return cache.WaitForCacheSync(ctx.Done(), w.synced...) && w.settled(ctx)
+}
+
+// settled waits until what decides plans is known, or has been waited for enough. It
+// returns false if the context has ended.
+func (w *Writer) settled(ctx context.Context) bool {
+	until := time.Now().Add(settling)
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for !w.cfg.Settled() && time.Now().Before(until) {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-again.C:
+		}
+	}
+	return true
 }
 
 // campaign waits for the Lease, writes while it is held, and returns once it is not.

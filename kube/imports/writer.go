@@ -44,6 +44,9 @@ type Config struct {
 	Removed func(region string) bool
 	// Zones counts the nodes of every zone of the cluster; nil: not known, no hints.
 	Zones func() map[string]int
+	// Settled reports whether is known, after a start, what besides the catalog decides
+	// the plans: the zones, and how far away the other regions are. nil: it is.
+	Settled func() bool
 	// Affinity and Verdict: see [Input]. Verdict is nil for a service of which there
 	// is no ServiceExport.
 	Affinity func(*catalog.EndpointSet) Affinity
@@ -91,6 +94,9 @@ type term struct {
 func New(cfg Config) (*Writer, error) {
 	if cfg.Zones == nil {
 		cfg.Zones = func() map[string]int { return nil }
+	}
+	if cfg.Settled == nil {
+		cfg.Settled = func() bool { return true }
 	}
 	if cfg.Verdict == nil {
 		cfg.Verdict = func(catalog.ServiceName) *Verdict { return nil }

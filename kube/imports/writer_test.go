@@ -107,6 +107,42 @@ func TestANewWriterWritesNothingWhenNothingChanged(t *testing.T) {
 	})
 }
 
+func TestAWriterThatStartsWaitsUntilItKnowsWhatDecidesThePlans(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, w := newServer(t), newWorld()
+		w.export(t, backend("west-1@us-west/a hh /b hh"))
+		zones := map[string]int{"a": 3, "b": 3}
+		one := s.start(t, "replica-0", w.Catalog, func(c *Config) { c.Zones = func() map[string]int { return zones } })
+		pass(5 * time.Second)
+		one.stop()
+		if got := s.slices(t); len(got) != 1 || got[0].Endpoints[0].Hints == nil {
+			t.Fatalf("expected a slice with hints, found %+v", got)
+		}
+		s.forget()
+		begun := time.Now()
+		counted := func() map[string]int {
+			if time.Since(begun) < time.Second {
+				return nil
+			}
+			return zones
+		}
+		two := s.start(t, "replica-1", w.Catalog, func(c *Config) {
+			c.Zones, c.Settled = counted, func() bool { return counted() != nil }
+		})
+		pass(10 * time.Second)
+		if got := s.written(); !two.Leading() || len(got) != 0 {
+			t.Errorf("with the nodes known after a second: expected a writer that writes nothing, found %v and %v", two.Leading(), got)
+		}
+		two.stop()
+		three := s.start(t, "replica-2", w.Catalog, func(c *Config) { c.Settled = func() bool { return false } })
+		defer three.stop()
+		pass(settling + time.Second)
+		if !three.Leading() {
+			t.Errorf("with the nodes never known: expected a writer after %v, found none", settling)
+		}
+	})
+}
+
 func TestOneReplicaWritesAndTheNextTakesOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, w := newServer(t), newWorld()
