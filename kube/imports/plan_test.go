@@ -178,6 +178,21 @@ func TestZoneHintsAreGivenToAllEndpointsOrNone(t *testing.T) {
 	}
 }
 
+func TestZoneHintsOfAPortAreByTheClustersThatExposeIt(t *testing.T) {
+	// All of zone b's clients could stay there with the cluster that has one port only;
+	// of the other port zone b has one well endpoint in three.
+	s := newStore(t, older(withPorts(backend("west-1@us-west/a hhh /b huu"), http, metrics)), withPorts(backend("west-2@us-west/b hhhhhhhhhhhh"), http))
+	s.in.Zones = map[string]int{"a": 3, "b": 1}
+	s.settle(t)
+	for _, slice := range s.in.Facts.Slices {
+		for _, e := range slice.Endpoints {
+			if *slice.Ports[0].Name == metrics.Name && e.Hints != nil {
+				t.Errorf("%s: expected no hints for a zone that spills over, found %+v for zone %s", slice.Name, e.Hints, value(e.Zone))
+			}
+		}
+	}
+}
+
 func TestWhatIsNotOursIsLeftAlone(t *testing.T) {
 	s := newStore(t, backend("east-1@us-east/a hh"))
 	s.in.Facts.Import = &mcsv1beta1.ServiceImport{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "checkout", UID: "theirs"}}
