@@ -16,7 +16,9 @@ import (
 const LeaseName = "federator-imports"
 
 // The times of the Lease, as Kubernetes' own controllers have them: a holder that
-// has not renewed it for renewDeadline stops, well before another may take it.
+// has not renewed it for renewDeadline stops, well before another may take it. It is
+// [Writer.campaign] that sees to that: client-go's elector counts from when it next
+// meant to renew it, and says that it has lost only after it has tried to give it up.
 const (
 	leaseDuration = 15 * time.Second
 	renewDeadline = 10 * time.Second
@@ -61,7 +63,7 @@ func (w *Writer) complete(ctx context.Context) bool {
 	defer asked.Wait()
 	defer enough()
 	asked.Go(func() {
-		lease := leases{w.cfg.Kube.Core.CoordinationV1(), &w.contact, w.cfg.Replica}.Leases(w.cfg.Namespace)
+		lease := w.leases(nil).Leases(w.cfg.Namespace)
 		again := time.NewTicker(retryPeriod)
 		defer again.Stop()
 		for {
@@ -98,10 +100,15 @@ func (w *Writer) settled(ctx context.Context) bool {
 // At the end of the context writing stops first, and then the Lease is given up.
 func (w *Writer) campaign(ctx context.Context) error {
 	elected := make(chan context.Context, 1)
+	writing, lapse := context.WithCancel(ctx)
+	defer lapse()
+	lapses := time.AfterFunc(renewDeadline, lapse)
+	lapses.Stop() // until the Lease is taken
+	defer lapses.Stop()
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
 			LeaseMeta:  metav1.ObjectMeta{Namespace: w.cfg.Namespace, Name: LeaseName},
-			Client:     leases{w.cfg.Kube.Core.CoordinationV1(), &w.contact, w.cfg.Replica},
+			Client:     w.leases(func(begun time.Time) { lapses.Reset(renewDeadline - time.Since(begun)) }),
 			LockConfig: resourcelock.ResourceLockConfig{Identity: w.cfg.Replica},
 		},
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true,
@@ -125,11 +132,15 @@ func (w *Writer) campaign(ctx context.Context) error {
 	case <-ctx.Done():
 	case <-over:
 	case held := <-elected:
-		w.whileHeld(ctx, held)
+		w.whileHeld(writing, held)
 	}
 	resign()
 	<-over
 	return nil
+}
+
+func (w *Writer) leases(renewed func(time.Time)) leases {
+	return leases{w.cfg.Kube.Core.CoordinationV1(), &w.contact, w.cfg.Replica, renewed}
 }
 
 // whileHeld leads until either context ends.

@@ -150,12 +150,13 @@ func (w *Writer) carryOut(ctx context.Context, t *term, name catalog.ServiceName
 }
 
 func (w *Writer) send(ctx context.Context, name catalog.ServiceName, write *Write) error {
+	begun := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	object, err := send(ctx, w.cfg.Kube, write)
 	w.metrics.wrote(write, err)
 	if ctx.Err() != context.Canceled {
-		w.contact.heard(err, time.Now())
+		w.contact.heard(err, begun)
 	}
 	if err == nil {
 		w.view.wrote(name, write, object, time.Now())
