@@ -305,9 +305,9 @@ func (p *planner) describe(state importState) {
 		var shares []Share
 		for _, c := range p.choices {
 			p.Err = max(p.Err, c.err)
-		}
-		if len(p.choices) > 0 {
-			shares = p.choices[0].shares
+			if len(shares) == 0 { // those of most clusters' ports, of a family that has endpoints
+				shares = c.shares
+			}
 		}
 		p.address(next, shares)
 	}

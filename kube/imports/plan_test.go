@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 
@@ -90,6 +91,22 @@ func TestSharesAreReported(t *testing.T) {
 	s := newStore(t, backend("west-1@us-west/a hhhhhhhuuuuuuu"), backend("east-1@us-east/a hhhhhhhhhh"))
 	s.settle(t)
 	want := `[{"locality":"us-west/a","wanted":70,"achieved":70},{"locality":"us-east/a","wanted":30,"achieved":30}]`
+	if got := s.in.Facts.Import.Annotations[AnnotationShares]; got != want {
+		t.Errorf("expected %s, found %s", want, got)
+	}
+}
+
+func TestSharesAreOfAFamilyThatHasEndpoints(t *testing.T) {
+	b := backend("west-1@us-west/a hh")
+	for i := range b.Set.Endpoints {
+		b.Set.Endpoints[i].Address = mustSix(i)
+	}
+	s := newStore(t, b)
+	s.settle(t)
+	s.in.Facts.Service = s.in.Facts.Service.DeepCopy()
+	s.in.Facts.Service.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}
+	s.settle(t)
+	want := `[{"locality":"us-west/a","wanted":100,"achieved":100}]`
 	if got := s.in.Facts.Import.Annotations[AnnotationShares]; got != want {
 		t.Errorf("expected %s, found %s", want, got)
 	}

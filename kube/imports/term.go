@@ -110,6 +110,7 @@ func (w *Writer) handle(ctx context.Context, t *term, name catalog.ServiceName, 
 			return
 		}
 		if !p.Again {
+			p.Writes = nil
 			break
 		}
 		p, due = w.plan(t, name)
@@ -118,7 +119,7 @@ func (w *Writer) handle(ctx context.Context, t *term, name catalog.ServiceName, 
 			return
 		}
 	}
-	if p.Again {
+	if p.Again || len(p.Writes) > 0 {
 		due = sooner(due, time.Now().Add(rampPause))
 	}
 	t.queue.finish(name, sooner(due, w.view.unseen(name)))
