@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -82,6 +83,7 @@ func (r *Replica) openKubernetes() error {
 		Namespace: cmp.Or(c.Namespace, defaultNamespace), Federation: r.foundation,
 		Removed:  func(region string) bool { return r.removed(region, 0) },
 		Zones:    k.countedZones,
+		Settled:  func() bool { return k.countedZones() != nil && placed(r.catalog.Conditions(), r.otherRegions()) },
 		Affinity: affinityOf, Verdict: k.verdict, Notices: k.notices, Logger: log, Metrics: r.metrics,
 	})
 	if err != nil {
@@ -138,12 +140,26 @@ func refusal(c *catalog.Catalog, self catalog.Replica, name catalog.ServiceName)
 }
 
 // countedZones is how many nodes every zone of the cluster had when they were last
-// counted.
+// counted; nil: they are not known yet.
 func (k *kubernetes) countedZones() map[string]int {
-	if z := k.zones.Load(); z != nil {
-		return *z
+	z := k.zones.Load()
+	if z == nil {
+		k.countZones()
+		z = k.zones.Load()
 	}
-	return nil
+	if z == nil {
+		return nil
+	}
+	return *z
+}
+
+// placed reports whether is known of all other regions how far away they are, or that
+// they do not answer. Until then they count as reachable, and as equally far.
+func placed(cond *catalog.Conditions, others []string) bool {
+	return cond.Isolated || !slices.ContainsFunc(others, func(region string) bool {
+		_, measured := cond.RTT[region]
+		return !measured && cond.Reach[region] < catalog.ControlPlaneLost
+	})
 }
 
 // watchKubernetes keeps the informers going, and the clusterset IPs in DNS.
@@ -227,6 +243,9 @@ func (k *kubernetes) lookAtChanged(said map[catalog.ServiceName]kubeexports.Verd
 
 func (k *kubernetes) countZones() {
 	now := k.exports.Zones()
+	if now == nil {
+		return
+	}
 	if old := k.zones.Load(); old == nil || !maps.Equal(*old, now) {
 		k.zones.Store(&now)
 		k.writer.LookAll()

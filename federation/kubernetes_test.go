@@ -126,3 +126,25 @@ func TestAnExportIsToldWhatRefusesIt(t *testing.T) {
 		})
 	}
 }
+
+func TestImportsWaitUntilItIsKnownHowFarAwayTheOtherRegionsAre(t *testing.T) {
+	near := map[string]time.Duration{"eu": time.Millisecond}
+	for what, c := range map[string]struct {
+		cond   catalog.Conditions
+		others []string
+		want   bool
+	}{
+		"there is no other":                 {catalog.Conditions{}, nil, true},
+		"none is measured":                  {catalog.Conditions{}, []string{"eu"}, false},
+		"all are measured":                  {catalog.Conditions{RTT: near}, []string{"eu"}, true},
+		"one is not":                        {catalog.Conditions{RTT: near}, []string{"eu", "us"}, false},
+		"it is silent, and undecided":       {catalog.Conditions{RTT: near, Reach: map[string]catalog.Reach{"us": catalog.Silent}}, []string{"eu", "us"}, false},
+		"it is out":                         {catalog.Conditions{RTT: near, Reach: map[string]catalog.Reach{"us": catalog.Out}}, []string{"eu", "us"}, true},
+		"only its control plane is lost":    {catalog.Conditions{RTT: near, Reach: map[string]catalog.Reach{"us": catalog.ControlPlaneLost}}, []string{"eu", "us"}, true},
+		"nobody answers: the fault is here": {catalog.Conditions{Isolated: true}, []string{"eu", "us"}, true},
+	} {
+		if got := placed(&c.cond, c.others); got != c.want {
+			t.Errorf("%s: found %v, expected %v", what, got, c.want)
+		}
+	}
+}

@@ -17,6 +17,7 @@ import (
 type situation struct {
 	drills      map[string]catalog.Drill // those that run, by ID
 	evacuations map[string]catalog.Evacuation
+	regions     map[string]catalog.Reach // all that are known
 	lost        map[string]catalog.Reach // the regions with a verdict
 	isolated    bool
 }
@@ -24,7 +25,7 @@ type situation struct {
 // situationOf reads the situation. A region that is merely silent is not told about:
 // its endpoints have not been asked yet.
 func situationOf(cond *catalog.Conditions, drills []catalog.DrillView) situation {
-	s := situation{drills: map[string]catalog.Drill{}, evacuations: cond.Evacuations, lost: map[string]catalog.Reach{}, isolated: cond.Isolated}
+	s := situation{drills: map[string]catalog.Drill{}, evacuations: cond.Evacuations, regions: cond.Reach, lost: map[string]catalog.Reach{}, isolated: cond.Isolated}
 	for _, v := range drills {
 		if v.State == catalog.DrillRunning {
 			s.drills[v.ID] = v.Drill
@@ -102,7 +103,8 @@ func linkNotices(old, now situation) (out []kubeimports.Notice) {
 		}
 	}
 	for _, region := range slices.Sorted(maps.Keys(old.lost)) {
-		if _, still := now.lost[region]; !still {
+		_, still := now.lost[region]
+		if _, known := now.regions[region]; known && !still { // else it was removed, and answers nobody
 			out = append(out, kubeimports.Notice{Reason: "LinkRestored", Message: "region " + region + " answers again"})
 		}
 	}

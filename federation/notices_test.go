@@ -44,6 +44,7 @@ func TestWhatUsersOfTheClusterAreToldAbout(t *testing.T) {
 		"a control plane that is lost": {input{cond: reach(catalog.Silent)}, input{cond: reach(catalog.ControlPlaneLost)}, []string{"LinkLost / true"}, "last known"},
 		"and its workloads too":        {input{cond: reach(catalog.ControlPlaneLost)}, input{cond: reach(catalog.Out)}, []string{"RegionOut / true"}, "serves nobody"},
 		"a region that is back":        {input{cond: reach(catalog.Out)}, input{cond: reach(catalog.Reachable)}, []string{"LinkRestored / false"}, "eu"},
+		"a region that is removed":     {input{cond: reach(catalog.Out)}, input{cond: catalog.Conditions{Reach: map[string]catalog.Reach{"us": catalog.Reachable}}}, nil, ""},
 		"isolation":                    {input{}, input{cond: catalog.Conditions{Isolated: true}}, []string{"RegionIsolated / true"}, "no other region"},
 		"isolation over":               {input{cond: catalog.Conditions{Isolated: true}}, input{}, []string{"RegionConnected / false"}, "again"},
 	} {

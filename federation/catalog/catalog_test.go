@@ -160,6 +160,19 @@ func TestTheOldestExportWinsAConflict(t *testing.T) {
 	}
 }
 
+func TestWhatAPortSpeaksIsTheOldestExportsToSay(t *testing.T) {
+	old, young := set("w1", "a"), set("w2", "b")
+	young.CreatedAt = t0.Add(time.Hour)
+	old.Ports = []Port{{Name: "http", Protocol: TCP, Number: 80, AppProtocol: "http"}}
+	young.Ports = []Port{{Name: "http", Protocol: TCP, Number: 80, AppProtocol: "kubernetes.io/h2c"}}
+	c := New("east", "east")
+	_ = west(c, 1, Record{Set: young}, Record{Set: old})
+	s := c.Service(checkout)
+	if diff := cmp.Diff(old.Ports, s.Ports); diff != "" || len(s.Conflicts) != 1 || s.Conflicts[0].Reason != PortConflict {
+		t.Errorf("expected the older export's port and a conflict over it, found %+v: %s", s.Conflicts, diff)
+	}
+}
+
 func TestAnEvacuationEndsEvenIfItsClockIsAhead(t *testing.T) {
 	c := New("east", "east")
 	o := &Object{ObjectKey: ObjectKey{KindEvacuation, "west"}, Version: ObjectVersion{1, 1, "west"},

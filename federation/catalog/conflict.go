@@ -139,7 +139,11 @@ func (s *Service) mergePort(p Port, set *EndpointSet) {
 	for _, have := range s.Ports {
 		same := have.Protocol == p.Protocol && have.Number == p.Number
 		switch {
+		case have.Name == p.Name && same && have.AppProtocol == p.AppProtocol:
+			return
 		case have.Name == p.Name && same:
+			s.conflict(PortConflict, set, "cluster %s says that port %q speaks %q; an older export says %q and wins",
+				set.Cluster, p.Name, p.AppProtocol, have.AppProtocol)
 			return
 		case have.Name == p.Name:
 			s.conflict(PortConflict, set, "cluster %s exports port %q as %d/%s; an older export says %d/%s and wins",

@@ -20,6 +20,9 @@ const Origin = "kube"
 const (
 	maxEndpoints = 10_000
 	maxPorts     = 128
+	// maxProtocol bounds an application protocol, which regions send each other up to
+	// this length. Kubernetes has up to 317 bytes.
+	maxProtocol = 253
 )
 
 // The reasons of a [Verdict] besides those of the Multi-Cluster Services API.
@@ -73,6 +76,12 @@ func derive(in facts) (*catalog.EndpointSet, Verdict) {
 	}
 	var left leftOut
 	set.Properties = propertiesOf(in.export, in.service, &left)
+	for i := range set.Ports {
+		if len(set.Ports[i].AppProtocol) > maxProtocol {
+			set.Ports[i].AppProtocol = ""
+			left.protocols++
+		}
+	}
 	set.Endpoints = gather(in, set, &left)
 	v.Valid, v.Reason, v.Message = true, string(mcs.ServiceExportReasonValid), left.message()
 	return set, v
@@ -124,6 +133,7 @@ type leftOut struct {
 	keys []string
 	// local: the internal traffic policy is Local.
 	local bool
+	protocols int // application protocols of ports that are too long
 }
 
 func (l *leftOut) message() string {
@@ -136,6 +146,7 @@ func (l *leftOut) message() string {
 	note(l.names, "%d EndpointSlice(s) of type FQDN are left out: an endpoint needs an address", l.names)
 	note(l.addresses, "%d endpoint(s) are left out: their address is no unicast address that others can reach", l.addresses)
 	note(l.total, "it has %d endpoints, expected at most %d: those with the highest addresses are left out", l.total, maxEndpoints)
+	note(l.protocols, "%d appProtocol(s) of more than %d bytes are left out", l.protocols, maxProtocol)
 	note(l.partial, "%d endpoint(s) do not listen on every port of the Service", l.partial)
 	note(len(l.keys), "not carried over: %s", named(l.keys))
 	if l.local {

@@ -285,3 +285,21 @@ func TestNodesSayWhereClientsAre(t *testing.T) {
 		t.Errorf("zones %v", p.zones)
 	}
 }
+
+func TestWhatOtherRegionsWouldRefuseIsNotExported(t *testing.T) {
+	long := strings.Repeat("a", 254)
+	service := aService("web", corev1.ServicePort{Name: "http", Port: 80, Protocol: corev1.ProtocolTCP, AppProtocol: &long})
+	slice := aSlice("web-1", "web", aPod("10.0.0.2", "10.0.0.1"), discoveryv1.Endpoint{Addresses: []string{"10.0.0.2"}},
+		aPod(strings.Repeat("x", 600), "10.0.0.3"), aPod("a\nb", "10.0.0.4"), aPod("0fdb3ec1-7a", "10.0.0.5"))
+	set, v := derive(facts{cluster: "west", export: anExport("web"), service: service, slices: []*discoveryv1.EndpointSlice{slice}, zone: func(string) string { return "" }})
+	var ids []string
+	for _, e := range set.Endpoints {
+		ids = append(ids, e.ID)
+	}
+	if diff := cmp.Diff([]string{"10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "0fdb3ec1-7a"}, ids); diff != "" {
+		t.Errorf("ids: %s", diff)
+	}
+	if set.Ports[0].AppProtocol != "" || !strings.Contains(v.Message, "1 appProtocol(s) of more than 253 bytes are left out") {
+		t.Errorf("got the appProtocol %q and %q", set.Ports[0].AppProtocol, v.Message)
+	}
+}

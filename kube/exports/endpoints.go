@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	mcs "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
@@ -84,7 +85,7 @@ func read(e *discoveryv1.Endpoint, family discoveryv1.AddressType, headless bool
 		return nil, false
 	}
 	f := &found{endpoint: catalog.Endpoint{Address: a, Weight: 1, Health: healthOf(e.Conditions)}}
-	if ref := e.TargetRef; ref != nil && ref.Kind == "Pod" {
+	if ref := e.TargetRef; ref != nil && ref.Kind == "Pod" && isUID(string(ref.UID)) {
 		f.pod = string(ref.UID)
 	}
 	if e.Hostname != nil && headless {
@@ -97,6 +98,17 @@ func read(e *discoveryv1.Endpoint, family discoveryv1.AddressType, headless bool
 		f.endpoint.Zone = zone(*e.NodeName)
 	}
 	return f, true
+}
+
+// isUID reports whether a text is like the UIDs that API servers give. Who makes a
+// slice by hand may call a pod anything: what is too long or unprintable would be
+// refused in the federation with all that goes with it, and an address is the id of
+// another endpoint.
+func isUID(s string) bool {
+	other := func(c rune) bool {
+		return (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '-'
+	}
+	return s != "" && len(s) <= 63 && !strings.ContainsFunc(s, other)
 }
 
 func reachable(a netip.Addr) bool {

@@ -63,6 +63,7 @@ var _ source.Source = (*Source)(nil)
 type objects struct {
 	exports, services, nodes cache.Store
 	slices                   cache.Indexer
+	nodesListed              cache.InformerSynced
 }
 
 func (o objects) allNodes() []*corev1.Node {
@@ -88,7 +89,7 @@ func New(o Options) (*Source, error) {
 	if err := slices.AddIndexers(cache.Indexers{byService: indexSlice}); err != nil {
 		return nil, err
 	}
-	s.objects = objects{exports: exports.GetStore(), services: services.GetStore(), nodes: nodes.GetStore(), slices: slices.GetIndexer()}
+	s.objects = objects{exports: exports.GetStore(), services: services.GetStore(), nodes: nodes.GetStore(), slices: slices.GetIndexer(), nodesListed: nodes.HasSynced}
 	for _, one := range []struct {
 		informer cache.SharedIndexInformer
 		handler  cache.ResourceEventHandler
@@ -124,8 +125,12 @@ func (s *Source) Exports() []Verdict { return s.verdicts.list() }
 // none.
 func (s *Source) Verdict(name catalog.ServiceName) (Verdict, bool) { return s.verdicts.get(name) }
 
-// Zones counts the nodes of every zone, those without one under "".
+// Zones counts the nodes of every zone, those without one under ""; nil until all
+// nodes are known.
 func (s *Source) Zones() map[string]int {
+	if !s.objects.nodesListed() {
+		return nil
+	}
 	counts := map[string]int{}
 	for _, zone := range placesOf(s.objects.allNodes()).zones {
 		counts[zone]++

@@ -60,7 +60,8 @@ func bare() *Source {
 	s.metrics, _ = newMetrics(nil, s.verdicts)
 	store := func() cache.Store { return cache.NewStore(cache.MetaNamespaceKeyFunc) }
 	s.objects = objects{exports: store(), services: store(), nodes: store(),
-		slices: cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{byService: indexSlice})}
+		slices:      cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{byService: indexSlice}),
+		nodesListed: func() bool { return true }}
 	return s
 }
 
@@ -184,6 +185,10 @@ func TestZonesAreCountedByTheirNodes(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]int{"a": 2, "b": 1, "": 1}, s.Zones()); diff != "" {
 		t.Error(diff)
+	}
+	s.objects.nodesListed = func() bool { return false }
+	if got := s.Zones(); got != nil {
+		t.Errorf("with some of the nodes read: got %v, want that none are known", got)
 	}
 }
 

@@ -183,7 +183,7 @@ func (in *Input) importCondition(state importState) metav1.Condition {
 		return condition(ready, false, string(mcsv1beta1.ServiceImportReasonPending), "the derived Service has no cluster IP yet")
 	case stateFamilies:
 		return condition(ready, false, string(mcsv1beta1.ServiceImportReasonIPFamilyNotSupported),
-			"no exporter has endpoints of an address family that Services have in this cluster")
+			"no exporter has endpoints of an address family that Services have in this cluster, loopback and link-local addresses aside")
 	}
 	return condition(ready, true, string(mcsv1beta1.ServiceImportReasonReady), "imported")
 }

@@ -9,6 +9,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 )
 
@@ -22,16 +23,17 @@ type contact struct {
 	// read or taken although the API server answers.
 	holder  string
 	refusal string
+	uid     types.UID // of the Lease, as last seen
 }
 
-// leased takes the outcome of one request for the Lease.
-func (c *contact) leased(have *coordinationv1.Lease, err error) {
-	c.heard(err, time.Now())
+// leased takes the outcome of one request for the Lease, which began at a time.
+func (c *contact) leased(begun time.Time, have *coordinationv1.Lease, err error) {
+	c.heard(err, begun)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case err == nil:
-		c.holder, c.refusal = holder(have), ""
+		c.holder, c.refusal, c.uid = holder(have), "", have.UID
 	case apierrors.IsNotFound(err): // the first to come makes it
 		c.holder = ""
 	case !unanswered(err) && !raced(err):
@@ -39,13 +41,13 @@ func (c *contact) leased(have *coordinationv1.Lease, err error) {
 	}
 }
 
-// heard takes the outcome of one request.
-func (c *contact) heard(err error, now time.Time) {
+// heard takes the outcome of one request, which began at a time.
+func (c *contact) heard(err error, begun time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch gone := unanswered(err); {
 	case gone && c.lost.IsZero():
-		c.lost = now
+		c.lost = begun
 	case !gone && !c.lost.IsZero():
 		c.lost = time.Time{}
 		select {
@@ -62,6 +64,13 @@ func (c *contact) since() time.Time {
 	return c.lost
 }
 
+// lease is the UID of the Lease, "" before it was seen.
+func (c *contact) lease() types.UID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.uid
+}
+
 // back is readable once it answers again.
 func (c *contact) back() <-chan struct{} {
 	c.mu.Lock()
@@ -76,38 +85,62 @@ func (c *contact) channel() chan struct{} {
 	return c.again
 }
 
-// releases is how often a holder tries to give up its Lease, releaseTimeout how long
-// in all: a replica that is told to end does not wait for its API server.
+// leaseTimeout bounds one request for the Lease: of one that hangs nobody would hear
+// before the election is lost. releases is how often a holder tries to give up its
+// Lease, releaseTimeout how long in all: a replica that is told to end does not wait
+// for its API server.
 const (
+	leaseTimeout   = 4 * time.Second
 	releases       = 3
 	releaseTimeout = 3 * time.Second
 )
 
 // leases is a client of Leases that tells a contact how it went, and gives up only
-// what replica holds.
+// what replica holds. Once one is taken or renewed it calls renewed, if that is not nil,
+// with when the request began.
 type leases struct {
 	coordinationclient.LeasesGetter
 	contact *contact
 	replica string
+	renewed func(time.Time)
 }
 
 // Leases returns the client for one namespace.
 func (l leases) Leases(namespace string) coordinationclient.LeaseInterface {
-	return lease{l.LeasesGetter.Leases(namespace), l.contact, l.replica}
+	return lease{l.LeasesGetter.Leases(namespace), l}
 }
 
 // lease is what an election does with a Lease.
 type lease struct {
 	coordinationclient.LeaseInterface
-	contact *contact
-	replica string
+	of leases
+}
+
+// ask makes one request. One that was called off says nothing of the API server.
+func (l lease) ask(ctx context.Context, request func(context.Context) (*coordinationv1.Lease, error)) (*coordinationv1.Lease, error) {
+	begun := time.Now()
+	limited, cancel := context.WithTimeout(ctx, leaseTimeout)
+	defer cancel()
+	have, err := request(limited)
+	if ctx.Err() != context.Canceled {
+		l.of.contact.leased(begun, have, err)
+	}
+	return have, err
+}
+
+// take makes a request that takes or renews the Lease.
+func (l lease) take(ctx context.Context, request func(context.Context) (*coordinationv1.Lease, error)) (*coordinationv1.Lease, error) {
+	begun := time.Now()
+	have, err := l.ask(ctx, request)
+	if err == nil && l.of.renewed != nil {
+		l.of.renewed(begun)
+	}
+	return have, err
 }
 
 // Get reads the Lease.
 func (l lease) Get(ctx context.Context, name string, o metav1.GetOptions) (*coordinationv1.Lease, error) {
-	have, err := l.LeaseInterface.Get(ctx, name, o)
-	l.contact.leased(have, err)
-	return have, err
+	return l.ask(ctx, func(ctx context.Context) (*coordinationv1.Lease, error) { return l.LeaseInterface.Get(ctx, name, o) })
 }
 
 // Update takes, renews or gives up the Lease.
@@ -115,7 +148,7 @@ func (l lease) Update(ctx context.Context, next *coordinationv1.Lease, o metav1.
 	if holder(next) == "" {
 		return l.release(ctx, next, o)
 	}
-	return l.update(ctx, next, o)
+	return l.take(ctx, func(ctx context.Context) (*coordinationv1.Lease, error) { return l.LeaseInterface.Update(ctx, next, o) })
 }
 
 // release gives up the Lease if it is still this replica's. client-go's elector goes
@@ -131,12 +164,13 @@ func (l lease) release(ctx context.Context, next *coordinationv1.Lease, o metav1
 		if have, err = l.Get(ctx, next.Name, metav1.GetOptions{}); err != nil {
 			return nil, err
 		}
-		if is := holder(have); is != l.replica {
-			return nil, fmt.Errorf("lease %s: expected to give it up as %s, found it held by %q: nothing to do", next.Name, l.replica, is)
+		if is := holder(have); is != l.of.replica {
+			return nil, fmt.Errorf("lease %s: expected to give it up as %s, found it held by %q: nothing to do", next.Name, l.of.replica, is)
 		}
 		have = have.DeepCopy()
 		have.Spec = next.Spec
-		if have, err = l.update(ctx, have, o); err == nil || !apierrors.IsConflict(err) {
+		have, err = l.ask(ctx, func(ctx context.Context) (*coordinationv1.Lease, error) { return l.LeaseInterface.Update(ctx, have, o) })
+		if err == nil || !apierrors.IsConflict(err) {
 			return have, err
 		}
 	}
@@ -150,15 +184,7 @@ func holder(l *coordinationv1.Lease) string {
 	return *l.Spec.HolderIdentity
 }
 
-func (l lease) update(ctx context.Context, next *coordinationv1.Lease, o metav1.UpdateOptions) (*coordinationv1.Lease, error) {
-	have, err := l.LeaseInterface.Update(ctx, next, o)
-	l.contact.leased(have, err)
-	return have, err
-}
-
 // Create makes the Lease.
 func (l lease) Create(ctx context.Context, next *coordinationv1.Lease, o metav1.CreateOptions) (*coordinationv1.Lease, error) {
-	have, err := l.LeaseInterface.Create(ctx, next, o)
-	l.contact.leased(have, err)
-	return have, err
+	return l.take(ctx, func(ctx context.Context) (*coordinationv1.Lease, error) { return l.LeaseInterface.Create(ctx, next, o) })
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -162,6 +163,8 @@ func TestImportsOnARealAPIServer(t *testing.T) {
 		return []any{i.Status, x.Status}, len(i.Status.Conditions) == 1 && i.Status.Conditions[0].Status == metav1.ConditionTrue && len(x.Status.Conditions) == 3
 	})
 
+	t.Run("users are shown what happened", func(t *testing.T) { r.described(t, w) })
+	t.Run("what the API server would refuse is left out", func(t *testing.T) { r.refused(t, west, east) })
 	t.Run("a failed region is left within moments", func(t *testing.T) { r.fails(t, west, east) })
 	t.Run("a new writer writes nothing", func(t *testing.T) { r.succeeded(t, west, east) })
 	t.Run("an API that drops fields is not sent them again and again", func(t *testing.T) { r.older(t, west, east) })
@@ -169,6 +172,25 @@ func TestImportsOnARealAPIServer(t *testing.T) {
 	t.Run("etcd goes back in time", func(t *testing.T) { r.backInTime(t, west, east) })
 	t.Run("everything goes with the last export", func(t *testing.T) { r.goes(t) })
 	t.Run("what is not ours stays as it is", func(t *testing.T) { r.foreign(t, west, east) })
+}
+
+// described looks at the import and the export as users do.
+func (r *real) described(t *testing.T, w *controlplane.World) {
+	for kind, reason := range map[string]string{"serviceimport": "Imported", "serviceexport": "Exported"} {
+		r.until("an Event "+reason+" with the "+kind, func() (any, bool) {
+			out, err := w.Kubectl(t.Context(), "us-west", "-n", "shop", "describe", kind, "checkout")
+			_, told, _ := strings.Cut(out, "\nEvents:")
+			return []any{out, err}, err == nil && strings.Contains(told, reason)
+		})
+	}
+}
+
+// refused has a cluster export what no EndpointSlice may have.
+func (r *real) refused(t *testing.T, west, east catalog.Backend) {
+	r.world.export(t, unlistable(backend("west-1@us-west/a hhhh")), east)
+	r.lists("the one endpoint that other hosts can reach", "west-1")
+	r.world.export(t, west, east)
+	r.lists("the endpoints of west-1", "west-1", "west-1")
 }
 
 // fails has a region fail and return.

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
@@ -35,14 +36,17 @@ type Notice struct {
 // events records Events, not more than a few a second: what is beyond is dropped.
 type events struct {
 	namespace, replica string
-	limit, pace        *rate.Limiter
+	// uid is that of the object of a kind that belongs to a service, "" if it is not
+	// known. Who describes an object is shown the Events with its UID only.
+	uid         func(kind string, name catalog.ServiceName) types.UID
+	limit, pace *rate.Limiter
 
 	mu       sync.Mutex
 	recorder record.EventRecorder
 }
 
-func newEvents(namespace, replica string) *events {
-	return &events{namespace: namespace, replica: replica, limit: rate.NewLimiter(eventsPerSecond, eventBurst), pace: rate.NewLimiter(eventsPerSecond, 1)}
+func newEvents(namespace, replica string, uid func(string, catalog.ServiceName) types.UID) *events {
+	return &events{namespace: namespace, replica: replica, uid: uid, limit: rate.NewLimiter(eventsPerSecond, eventBurst), pace: rate.NewLimiter(eventsPerSecond, 1)}
 }
 
 // start begins recording, until the returned function is called.
@@ -111,25 +115,25 @@ func (e *events) note(name catalog.ServiceName, n Note) {
 	if n.OnExport {
 		kind = kindExport
 	}
-	e.record(reference(kind, name), n.Warning, n.Reason, n.Message)
+	e.record(e.reference(kind, name), n.Warning, n.Reason, n.Message)
 }
 
 // foreign tells that an object is in the way of an import.
 func (e *events) foreign(name catalog.ServiceName, object string) {
-	e.record(reference(kindImport, name), true, "ForeignObject", object+" has the name of one of ours and is not: it is left alone")
+	e.record(e.reference(kindImport, name), true, "ForeignObject", object+" has the name of one of ours and is not: it is left alone")
 }
 
-func reference(kind string, name catalog.ServiceName) *corev1.ObjectReference {
+func (e *events) reference(kind string, name catalog.ServiceName) *corev1.ObjectReference {
 	return &corev1.ObjectReference{
-		APIVersion: mcsv1beta1.GroupVersion.String(), Kind: kind, Namespace: name.Namespace, Name: name.Name,
+		APIVersion: mcsv1beta1.GroupVersion.String(), Kind: kind, Namespace: name.Namespace, Name: name.Name, UID: e.uid(kind, name),
 	}
 }
 
 // notice tells the users of the cluster something.
 func (e *events) notice(n Notice) {
-	on := &corev1.ObjectReference{APIVersion: "coordination.k8s.io/v1", Kind: "Lease", Namespace: e.namespace, Name: LeaseName}
+	on := &corev1.ObjectReference{APIVersion: "coordination.k8s.io/v1", Kind: kindLease, Namespace: e.namespace, Name: LeaseName, UID: e.uid(kindLease, n.Service)}
 	if n.Service != (catalog.ServiceName{}) {
-		on = reference(kindImport, n.Service)
+		on = e.reference(kindImport, n.Service)
 	}
 	e.record(on, n.Warning, n.Reason, n.Message)
 }

@@ -20,12 +20,12 @@ const (
 // where the cluster has nodes; the resolution keeps the clients of every such zone
 // in it; and no zone has so few endpoints for its nodes that they would get more
 // than [overload] percent of their part.
-func addHints(in *Input, members []member) {
+func addHints(in *Input, service *catalog.Service, members []member) {
 	if len(in.Zones) < 2 || !inZones(in, members) || !balancedZones(in.Zones, members) {
 		return
 	}
 	for zone := range in.Zones {
-		if !staysHome(in, zone) {
+		if !staysHome(in, service, zone) {
 			return
 		}
 	}
@@ -67,9 +67,9 @@ func balancedZones(zones map[string]int, members []member) bool {
 }
 
 // staysHome reports whether clients in a zone of this region are served there.
-func staysHome(in *Input, zone string) bool {
+func staysHome(in *Input, service *catalog.Service, zone string) bool {
 	res := locality.Resolve(locality.Input{
-		Service: in.Service, Conditions: in.Conditions, Ramp: in.Ramp,
+		Service: service, Conditions: in.Conditions, Ramp: in.Ramp,
 		Client: catalog.Locality{Region: in.Region, Zone: zone},
 	})
 	for i := range res.Priorities {

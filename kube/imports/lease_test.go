@@ -10,6 +10,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 )
 
 func TestAHolderWhoseLeaseIsInConflictEndsAfterAFewRequests(t *testing.T) {
@@ -40,6 +41,66 @@ func TestAHolderWhoseLeaseIsInConflictEndsAfterAFewRequests(t *testing.T) {
 			t.Error("20 s later: expected no writer")
 		}
 		r.stop()
+	})
+}
+
+func TestAHolderStopsTenSecondsAfterItLastRenewedTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, w := newServer(t), newWorld()
+		w.export(t, backend("west-1@us-west/a hh"))
+		r := s.start(t, "replica-0", w.Catalog)
+		defer r.stop()
+		pass(5 * time.Second)
+		have, err := s.core.CoordinationV1().Leases("federator-system").Get(context.Background(), LeaseName, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := have.Spec.RenewTime.Time
+		s.set(func(s *server) {
+			s.refusing = func(_, resource, _ string) error {
+				if resource == "leases" {
+					return errAway
+				}
+				return nil
+			}
+		})
+		pass(time.Until(last.Add(renewDeadline - time.Second)))
+		if !r.Leading() {
+			t.Errorf("9 s after it was renewed: expected the writer to go on")
+		}
+		pass(time.Second + 10*time.Millisecond)
+		s.forget()
+		w.export(t, backend("west-1@us-west/a h"))
+		pass(leaseDuration)
+		if got := s.written(); r.Leading() || len(got) != 0 {
+			t.Errorf("10 s after it was renewed: expected no writer and no writes, found %v and %v", r.Leading(), got)
+		}
+	})
+}
+
+// hanging is Leases that nobody answers for.
+type hanging struct {
+	coordinationclient.LeaseInterface
+}
+
+func (hanging) Get(ctx context.Context, _ string, _ metav1.GetOptions) (*coordinationv1.Lease, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestARequestThatHangsIsMissedAndOneThatIsCalledOffIsNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c contact
+		l := lease{hanging{}, leases{contact: &c}}
+		ctx, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(time.Second, cancel)
+		if _, err := l.Get(ctx, LeaseName, metav1.GetOptions{}); err == nil || !c.since().IsZero() {
+			t.Errorf("called off: expected nothing missed, found %v since %v", err, c.since())
+		}
+		begun := time.Now()
+		if _, err := l.Get(context.Background(), LeaseName, metav1.GetOptions{}); err == nil || !c.since().Equal(begun) || time.Since(begun) > leaseTimeout {
+			t.Errorf("hanging: expected the API server missed since %v within %v, found %v since %v at %v", begun, leaseTimeout, err, c.since(), time.Now())
+		}
 	})
 }
 

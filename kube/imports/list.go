@@ -30,7 +30,7 @@ func (p *planner) list(state importState) importState {
 		}
 		for _, four := range p.families() {
 			c := chooser{res: &res, four: four, cluster: p.Cluster, limit: max(1, maxEndpoints/len(classes)), listed: listed}
-			s := c.choose(p.Input)
+			s := c.choose(p.Input, class.service)
 			groups = append(groups, grouped(p.Input, four, s.members, class.ports)...)
 			p.choices = append(p.choices, s)
 			served = served || c.any()
@@ -55,13 +55,14 @@ func (p *planner) list(state importState) importState {
 	return state
 }
 
-// choose lists the endpoints of the chooser's family.
-func (c *chooser) choose(in *Input) selection {
-	if in.Service.Headless {
+// choose lists the endpoints of the chooser's family. The service is the part of the
+// input's that its resolution is of.
+func (c *chooser) choose(in *Input, service *catalog.Service) selection {
+	if service.Headless {
 		return c.headless()
 	}
 	s := c.balanced()
-	addHints(in, s.members)
+	addHints(in, service, s.members)
 	return s
 }
 

@@ -147,7 +147,6 @@ func Make(in Input) Plan {
 		in.was = originOf(i.Annotations)
 	}
 	p := &planner{Input: &in, Plan: Plan{Urgency: Rest}}
-	p.reportExport()
 	switch {
 	case !in.Facts.Namespace:
 	case in.Service == nil:
@@ -155,6 +154,10 @@ func Make(in Input) Plan {
 	default:
 		p.establish()
 	}
+	if p.Urgent == 0 {
+		p.Urgent = len(p.Writes)
+	}
+	p.reportExport() // last: clients do not depend on it, and it may be refused
 	return p.Plan
 }
 
@@ -304,9 +307,9 @@ func (p *planner) describe(state importState) {
 		var shares []Share
 		for _, c := range p.choices {
 			p.Err = max(p.Err, c.err)
-		}
-		if len(p.choices) > 0 {
-			shares = p.choices[0].shares
+			if len(shares) == 0 { // those of most clusters' ports, of a family that has endpoints
+				shares = c.shares
+			}
 		}
 		p.address(next, shares)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 
@@ -95,6 +96,22 @@ func TestSharesAreReported(t *testing.T) {
 	}
 }
 
+func TestSharesAreOfAFamilyThatHasEndpoints(t *testing.T) {
+	b := backend("west-1@us-west/a hh")
+	for i := range b.Set.Endpoints {
+		b.Set.Endpoints[i].Address = mustSix(i)
+	}
+	s := newStore(t, b)
+	s.settle(t)
+	s.in.Facts.Service = s.in.Facts.Service.DeepCopy()
+	s.in.Facts.Service.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}
+	s.settle(t)
+	want := `[{"locality":"us-west/a","wanted":100,"achieved":100}]`
+	if got := s.in.Facts.Import.Annotations[AnnotationShares]; got != want {
+		t.Errorf("expected %s, found %s", want, got)
+	}
+}
+
 func TestAnUnhealthyEndpointStaysInItsSliceAndIsNotReady(t *testing.T) {
 	s := newStore(t, backend("west-1@us-west/a hhhhh"))
 	s.settle(t)
@@ -173,6 +190,21 @@ func TestZoneHintsAreGivenToAllEndpointsOrNone(t *testing.T) {
 				if tt.want != (e.Hints != nil) || tt.want && e.Hints.ForZones[0].Name != *e.Zone {
 					t.Errorf("%s: expected hints %v, found %+v for zone %s", name, tt.want, e.Hints, value(e.Zone))
 				}
+			}
+		}
+	}
+}
+
+func TestZoneHintsOfAPortAreByTheClustersThatExposeIt(t *testing.T) {
+	// All of zone b's clients could stay there with the cluster that has one port only;
+	// of the other port zone b has one well endpoint in three.
+	s := newStore(t, older(withPorts(backend("west-1@us-west/a hhh /b huu"), http, metrics)), withPorts(backend("west-2@us-west/b hhhhhhhhhhhh"), http))
+	s.in.Zones = map[string]int{"a": 3, "b": 1}
+	s.settle(t)
+	for _, slice := range s.in.Facts.Slices {
+		for _, e := range slice.Endpoints {
+			if *slice.Ports[0].Name == metrics.Name && e.Hints != nil {
+				t.Errorf("%s: expected no hints for a zone that spills over, found %+v for zone %s", slice.Name, e.Hints, value(e.Zone))
 			}
 		}
 	}
@@ -273,6 +305,34 @@ func TestAnAddressFamilyThatTheClusterLacksIsReported(t *testing.T) {
 	if c := find(t, s.in.Facts.Import.Status.Conditions, "Ready"); c.Reason != "IPFamilyNotSupported" || c.Status != metav1.ConditionFalse {
 		t.Errorf("expected Ready=False, IPFamilyNotSupported, found %+v", c)
 	}
+}
+
+func TestWhatTheAPIServerWouldRefuseIsLeftOut(t *testing.T) {
+	b := unlistable(backend("west-1@us-west/a hhhh"))
+	b.Set.Headless = true // both families
+	s := newStore(t, b)
+	s.settle(t)
+	if got := s.listed(true); len(got) != 1 || got[0] != "west-1/10.34.0.3" {
+		t.Errorf("expected the one endpoint that other hosts can reach, found %v", got)
+	}
+	for what, p := range map[string]*string{
+		"import": s.in.Facts.Import.Spec.Ports[0].AppProtocol, "Service": s.in.Facts.Service.Spec.Ports[0].AppProtocol, "slice": s.in.Facts.Slices[0].Ports[0].AppProtocol,
+	} {
+		if p != nil {
+			t.Errorf("%s: expected no appProtocol, found %q", what, *p)
+		}
+	}
+}
+
+// unlistable gives all endpoints but the last addresses that no EndpointSlice may
+// have, and the port an application protocol that no port may have.
+func unlistable(b catalog.Backend) catalog.Backend {
+	for i, a := range []string{"127.0.0.1", "169.254.0.1", "fe80::1"} {
+		b.Set.Endpoints[i].Address = netip.MustParseAddr(a)
+	}
+	p := http
+	p.AppProtocol = "HTTP over what not"
+	return withPorts(b, p)
 }
 
 func TestUsersAreToldWhenTheLastEndpointGoesAndTheFirstIsBack(t *testing.T) {

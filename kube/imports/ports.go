@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/validation"
 	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 
 	"github.com/federator/federator/federation/catalog"
@@ -124,7 +125,7 @@ func slicePorts(in *Input, names []string, exposes []exposed, numbers []uint16) 
 		p := in.Service.Ports[x.index]
 		out[i] = discoveryv1.EndpointPort{
 			Name: &names[x.index], Protocol: new(corev1.Protocol(p.Protocol)), Port: new(int32(numbers[i])),
-			AppProtocol: optional(p.AppProtocol),
+			AppProtocol: appProtocol(p),
 		}
 	}
 	return out
@@ -136,7 +137,7 @@ func servicePorts(ports []catalog.Port) []corev1.ServicePort {
 	for i, p := range ports {
 		out[i] = corev1.ServicePort{
 			Name: names[i], Protocol: corev1.Protocol(p.Protocol), Port: int32(p.Number),
-			TargetPort: intstr.FromInt32(int32(p.Number)), AppProtocol: optional(p.AppProtocol),
+			TargetPort: intstr.FromInt32(int32(p.Number)), AppProtocol: appProtocol(p),
 		}
 	}
 	return out
@@ -146,10 +147,19 @@ func importPorts(ports []catalog.Port) []mcsv1beta1.ServicePort {
 	out := make([]mcsv1beta1.ServicePort, len(ports))
 	for i, p := range ports {
 		out[i] = mcsv1beta1.ServicePort{
-			Name: p.Name, Protocol: corev1.Protocol(p.Protocol), Port: int32(p.Number), AppProtocol: optional(p.AppProtocol),
+			Name: p.Name, Protocol: corev1.Protocol(p.Protocol), Port: int32(p.Number), AppProtocol: appProtocol(p),
 		}
 	}
 	return out
+}
+
+// appProtocol is nil where the API server would refuse the whole object over it: a
+// services file may have any.
+func appProtocol(p catalog.Port) *string {
+	if len(validation.IsQualifiedName(p.AppProtocol)) > 0 {
+		return nil
+	}
+	return &p.AppProtocol
 }
 
 func optional(s string) *string {

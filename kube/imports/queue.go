@@ -33,6 +33,7 @@ type queue struct {
 	ready turns
 	later turns
 	known [Rest + 1]int // the ready items whose urgency is known, by urgency
+	other int           // the ready items whose urgency is not
 }
 
 // item is one service in a queue: ready or put off, or in the hands of a worker.
@@ -45,6 +46,7 @@ type item struct {
 	at       int       // where in that
 	changed  bool      // while a worker had it
 	failures int
+	held     bool // changes do not end the wait
 }
 
 // turns is a heap of items, by due time, urgency and age.
@@ -80,7 +82,8 @@ func newQueue() *queue {
 	return &queue{wake: make(chan struct{}, 1), items: map[catalog.ServiceName]*item{}}
 }
 
-// add says that a service has changed. One that is waiting after a failure waits on.
+// add says that a service has changed. One that waits for an API server that did not
+// answer waits on; one that was refused something may not need that any more.
 func (q *queue) add(name catalog.ServiceName) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -92,7 +95,7 @@ func (q *queue) add(name catalog.ServiceName) {
 	case it.in == nil:
 		it.changed = true
 		return
-	case it.in == &q.later && it.failures > 0:
+	case it.in == &q.later && it.held:
 		return
 	case it.in == &q.ready && it.urgency == look:
 		return
@@ -105,7 +108,7 @@ func (q *queue) retryAll() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, it := range q.items {
-		it.failures = 0
+		it.failures, it.held = 0, false
 		if it.in == &q.later {
 			q.move(it, look, time.Time{})
 		}
@@ -130,15 +133,23 @@ func (q *queue) move(it *item, u Urgency, due time.Time) {
 
 // count counts an item that has come or, if n is -1, goes.
 func (q *queue) count(it *item, n int) {
-	if it.in == &q.ready && it.urgency != look {
+	switch {
+	case it.in != &q.ready:
+	case it.urgency == look:
+		q.other += n
+	default:
 		q.known[it.urgency] += n
 	}
 }
 
-// outranks reports whether a service waits that is known to be more urgent.
+// outranks reports whether a service waits that is more urgent, or may be where this
+// one can wait.
 func (q *queue) outranks(u Urgency) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if u == Rest && q.other > 0 {
+		return true
+	}
 	for more := range u {
 		if q.known[more] > 0 {
 			return true
@@ -203,7 +214,7 @@ func (q *queue) finish(name catalog.ServiceName, due time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	it := q.items[name]
-	it.failures = 0
+	it.failures, it.held = 0, false
 	switch {
 	case it.changed:
 		q.move(it, look, time.Time{})
@@ -225,16 +236,21 @@ func (q *queue) urge(name catalog.ServiceName, u Urgency) {
 	q.move(it, u, time.Time{})
 }
 
-// retry takes a service back from a worker that failed, for later. It returns how
-// often that happened in a row.
-func (q *queue) retry(name catalog.ServiceName) int {
+// retry takes a service back from a worker that failed, for later, which is when it
+// changes unless it is held. It returns how often that happened in a row.
+func (q *queue) retry(name catalog.ServiceName, held bool) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	it := q.items[name]
 	pause := min(lastRetry, firstRetry<<min(it.failures, 12))
 	it.failures++
-	// A quarter by chance, so that what failed together does not come back together.
-	q.move(it, look, time.Now().Add(pause*3/4+rand.N(pause/2)))
+	it.held = held
+	due := time.Time{}
+	if held || !it.changed {
+		// A quarter by chance, so that what failed together does not come back together.
+		due = time.Now().Add(pause*3/4 + rand.N(pause/2))
+	}
+	q.move(it, look, due)
 	return it.failures
 }
 

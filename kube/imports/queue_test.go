@@ -41,6 +41,9 @@ func TestWhatNobodyHasLookedAtComesFirstAndThenTheMostUrgent(t *testing.T) {
 	if q.outranks(Dead) || !q.outranks(Flipped) || !q.outranks(Rest) {
 		t.Error("expected a dead service to outrank all others and nothing else to outrank it")
 	}
+	if q.other != 1 {
+		t.Errorf("expected one that nobody has looked at, found %d", q.other)
+	}
 	if got, want := order(q), "d-1 b0 c1 a2 "; got != want {
 		t.Errorf("expected %q, found %q", want, got)
 	}
@@ -63,6 +66,40 @@ func TestAServiceThatChangesWhileAWorkerHasItIsLookedAtAgain(t *testing.T) {
 	}
 }
 
+func TestWhatCanWaitDoesUntilAllHaveBeenLookedAt(t *testing.T) {
+	q := newQueue()
+	q.add(named("a"))
+	if q.outranks(Dead) || q.outranks(Flipped) || !q.outranks(Rest) {
+		t.Error("expected a service that nobody has looked at to outrank nothing but what can wait")
+	}
+	if order(q); q.outranks(Rest) {
+		t.Error("expected nothing to outrank anything in an empty queue")
+	}
+}
+
+func TestAChangeEndsTheWaitOfAServiceThatWasRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue()
+		q.add(named("a"))
+		name, _, _ := q.next(context.Background())
+		q.retry(name, false)
+		if _, _, pause, ok := q.take(); ok || pause < firstRetry/2 {
+			t.Errorf("unchanged: expected it to wait, found %v, %v", ok, pause)
+		}
+		q.add(name)
+		if got, want := order(q), "a-1 "; got != want {
+			t.Errorf("changed while it waits: expected %q, found %q", want, got)
+		}
+		q.add(name)
+		name, _, _ = q.next(context.Background())
+		q.add(name)
+		q.retry(name, false)
+		if got, want := order(q), "a-1 "; got != want {
+			t.Errorf("changed before it was refused: expected %q, found %q", want, got)
+		}
+	})
+}
+
 func TestFailuresWaitLongerAndLongerAndChangesDoNotHurryThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue()
@@ -73,7 +110,7 @@ func TestFailuresWaitLongerAndLongerAndChangesDoNotHurryThem(t *testing.T) {
 			if !ok {
 				t.Fatal("expected the service")
 			}
-			if times := q.retry(name); times != try+1 {
+			if times := q.retry(name, true); times != try+1 {
 				t.Errorf("expected failure %d, found %d", try+1, times)
 			}
 			q.add(name)
@@ -85,7 +122,7 @@ func TestFailuresWaitLongerAndLongerAndChangesDoNotHurryThem(t *testing.T) {
 			time.Sleep(pause)
 		}
 		name, _, _ := q.next(context.Background())
-		q.retry(name)
+		q.retry(name, true)
 		q.retryAll()
 		if got, want := order(q), "a-1 "; got != want {
 			t.Errorf("once the API server is back: expected %q at once, found %q", want, got)

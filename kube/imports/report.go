@@ -1,6 +1,7 @@
 package imports
 
 import (
+	"cmp"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,7 +15,8 @@ func (p *planner) reportExport() {
 		return
 	}
 	// A ServiceExport is not ours to stamp; what its import was planned from tells.
-	if p.Behind = p.Knowledge.behind(p.was); p.Behind != "" {
+	if behind := p.Knowledge.behind(p.was); behind != "" {
+		p.Behind = cmp.Or(p.Behind, behind)
 		return
 	}
 	want := p.exportConditions()

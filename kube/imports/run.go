@@ -16,12 +16,20 @@ import (
 const LeaseName = "federator-imports"
 
 // The times of the Lease, as Kubernetes' own controllers have them: a holder that
-// has not renewed it for renewDeadline stops, well before another may take it.
+// has not renewed it for renewDeadline stops, well before another may take it. It is
+// [Writer.campaign] that sees to that: client-go's elector counts from when it next
+// meant to renew it, and says that it has lost only after it has tried to give it up.
 const (
 	leaseDuration = 15 * time.Second
 	renewDeadline = 10 * time.Second
 	retryPeriod   = 2 * time.Second
 )
+
+// settling is how long the first plans wait for what else decides them: planned
+// without, what is there would be changed, and changed back a moment later. A node
+// that may not be read, or a region that nobody hears of, must not keep all imports
+// back.
+const settling = 5 * time.Second
 
 // Run takes part in the election of the cluster's writer, and writes while it is
 // this replica, until the context ends. The cluster's informers must be running.
@@ -45,7 +53,8 @@ func (w *Writer) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// complete waits until the informers hold all there is. It asks for the Lease
+// complete waits until the informers hold all there is, and for a while until all else
+// that decides the plans is known. It asks for the Lease
 // meanwhile, as the election does from then on: else nobody would be told of an API
 // server that has not answered since this replica began.
 func (w *Writer) complete(ctx context.Context) bool {
@@ -54,7 +63,7 @@ func (w *Writer) complete(ctx context.Context) bool {
 	defer asked.Wait()
 	defer enough()
 	asked.Go(func() {
-		lease := leases{w.cfg.Kube.Core.CoordinationV1(), &w.contact, w.cfg.Replica}.Leases(w.cfg.Namespace)
+		lease := w.leases(nil).Leases(w.cfg.Namespace)
 		again := time.NewTicker(retryPeriod)
 		defer again.Stop()
 		for {
@@ -68,17 +77,38 @@ func (w *Writer) complete(ctx context.Context) bool {
 			cancel()
 		}
 	})
-	return cache.WaitForCacheSync(ctx.Done(), w.synced...)
+	return cache.WaitForCacheSync(ctx.Done(), w.synced...) && w.settled(ctx)
+}
+
+// settled waits until what decides plans is known, or has been waited for enough. It
+// returns false if the context has ended.
+func (w *Writer) settled(ctx context.Context) bool {
+	until := time.Now().Add(settling)
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for !w.cfg.Settled() && time.Now().Before(until) {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-again.C:
+		}
+	}
+	return true
 }
 
 // campaign waits for the Lease, writes while it is held, and returns once it is not.
 // At the end of the context writing stops first, and then the Lease is given up.
 func (w *Writer) campaign(ctx context.Context) error {
 	elected := make(chan context.Context, 1)
+	writing, lapse := context.WithCancel(ctx)
+	defer lapse()
+	lapses := time.AfterFunc(renewDeadline, lapse)
+	lapses.Stop() // until the Lease is taken
+	defer lapses.Stop()
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
 			LeaseMeta:  metav1.ObjectMeta{Namespace: w.cfg.Namespace, Name: LeaseName},
-			Client:     leases{w.cfg.Kube.Core.CoordinationV1(), &w.contact, w.cfg.Replica},
+			Client:     w.leases(func(begun time.Time) { lapses.Reset(renewDeadline - time.Since(begun)) }),
 			LockConfig: resourcelock.ResourceLockConfig{Identity: w.cfg.Replica},
 		},
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true,
@@ -102,11 +132,15 @@ func (w *Writer) campaign(ctx context.Context) error {
 	case <-ctx.Done():
 	case <-over:
 	case held := <-elected:
-		w.whileHeld(ctx, held)
+		w.whileHeld(writing, held)
 	}
 	resign()
 	<-over
 	return nil
+}
+
+func (w *Writer) leases(renewed func(time.Time)) leases {
+	return leases{w.cfg.Kube.Core.CoordinationV1(), &w.contact, w.cfg.Replica, renewed}
 }
 
 // whileHeld leads until either context ends.

@@ -112,8 +112,17 @@ func (c *chooser) localities(yield func(*locality.Locality) bool) {
 	}
 }
 
-// mine reports whether the endpoint is of the chooser's family.
-func (c *chooser) mine(e *locality.Endpoint) bool { return e.Address.Is4() == c.four }
+// mine reports whether the endpoint is of the chooser's family, and can be listed.
+func (c *chooser) mine(e *locality.Endpoint) bool {
+	return e.Address.Is4() == c.four && listable(e.Address)
+}
+
+// listable reports whether an EndpointSlice may have the address. The API server
+// refuses a whole slice over one that may not, and a services file knows addresses
+// that no cluster of Kubernetes has.
+func listable(a netip.Addr) bool {
+	return !a.Is4In6() && a.Zone() == "" && !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() && !a.IsLinkLocalUnicast()
+}
 
 // parts divides the endpoints that serve into bins. Endpoints of one locality whose
 // kinds have different shares (degraded beside healthy, drilled beside not) are in

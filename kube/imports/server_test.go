@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -378,13 +379,17 @@ func (s *server) ready(t testing.TB) (out []string) {
 	return out
 }
 
-// reasons returns the reasons of all Events, in order and once each.
+// reasons returns the reasons of all Events, in order and once each. Each has the UID
+// of the object that it is about, without which it would not be shown with that.
 func (s *server) reasons(t testing.TB) (out []string) {
 	list, err := s.core.CoreV1().Events("").List(context.Background(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range list.Items {
+		if !strings.HasPrefix(string(e.InvolvedObject.UID), "uid-") {
+			t.Errorf("the Event %s of %s %s has the UID %q", e.Reason, e.InvolvedObject.Kind, e.InvolvedObject.Name, e.InvolvedObject.UID)
+		}
 		out = append(out, e.InvolvedObject.Kind+" "+e.Reason)
 	}
 	slices.Sort(out)

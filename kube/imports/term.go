@@ -94,10 +94,11 @@ func (w *Writer) changed(t *term, ch catalog.Changes) {
 	}
 }
 
-// handle looks at one service, and writes if its turn to be written has come.
+// handle looks at one service, and writes if its turn to be written has come: at once
+// if nothing can be more urgent, else not before all have been looked at.
 func (w *Writer) handle(ctx context.Context, t *term, name catalog.ServiceName, urgency Urgency) {
 	p, due := w.plan(t, name)
-	if len(p.Writes) > 0 && urgency == look {
+	if len(p.Writes) > 0 && urgency == look && p.Urgency > Dead {
 		t.queue.urge(name, p.Urgency)
 		return
 	}
@@ -109,6 +110,7 @@ func (w *Writer) handle(ctx context.Context, t *term, name catalog.ServiceName, 
 			return
 		}
 		if !p.Again {
+			p.Writes = nil
 			break
 		}
 		p, due = w.plan(t, name)
@@ -117,7 +119,7 @@ func (w *Writer) handle(ctx context.Context, t *term, name catalog.ServiceName, 
 			return
 		}
 	}
-	if p.Again {
+	if p.Again || len(p.Writes) > 0 {
 		due = sooner(due, time.Now().Add(rampPause))
 	}
 	t.queue.finish(name, sooner(due, w.view.unseen(name)))
@@ -134,7 +136,7 @@ func (w *Writer) carryOut(ctx context.Context, t *term, name catalog.ServiceName
 			return false
 		}
 		if w.limit.Wait(ctx) != nil {
-			t.queue.retry(name)
+			t.queue.retry(name, true)
 			return false
 		}
 		if err := w.send(ctx, name, write); err != nil {
@@ -149,12 +151,13 @@ func (w *Writer) carryOut(ctx context.Context, t *term, name catalog.ServiceName
 }
 
 func (w *Writer) send(ctx context.Context, name catalog.ServiceName, write *Write) error {
+	begun := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	object, err := send(ctx, w.cfg.Kube, write)
 	w.metrics.wrote(write, err)
 	if ctx.Err() != context.Canceled {
-		w.contact.heard(err, time.Now())
+		w.contact.heard(err, begun)
 	}
 	if err == nil {
 		w.view.wrote(name, write, object, time.Now())
@@ -172,7 +175,7 @@ func (w *Writer) failed(ctx context.Context, t *term, name catalog.ServiceName, 
 	case apierrors.IsInvalid(err) && kind == kindService && write.Verb == Create:
 		w.view.refused(name, write)
 	}
-	times := t.queue.retry(name)
+	times := t.queue.retry(name, unanswered(err) || apierrors.IsTooManyRequests(err))
 	if ctx.Err() == nil && !raced(err) && !unanswered(err) && times == 1 {
 		w.cfg.Logger.Warn("the API server refuses a write", "service", name, "verb", write.Verb, "kind", kind, "object", write.Object.GetName(), "err", err)
 	}

@@ -239,6 +239,24 @@ func (v *view) unseen(name catalog.ServiceName) (due time.Time) {
 	return due
 }
 
+// uid is that of the ServiceImport or ServiceExport of a service, "" if there is none.
+func (v *view) uid(kind string, name catalog.ServiceName) types.UID {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, e := range v.echoes[name] {
+		if e.kind == kind && e.object != nil {
+			return e.object.GetUID()
+		}
+	}
+	if i, err := v.imports.ServiceImports(name.Namespace).Get(name.Name); err == nil && kind == kindImport {
+		return i.UID
+	}
+	if x, err := v.exports.ServiceExports(name.Namespace).Get(name.Name); err == nil && kind == kindExport {
+		return x.UID
+	}
+	return ""
+}
+
 // doubt forgets the writes of ours that the informers have not shown, as when the API
 // server was away: its store may have lost them. Should it not have, what is decided
 // without them names versions that have passed, and is refused.
@@ -276,6 +294,7 @@ const (
 	kindExport  = mcsv1beta1.ServiceExportKindName
 	kindService = "Service"
 	kindSlice   = "EndpointSlice"
+	kindLease   = "Lease"
 )
 
 func kindOfObject(o metav1.Object) string {

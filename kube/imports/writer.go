@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/federator/federator/federation/catalog"
@@ -43,6 +44,9 @@ type Config struct {
 	Removed func(region string) bool
 	// Zones counts the nodes of every zone of the cluster; nil: not known, no hints.
 	Zones func() map[string]int
+	// Settled reports whether is known, after a start, what besides the catalog decides
+	// the plans: the zones, and how far away the other regions are. nil: it is.
+	Settled func() bool
 	// Affinity and Verdict: see [Input]. Verdict is nil for a service of which there
 	// is no ServiceExport.
 	Affinity func(*catalog.EndpointSet) Affinity
@@ -91,6 +95,9 @@ func New(cfg Config) (*Writer, error) {
 	if cfg.Zones == nil {
 		cfg.Zones = func() map[string]int { return nil }
 	}
+	if cfg.Settled == nil {
+		cfg.Settled = func() bool { return true }
+	}
 	if cfg.Verdict == nil {
 		cfg.Verdict = func(catalog.ServiceName) *Verdict { return nil }
 	}
@@ -99,7 +106,7 @@ func New(cfg Config) (*Writer, error) {
 		return nil, fmt.Errorf("kubernetes imports: %w", err)
 	}
 	w := &Writer{cfg: cfg, view: v, limit: rate.NewLimiter(writesPerSecond, writers)}
-	w.events = newEvents(cfg.Namespace, cfg.Replica)
+	w.events = newEvents(cfg.Namespace, cfg.Replica, w.uid)
 	w.metrics = newMeters(w)
 	for _, m := range w.metrics.all() {
 		if err := cfg.Metrics.Register(m); err != nil {
@@ -190,6 +197,14 @@ func (w *Writer) lookAll(t *term) {
 
 // StaleSince is since when the API server has not answered, zero if it does.
 func (w *Writer) StaleSince() time.Time { return w.contact.since() }
+
+// uid is that of the writer's Lease, or of the import or the export of a service.
+func (w *Writer) uid(kind string, name catalog.ServiceName) types.UID {
+	if kind == kindLease {
+		return w.contact.lease()
+	}
+	return w.view.uid(kind, name)
+}
 
 // Leading reports whether this replica is the writer of its cluster.
 func (w *Writer) Leading() bool { return w.leading.Load() != nil }

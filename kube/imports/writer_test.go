@@ -3,8 +3,6 @@ package imports
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -103,6 +101,42 @@ func TestANewWriterWritesNothingWhenNothingChanged(t *testing.T) {
 		}
 		if got := s.written(); len(got) != 0 {
 			t.Errorf("expected no writes, found %v", got)
+		}
+	})
+}
+
+func TestAWriterThatStartsWaitsUntilItKnowsWhatDecidesThePlans(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, w := newServer(t), newWorld()
+		w.export(t, backend("west-1@us-west/a hh /b hh"))
+		zones := map[string]int{"a": 3, "b": 3}
+		one := s.start(t, "replica-0", w.Catalog, func(c *Config) { c.Zones = func() map[string]int { return zones } })
+		pass(5 * time.Second)
+		one.stop()
+		if got := s.slices(t); len(got) != 1 || got[0].Endpoints[0].Hints == nil {
+			t.Fatalf("expected a slice with hints, found %+v", got)
+		}
+		s.forget()
+		begun := time.Now()
+		counted := func() map[string]int {
+			if time.Since(begun) < time.Second {
+				return nil
+			}
+			return zones
+		}
+		two := s.start(t, "replica-1", w.Catalog, func(c *Config) {
+			c.Zones, c.Settled = counted, func() bool { return counted() != nil }
+		})
+		pass(10 * time.Second)
+		if got := s.written(); !two.Leading() || len(got) != 0 {
+			t.Errorf("with the nodes known after a second: expected a writer that writes nothing, found %v and %v", two.Leading(), got)
+		}
+		two.stop()
+		three := s.start(t, "replica-2", w.Catalog, func(c *Config) { c.Settled = func() bool { return false } })
+		defer three.stop()
+		pass(settling + time.Second)
+		if !three.Leading() {
+			t.Errorf("with the nodes never known: expected a writer after %v, found none", settling)
 		}
 	})
 }
@@ -292,71 +326,15 @@ func TestExportsGetConditionsAndKeepThoseOfOthers(t *testing.T) {
 func TestNoticesBecomeEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, w := newServer(t), newWorld()
+		w.export(t, backend("east-1@us-east/a h"))
 		r := s.start(t, "replica-0", w.Catalog)
 		defer r.stop()
 		pass(5 * time.Second)
 		r.notices <- Notice{Reason: "DrillStarted", Message: "us-east is drilled"}
 		r.notices <- Notice{Service: checkout, Warning: true, Reason: "LinkLost", Message: "us-east is silent"}
 		pass(5 * time.Second)
-		if got, want := s.reasons(t), []string{"Lease DrillStarted", "ServiceImport LinkLost"}; !slices.Equal(got, want) {
+		if got, want := s.reasons(t), []string{"Lease DrillStarted", "ServiceImport Imported", "ServiceImport LinkLost"}; !slices.Equal(got, want) {
 			t.Errorf("expected %v, found %v", want, got)
-		}
-	})
-}
-
-func TestWritesAreBoundedAndTheMostUrgentComeFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, w := newServer(t), newWorld()
-		const services = 300
-		all := func(states func(int) string) (out []catalog.Backend) {
-			for n := range services {
-				for _, at := range []string{"west-1@us-west/a ", "east-1@us-east/a "} {
-					b := backend(at + "hh")
-					if strings.HasPrefix(at, "west") {
-						b = backend(at + states(n))
-					}
-					b.Set.Service.Name = fmt.Sprintf("svc-%03d", n)
-					out = append(out, b)
-				}
-			}
-			return out
-		}
-		w.export(t, all(func(int) string { return "hh" })...)
-		r := s.start(t, "replica-0", w.Catalog)
-		defer r.stop()
-		pass(30 * time.Second)
-		s.forget()
-		// Most get an endpoint more; the last ten die here and have to go elsewhere.
-		dead := func(n int) bool { return n >= services-10 }
-		w.export(t, all(func(n int) string {
-			if dead(n) {
-				return "uu"
-			}
-			return "hhh"
-		})...)
-		pass(100 * time.Millisecond)
-		first := s.written()
-		urgent := map[string]bool{}
-		for _, write := range first {
-			if strings.Contains(write, "endpointslices") {
-				urgent[write] = true
-			}
-		}
-		for n := range services {
-			name := DerivedName(catalog.ServiceName{Namespace: "shop", Name: fmt.Sprintf("svc-%03d", n)})
-			if !dead(n) {
-				continue
-			}
-			if !slices.ContainsFunc(slices.Collect(maps.Keys(urgent)), func(w string) bool { return strings.Contains(w, name) }) {
-				t.Errorf("100 ms later: expected svc-%03d, all of whose endpoints had died, to be written, found %d others", n, len(first))
-			}
-		}
-		if most := writesPerSecond/10 + 2*writers; len(first) > most {
-			t.Errorf("expected at most %d writes in 100 ms, found %d", most, len(first))
-		}
-		pass(900 * time.Millisecond)
-		if got := len(s.written()); got > writesPerSecond+2*writers {
-			t.Errorf("expected at most %d writes in a second, found %d", writesPerSecond+2*writers, got)
 		}
 	})
 }

@@ -102,6 +102,8 @@ func TestEveryMistakeIsNamedWithItsLine(t *testing.T) {
 		{"number as port name", `services: [{name: a/b, ports: [{name: "80", port: 80}]}]`, "port name"},
 		{"port zero", "services: [{name: a/b, ports: [{port: 0}]}]", `services[0].ports[0].port: expected a whole number from 1 to 65535, found "0"`},
 		{"bad protocol", "services: [{name: a/b, ports: [{port: 1, protocol: tcp}]}]", "expected TCP, UDP or SCTP"},
+		{"appProtocol too long", "services: [{name: a/b, ports: [{port: 80, appProtocol: " + strings.Repeat("a", 254) + "}]}]", "at most 253 bytes"},
+		{"appProtocol of blanks", `services: [{name: a/b, ports: [{port: 80, appProtocol: "a\tb"}]}]`, "printable"},
 		{"port name twice", "services: [{name: a/b, ports: [{name: a, port: 1}, {name: a, port: 2}]}]", "given twice"},
 		{"port number twice", "services: [{name: a/b, ports: [{name: a, port: 1}, {name: b, port: 1}]}]", "both TCP 1"},
 		{"unnamed port of two", "services: [{name: a/b, ports: [{port: 1}, {name: b, port: 2}]}]", "port without a name"},

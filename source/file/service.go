@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
@@ -37,7 +38,7 @@ func (r *reader) port(n *yaml.Node, at string) catalog.Port {
 		strictyaml.Optional("name", func(n *yaml.Node, at string) { p.Name = strictyaml.Parsed(r.Reader, n, at, parsePortName) }),
 		strictyaml.Required("port", func(n *yaml.Node, at string) { p.Number = uint16(r.integer(n, at, 1, 65535)) }),
 		strictyaml.Optional("protocol", func(n *yaml.Node, at string) { p.Protocol = strictyaml.Parsed(r.Reader, n, at, parseProtocol) }),
-		strictyaml.Optional("appProtocol", func(n *yaml.Node, at string) { p.AppProtocol = r.scalar(n, at) }),
+		strictyaml.Optional("appProtocol", func(n *yaml.Node, at string) { p.AppProtocol = strictyaml.Parsed(r.Reader, n, at, parseAppProtocol) }),
 	})
 	return p
 }
@@ -47,6 +48,15 @@ func (r *reader) port(n *yaml.Node, at string) catalog.Port {
 func parsePortName(s string) (string, error) {
 	if len(s) > 15 || catalog.ValidateLabel("", s) != nil || !strings.ContainsAny(s, "abcdefghijklmnopqrstuvwxyz") {
 		return "", fmt.Errorf("port name %q: expected at most 15 of a-z, 0-9 and '-', with a letter, for example http", strictyaml.Clip(s))
+	}
+	return s, nil
+}
+
+// parseAppProtocol accepts what regions accept from each other.
+func parseAppProtocol(s string) (string, error) {
+	unprintable := func(c rune) bool { return !unicode.IsPrint(c) }
+	if len(s) > 253 || strings.ContainsFunc(s, unprintable) {
+		return "", fmt.Errorf("appProtocol %q: expected at most 253 bytes of printable text, for example http", strictyaml.Clip(s))
 	}
 	return s, nil
 }
