@@ -54,10 +54,8 @@ type stage struct {
 // enact starts the federation; the first region founds it.
 func enact(t *testing.T, replicas map[string]int, regions ...string) *stage {
 	t.Helper()
-	w := controlplane.Need(t, controlplane.Options{Clusters: regions, Audit: []string{agents}})
-	binary, err := fleet.Binary("../..", t.TempDir())
-	must(t, err)
-	s := &stage{Fleet: fleet.New(t, binary), world: w, config: map[string]string{}}
+	w := need(t, controlplane.Options{Clusters: regions, Audit: []string{agents}})
+	s := &stage{Fleet: fleet.New(t, program()), world: w, config: map[string]string{}}
 	for i, region := range regions {
 		s.prepare(region, i)
 	}
