@@ -19,10 +19,11 @@ story: ## the same, unattended: kill, fail, evacuate, and measure
 test: ## the tests
 	go test ./...
 
-KUBERNETES = FEDERATOR_CONTROLPLANE=1 FEDERATOR_E2E_SLOW=$(SLOW) go test -count=1 -p 1 -timeout 30m
+KUBERNETES = FEDERATOR_CONTROLPLANE=1 FEDERATOR_E2E_SLOW=$(SLOW) go test -count=1 -timeout 30m
 e2e: controlplane ## real Kubernetes: three clusters with federator in pods, and what needs no pods; root on Linux; SLOW=1: the long forms, and all of test/e2e
-	$(KUBERNETES) ./test/controlplane/... ./test/clusters ./test/kube ./kube/imports $(if $(SLOW),./test/e2e)
-	$(KUBERNETES) -run 'Test(AResolutionPolicyOfOneClusterHoldsInAll|ADrillOfACluster)$$' ./federation
+	$(KUBERNETES) -p 1 ./test/clusters $(if $(SLOW),./test/e2e)
+	$(KUBERNETES) -p 2 ./test/kube ./test/controlplane/...
+	$(KUBERNETES) -p 2 -run 'Test(AResolutionPolicyOfOneClusterHoldsInAll|ADrillOfACluster|ImportsOnARealAPIServer)$$' ./federation ./kube/imports
 
 e2e-kind: ## the tests on three clusters of kind; needs Docker and kind, see test/kind
 	go run ./test/kind
