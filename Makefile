@@ -55,12 +55,14 @@ generate: ## the Go code of the .proto files, and what is made of the types in k
 	go tool -modfile=tools/go.mod controller-gen object crd paths=./kube/api/... output:crd:dir=deploy/clusters/crds
 
 fuzz: ## every fuzz target for FUZZTIME (default 30s)
-	@for pkg in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
+	@bin=$$(mktemp) && trap 'rm -f "$$bin"' EXIT; cache=$$(go env GOCACHE)/fuzz/$$(go list -m); \
+	for pkg in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
+		go test -c -ldflags='-s -w' -fuzz . -o "$$bin" ./$$pkg || exit 1; \
 		for f in $$(git grep -h '^func Fuzz' -- $$pkg/*_test.go | sed 's/func \(Fuzz[A-Za-z0-9_]*\).*/\1/'); do \
-			echo "$$pkg $$f"; go test ./$$pkg -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-30s} || exit 1; done; done
+			echo "$$pkg $$f"; (cd $$pkg && "$$bin" -test.run '^$$' -test.fuzz "^$$f$$" -test.fuzztime $${FUZZTIME:-30s} -test.fuzzcachedir "$$cache/$$pkg") || exit 1; done; done
 
-bench: ## the benchmarks
-	go test -run '^$$' -bench . -benchmem ./...
+bench: ## the benchmarks; BENCHTIME=1x: each once
+	go test -run '^$$' -bench . -benchmem $(if $(BENCHTIME),-benchtime $(BENCHTIME)) $$(git grep -l '^func Benchmark' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
 ci: ## what runs before a change lands
 	.ci/run
