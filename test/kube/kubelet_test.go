@@ -29,9 +29,8 @@ import (
 // of federator as processes of this machine, each on a loopback address of its own,
 // and says in their status how they are. Everything else of the cluster is real.
 type kubelet struct {
-	t       *testing.T
 	cluster *controlplane.Cluster
-	fleet   *fleet.Fleet // of none but its addresses and its directory
+	fleet   *fleet.Fleet // has addresses, a directory and a starter of processes
 	mu      sync.Mutex
 	pods    map[string]*process // by UID
 }
@@ -46,7 +45,7 @@ type process struct {
 // runPods runs the pods of federator of a cluster until the test ends.
 func runPods(t *testing.T, c *controlplane.Cluster) *kubelet {
 	t.Helper()
-	k := &kubelet{t: t, cluster: c, fleet: fleet.New(t, program()), pods: map[string]*process{}}
+	k := &kubelet{cluster: c, fleet: fleet.New(t, program()), pods: map[string]*process{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -120,10 +119,14 @@ func (k *kubelet) look(ctx context.Context) error {
 func (k *kubelet) start(p *corev1.Pod) (*process, error) {
 	address := k.fleet.Address()
 	dir := filepath.Join(k.fleet.Dir, string(p.UID)[:8])
-	must(k.t, os.MkdirAll(dir, 0o755))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
 	r := &process{name: p.Name, address: address, socket: filepath.Join(dir, "s"), out: &bytes.Buffer{}, ended: make(chan struct{})}
 	config := fmt.Sprintf("dataDir: %s\nlisten: {peer: '%s:7443', gossip: '%[2]s:7946', dns: ['%[2]s:8053'], http: '%[2]s:7480', socket: %s}\nlog: {format: json}\n", filepath.Join(dir, "data"), address, r.socket)
-	must(k.t, os.WriteFile(filepath.Join(dir, "agent.yaml"), []byte(config), 0o600))
+	if err := os.WriteFile(filepath.Join(dir, "agent.yaml"), []byte(config), 0o600); err != nil {
+		return nil, err
+	}
 	own, err := k.cluster.Clients.Core.CoreV1().ConfigMaps(p.Namespace).Get(context.Background(), "federator", metav1.GetOptions{})
 	if err != nil {
 		return nil, err
@@ -132,8 +135,7 @@ func (k *kubelet) start(p *corev1.Pod) (*process, error) {
 	r.cmd.Env = append(os.Environ(), "POD_NAME="+p.Name, "POD_NAMESPACE="+p.Namespace, "POD_UID="+string(p.UID), "POD_IP="+address, "HOST_IP="+address, "NODE_NAME=node-1",
 		"FEDERATOR_REGION="+own.Data["region"], "FEDERATOR_CLUSTER="+own.Data["cluster"], "FEDERATOR_EXPOSE="+own.Data["expose"])
 	r.cmd.Stdout, r.cmd.Stderr = r.out, r.out
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := r.cmd.Start(); err != nil {
+	if err := k.fleet.Start(r.cmd); err != nil {
 		return nil, err
 	}
 	go func() {

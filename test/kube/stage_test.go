@@ -272,7 +272,7 @@ func (s *stage) writer(region string) (*fleet.Replica, error) {
 // answer asks an agent's DNS from an address and returns the answer section as
 // "TYPE DATA".
 func answer(r *fleet.Replica, from netip.Addr, name string, qtype uint16) ([]string, error) {
-	client := dns.Client{Timeout: time.Second, Dialer: &net.Dialer{LocalAddr: &net.UDPAddr{IP: from.AsSlice()}}}
+	client := dns.Client{Timeout: 3 * time.Second, Dialer: &net.Dialer{LocalAddr: &net.UDPAddr{IP: from.AsSlice()}}}
 	reply, _, err := client.Exchange(new(dns.Msg).SetQuestion(name, qtype), r.DNS)
 	if err != nil {
 		return nil, err
