@@ -22,8 +22,7 @@ test: ## the tests
 KUBERNETES = FEDERATOR_CONTROLPLANE=1 FEDERATOR_E2E_SLOW=$(SLOW) go test -count=1 -timeout 30m
 e2e: controlplane ## real Kubernetes: three clusters with federator in pods, and what needs no pods; root on Linux; SLOW=1: the long forms, and all of test/e2e
 	$(KUBERNETES) -p 1 ./test/clusters $(if $(SLOW),./test/e2e)
-	$(KUBERNETES) -p 2 ./test/kube ./test/controlplane/...
-	$(KUBERNETES) -p 2 -run 'Test(AResolutionPolicyOfOneClusterHoldsInAll|ADrillOfACluster|ImportsOnARealAPIServer)$$' ./federation ./kube/imports
+	$(KUBERNETES) -p 2 ./test/kube ./test/controlplane/... ./federation ./kube/imports
 
 e2e-kind: ## the tests on three clusters of kind; needs Docker and kind, see test/kind
 	go run ./test/kind
@@ -33,7 +32,8 @@ controlplane: ## etcd and Kubernetes for the tests on real clusters (FEDERATOR_C
 
 UPGRADE ?= ./test/upgrade
 lab: ## the failure lab; root on Linux, nothing else beside it; FEDERATOR_LAB_SEED=n repeats a run
-	FEDERATOR_LAB=1 FEDERATOR_LAB_RESULTS=$${FEDERATOR_LAB_RESULTS:-$(CURDIR)/bin/lab} go test -count=1 -p 1 -timeout 25m ./test/lab/... $(UPGRADE) ./federation/drill
+	FEDERATOR_LAB=1 FEDERATOR_LAB_RESULTS=$${FEDERATOR_LAB_RESULTS:-$(CURDIR)/bin/lab} go test -count=1 -p 1 -timeout 25m ./test/lab ./test/lab/checker ./test/lab/verdicts
+	FEDERATOR_LAB=1 go test -count=1 -p 2 -timeout 25m $(UPGRADE) $$(go list ./test/lab/... | grep -vE '/lab(/checker|/verdicts)?$$') ./federation/drill
 
 lab-table: ## what make lab found last, into docs/reliability.md
 	go run ./test/lab/table $${FEDERATOR_LAB_RESULTS:-bin/lab} docs/reliability.md
