@@ -334,9 +334,12 @@ func (s *stage) requests(region string) []request {
 	text, err := os.ReadFile(s.world.Cluster(region).AuditLog())
 	s.must(err)
 	var out []request
-	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+	for line := range bytes.Lines(text) {
+		if !bytes.HasSuffix(line, []byte("\n")) {
+			break // still being written
+		}
 		var r request
-		s.must(json.Unmarshal(lines.Bytes(), &r))
+		s.must(json.Unmarshal(line, &r))
 		if r.ObjectRef.Resource != "" {
 			out = append(out, r)
 		}
