@@ -173,7 +173,14 @@ func kept(t *testing.T, f *fleet.Fleet) checker.Report {
 		t.Fatalf("expected one token, found %v, %v", &tokens, err)
 	}
 	c.Redeemed("west", tokens.GetTokens()[0].GetId(), "east/east-0")
-	during(t, c, func() { time.Sleep(4 * time.Second) })
+	during(t, c, func() { // the mutant forgets the end of a log that is long enough
+		f.Until(time.Minute, "200 writes to be acknowledged", func() error {
+			if n := c.Report().Checked.Value; n < 200 {
+				return fmt.Errorf("found %.0f", n)
+			}
+			return nil
+		})
+	})
 	west.Kill()
 	west.Start()
 	west.Ready()
