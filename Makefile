@@ -19,10 +19,10 @@ story: ## the same, unattended: kill, fail, evacuate, and measure
 test: ## the tests
 	go test ./...
 
-KUBERNETES = FEDERATOR_CONTROLPLANE=1 FEDERATOR_E2E_SLOW=$(SLOW) go test -count=1 -p 1 -timeout 30m
+KUBERNETES = FEDERATOR_CONTROLPLANE=1 FEDERATOR_E2E_SLOW=$(SLOW) go test -count=1 -timeout 30m
 e2e: controlplane ## real Kubernetes: three clusters with federator in pods, and what needs no pods; root on Linux; SLOW=1: the long forms, and all of test/e2e
-	$(KUBERNETES) ./test/controlplane/... ./test/clusters ./test/kube ./kube/imports $(if $(SLOW),./test/e2e)
-	$(KUBERNETES) -run 'Test(AResolutionPolicyOfOneClusterHoldsInAll|ADrillOfACluster)$$' ./federation
+	$(KUBERNETES) -p 1 ./test/clusters $(if $(SLOW),./test/e2e)
+	$(KUBERNETES) -p 2 ./test/kube ./test/controlplane/... ./federation ./kube/imports
 
 e2e-kind: ## the tests on three clusters of kind; needs Docker and kind, see test/kind
 	go run ./test/kind
@@ -35,7 +35,8 @@ controlplane: ## etcd and Kubernetes for the tests on real clusters (FEDERATOR_C
 
 UPGRADE ?= ./test/upgrade
 lab: ## the failure lab; root on Linux, nothing else beside it; FEDERATOR_LAB_SEED=n repeats a run
-	FEDERATOR_LAB=1 FEDERATOR_LAB_RESULTS=$${FEDERATOR_LAB_RESULTS:-$(CURDIR)/bin/lab} go test -count=1 -p 1 -timeout 25m ./test/lab/... $(UPGRADE) ./federation/drill
+	FEDERATOR_LAB=1 FEDERATOR_LAB_RESULTS=$${FEDERATOR_LAB_RESULTS:-$(CURDIR)/bin/lab} go test -count=1 -p 1 -timeout 25m ./test/lab ./test/lab/checker ./test/lab/verdicts
+	FEDERATOR_LAB=1 go test -count=1 -p 2 -timeout 25m $(UPGRADE) $$(go list ./test/lab/... | grep -vE '/lab(/checker|/verdicts)?$$') ./federation/drill
 
 lab-table: ## what make lab found last, into docs/reliability.md
 	go run ./test/lab/table $${FEDERATOR_LAB_RESULTS:-bin/lab} docs/reliability.md
@@ -57,12 +58,14 @@ generate: ## the Go code of the .proto files, and what is made of the types in k
 	go tool -modfile=tools/go.mod controller-gen object crd paths=./kube/api/... output:crd:dir=deploy/clusters/crds
 
 fuzz: ## every fuzz target for FUZZTIME (default 30s)
-	@for pkg in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
+	@bin=$$(mktemp) && trap 'rm -f "$$bin"' EXIT; cache=$$(go env GOCACHE)/fuzz/$$(go list -m); \
+	for pkg in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
+		go test -c -ldflags='-s -w' -fuzz . -o "$$bin" ./$$pkg || exit 1; \
 		for f in $$(git grep -h '^func Fuzz' -- $$pkg/*_test.go | sed 's/func \(Fuzz[A-Za-z0-9_]*\).*/\1/'); do \
-			echo "$$pkg $$f"; go test ./$$pkg -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-30s} || exit 1; done; done
+			echo "$$pkg $$f"; (cd $$pkg && "$$bin" -test.run '^$$' -test.fuzz "^$$f$$" -test.fuzztime $${FUZZTIME:-30s} -test.fuzzcachedir "$$cache/$$pkg") || exit 1; done; done
 
-bench: ## the benchmarks
-	go test -run '^$$' -bench . -benchmem ./...
+bench: ## the benchmarks; BENCHTIME=1x: each once
+	go test -run '^$$' -bench . -benchmem $(if $(BENCHTIME),-benchtime $(BENCHTIME)) $$(git grep -l '^func Benchmark' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
 ci: ## what runs before a change lands
 	.ci/run

@@ -37,6 +37,7 @@ func deadline(t *testing.T, d time.Duration) context.Context {
 
 // A replica of one region acts for no other one.
 func TestARegionsReplicaActsForNoOtherRegion(t *testing.T) {
+	t.Parallel()
 	west := initialise(t, "us-west", "a", "")
 	eu := west.admit(t, "eu-central", "a", "")
 	asia := west.admit(t, "asia-east", "a", "")
@@ -83,6 +84,7 @@ func TestARegionsReplicaActsForNoOtherRegion(t *testing.T) {
 
 // A founding that is refused leaves nothing behind.
 func TestAFoundingWithAnotherAuthorityKeyClaimsNoCluster(t *testing.T) {
+	t.Parallel()
 	west := initialise(t, "us-west", "a", "")
 	key, err := identity.NewKey()
 	if err != nil {
@@ -174,6 +176,7 @@ func TestARemovedReplicaIsAnsweredNothingThatMatters(t *testing.T) {
 
 // Two replicas that take each other for the leader do not pass a call to and fro.
 func TestACallThatWasForwardedIsNotForwardedAgain(t *testing.T) {
+	t.Parallel()
 	west := initialise(t, "us-west", "a", "")
 	b := west.admit(t, "us-west", "b", "")
 	eventually(t, 10*time.Second, "b follows", func() bool { leader, ok := b.node.Leader(); return ok && leader == west.card.Replica.RaftID() })

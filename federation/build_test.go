@@ -10,6 +10,7 @@ import (
 )
 
 func TestAReplicaTellsTheBuildThatRunsAndNotTheOneThatMadeIt(t *testing.T) {
+	t.Parallel()
 	if operator.Build() == "" {
 		t.Fatal("the toolchain wrote no version into this test")
 	}

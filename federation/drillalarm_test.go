@@ -67,6 +67,7 @@ func TestAQueryMustYieldOneValueWithinItsBounds(t *testing.T) {
 }
 
 func TestAURLMustAnswerWell(t *testing.T) {
+	t.Parallel()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/ok", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	mux.HandleFunc("/bad", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })

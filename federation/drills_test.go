@@ -104,6 +104,7 @@ func ended(outcome catalog.DrillOutcome) func(*agent, *catalog.DrillView) bool {
 }
 
 func TestThreeRegionsVoteOnADrillRunItAndEndIt(t *testing.T) {
+	t.Parallel()
 	p := newPractice(t)
 	begun := time.Now()
 	d := drillFor(p.west, "first", "us-west", 5*time.Second)
@@ -190,7 +191,7 @@ func (p practice) refuse(t *testing.T) {
 }
 
 func TestADrillOutlivesItsCoordinatorAndARestart(t *testing.T) {
-	t.Parallel() // it waits, most of the time
+	t.Parallel()
 	p := newPractice(t)
 	p.west.startDrill(t, drillFor(p.west, "long", "us-west", 20*time.Second))
 	p.everywhere(t, 30*time.Second, "long", "it runs", held)
@@ -223,7 +224,7 @@ func TestADrillOutlivesItsCoordinatorAndARestart(t *testing.T) {
 }
 
 func TestAChangeOfLeaderDoesNotDisturbADrill(t *testing.T) {
-	t.Parallel() // it waits, most of the time
+	t.Parallel()
 	west := initialise(t, "us-west", "a", writeServices(t, "127.0.0.11"))
 	b := west.admit(t, "us-west", "b", "")
 	c := west.admit(t, "us-west", "c", "")
@@ -258,7 +259,7 @@ func TestAChangeOfLeaderDoesNotDisturbADrill(t *testing.T) {
 }
 
 func TestAnIsolatedRegionIsCutOffAndComesBackByItself(t *testing.T) {
-	t.Parallel() // it waits, most of the time
+	t.Parallel()
 	p := newPractice(t)
 	d := drillFor(p.west, "alone", "eu-central", 20*time.Second)
 	d.Kind = catalog.DrillIsolate

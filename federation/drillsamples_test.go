@@ -137,6 +137,7 @@ func TestSamplesOfSiblingsAddUp(t *testing.T) {
 }
 
 func TestTheLeaderAsksItsSiblingsForTheirSamples(t *testing.T) {
+	t.Parallel()
 	at := func(region, name string) Place {
 		p := place(t, region, name)
 		p.DNSAddress = freeAddress(t)

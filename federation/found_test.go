@@ -10,6 +10,7 @@ import (
 
 // The others find an authority region that was restored on another machine.
 func TestARestoredAuthorityIsFoundUnderANewName(t *testing.T) {
+	t.Parallel()
 	west := initialise(t, "us-west", "a", "")
 	eu := west.admit(t, "eu-central", "a", "")
 	eventually(t, 15*time.Second, "eu knows west", func() bool { return eu.importsKnown() })

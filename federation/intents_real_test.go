@@ -36,6 +36,7 @@ type clustered struct {
 
 func cluster(t *testing.T, replicas int, regions ...string) *clustered {
 	t.Helper()
+	t.Parallel()
 	c := &clustered{T: t, world: controlplane.Need(t, controlplane.Options{Clusters: regions}), agents: map[string][]*agent{}}
 	for i, region := range regions {
 		k := c.world.Cluster(region)

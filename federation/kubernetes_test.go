@@ -60,6 +60,7 @@ users: [{name: u, user: {token: t}}]
 }
 
 func TestAReplicaStartsAndServesWhileItsAPIServerIsAway(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -39,6 +39,7 @@ func (a *agent) number() (n int64) {
 }
 
 func TestAReadAfterCatchingUpHoldsAllThatWasAcknowledgedOnAnyReplica(t *testing.T) {
+	t.Parallel()
 	a := initialise(t, "us-west", "a", "")
 	all := []*agent{a, a.admit(t, "us-west", "b", ""), a.admit(t, "us-west", "c", "")}
 	eventually(t, 30*time.Second, "three voters", func() bool {

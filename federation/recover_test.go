@@ -45,6 +45,7 @@ func TestARecoveredOnlyRegionKeepsItsObjects(t *testing.T) {
 
 // An authority region that is restored must not fall behind the list that others hold.
 func TestARestoredAuthorityPublishesATrustListThatOthersTake(t *testing.T) {
+	t.Parallel()
 	west := initialise(t, "us-west", "a", "")
 	eu := west.admit(t, "eu-central", "a", "")
 	eventually(t, 15*time.Second, "eu trusts", func() bool { return eu.importsKnown() })

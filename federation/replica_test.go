@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,13 +35,23 @@ func place(t *testing.T, region, name string) Place {
 	}
 }
 
-// freeAddress returns an address of this machine that is free for TCP and UDP. Its
-// port is none that systems hand out for outgoing connections: one of those could
-// take it before it is used, or while a replica is down.
+// Ports for replicas: none that systems hand out for outgoing connections, because one
+// of those could take it before it is used, or while a replica is down.
+const firstPort, ports = 10_000, 7_000
+
+// lastPort goes round them, from anywhere: no test gets what another one that runs
+// beside it has and does not use at the moment.
+var lastPort = func() *atomic.Uint32 {
+	var n atomic.Uint32
+	n.Store(mathrand.Uint32N(ports))
+	return &n
+}()
+
+// freeAddress returns an address of this machine that is free for TCP and UDP.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 1000 {
-		address := fmt.Sprintf("127.0.0.1:%d", 10_000+mathrand.IntN(7_000))
+		address := fmt.Sprintf("127.0.0.1:%d", firstPort+lastPort.Add(1)%ports)
 		tcp, err := net.Listen("tcp", address)
 		if err != nil {
 			continue
@@ -175,6 +186,7 @@ func writeServices(t *testing.T, address string) string {
 }
 
 func TestReplicasOfTwoRegionsJoinAgreeAndKnowOfEachOthersServices(t *testing.T) {
+	t.Parallel()
 	checkout := catalog.ServiceName{Namespace: "shop", Name: "checkout"}
 	west := initialise(t, "us-west", "a", writeServices(t, "127.0.0.11"))
 	westB := west.admit(t, "us-west", "b", writeServices(t, "127.0.0.11"))
@@ -235,6 +247,7 @@ func backends(a *agent, name string) (regions []string) {
 }
 
 func TestARegionIsRestoredOnANewMachineUnderAHigherEpoch(t *testing.T) {
+	t.Parallel()
 	west := initialise(t, "us-west", "a", writeServices(t, "127.0.0.11"))
 	eu := west.admit(t, "eu-central", "a", writeServices(t, "127.0.0.21"))
 	eventually(t, 15*time.Second, "us-west knows eu-central's endpoints", func() bool { return len(backends(west, "shop/checkout")) == 2 })
@@ -270,6 +283,7 @@ func TestARegionIsRestoredOnANewMachineUnderAHigherEpoch(t *testing.T) {
 }
 
 func TestARecoveredReplicaCarriesItsRegionOnAlone(t *testing.T) {
+	t.Parallel()
 	west := initialise(t, "us-west", "a", writeServices(t, "127.0.0.11"))
 	p := place(t, "eu-central", "a")
 	if _, err := Join(context.Background(), JoinOptions{Place: p, Token: west.invite(t)}); err != nil {
@@ -288,6 +302,7 @@ func TestARecoveredReplicaCarriesItsRegionOnAlone(t *testing.T) {
 }
 
 func TestARemovedRegionIsForgottenAndLearnsIt(t *testing.T) {
+	t.Parallel()
 	west := initialise(t, "us-west", "a", writeServices(t, "127.0.0.11"))
 	eu := west.admit(t, "eu-central", "a", writeServices(t, "127.0.0.21"))
 	eventually(t, 15*time.Second, "both know both", func() bool {
@@ -309,6 +324,7 @@ func TestARemovedRegionIsForgottenAndLearnsIt(t *testing.T) {
 }
 
 func TestTheGossipKeyIsRotatedEverywhere(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("waits for every region to hold each stage")
 	}

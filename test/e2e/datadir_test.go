@@ -30,7 +30,7 @@ func broken(t *testing.T, r *fleet.Replica, words ...string) {
 	t.Helper()
 	before := files(t, r.Dir)
 	r.Start()
-	code, last, err := r.Ended(4 * time.Second)
+	code, last, err := r.Ended(20 * time.Second) // on a busy machine
 	if err != nil {
 		r.Kill()
 		t.Fatal(err)

@@ -78,7 +78,7 @@ func list(n int, item func(int) string) string {
 func label(i int) string { return "r" + strings.Repeat("x", i) }
 
 func TestWhatTheAPIServerSaysOfWhatUsersWrite(t *testing.T) {
-	world := controlplane.Need(t, controlplane.Options{Clusters: []string{"us-west"}})
+	world := need(t, controlplane.Options{Clusters: []string{"us-west"}})
 	west, ctx := world.Cluster("us-west"), t.Context()
 	_, err := west.Clients.Core.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}, metav1.CreateOptions{})
 	must(t, err)

@@ -155,7 +155,7 @@ func (w *watcher) turn(name, address string, ready bool) time.Duration {
 }
 
 func TestExportsOfARealCluster(t *testing.T) {
-	world := controlplane.Need(t, controlplane.Options{Clusters: []string{"us-west"}})
+	world := need(t, controlplane.Options{Clusters: []string{"us-west"}})
 	west := world.Cluster("us-west")
 	ctx := t.Context()
 	_, err := west.Clients.Core.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}, metav1.CreateOptions{})

@@ -7,13 +7,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -24,17 +22,15 @@ import (
 
 	"github.com/federator/federator/kube/laptop"
 	"github.com/federator/federator/test/controlplane"
+	"github.com/federator/federator/test/e2e/fleet"
 )
 
 // kubelet is what takes the place of one in a cluster without nodes: it runs the pods
 // of federator as processes of this machine, each on a loopback address of its own,
 // and says in their status how they are. Everything else of the cluster is real.
 type kubelet struct {
-	t       *testing.T
 	cluster *controlplane.Cluster
-	binary  string
-	dir     string
-	block   string
+	fleet   *fleet.Fleet // has addresses, a directory and a starter of processes
 	mu      sync.Mutex
 	pods    map[string]*process // by UID
 }
@@ -47,11 +43,9 @@ type process struct {
 }
 
 // runPods runs the pods of federator of a cluster until the test ends.
-func runPods(t *testing.T, c *controlplane.Cluster, binary string) *kubelet {
+func runPods(t *testing.T, c *controlplane.Cluster) *kubelet {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "kl-") // short, for the sockets
-	must(t, err)
-	k := &kubelet{t: t, cluster: c, binary: binary, dir: dir, block: fmt.Sprintf("127.%d.%d.", 100+rand.IntN(60), rand.IntN(256)), pods: map[string]*process{}}
+	k := &kubelet{cluster: c, fleet: fleet.New(t, program()), pods: map[string]*process{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -74,7 +68,6 @@ func runPods(t *testing.T, c *controlplane.Cluster, binary string) *kubelet {
 				t.Logf("%s of %s said:\n%s", p.name, c.Name, tail(p.out.String(), 3000))
 			}
 		}
-		_ = os.RemoveAll(dir)
 	})
 	return k
 }
@@ -124,22 +117,25 @@ func (k *kubelet) look(ctx context.Context) error {
 
 // start runs the command of a pod.
 func (k *kubelet) start(p *corev1.Pod) (*process, error) {
-	address := k.block + strconv.Itoa(1+len(k.pods))
-	dir := filepath.Join(k.dir, string(p.UID)[:8])
-	must(k.t, os.MkdirAll(dir, 0o755))
+	address := k.fleet.Address()
+	dir := filepath.Join(k.fleet.Dir, string(p.UID)[:8])
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
 	r := &process{name: p.Name, address: address, socket: filepath.Join(dir, "s"), out: &bytes.Buffer{}, ended: make(chan struct{})}
 	config := fmt.Sprintf("dataDir: %s\nlisten: {peer: '%s:7443', gossip: '%[2]s:7946', dns: ['%[2]s:8053'], http: '%[2]s:7480', socket: %s}\nlog: {format: json}\n", filepath.Join(dir, "data"), address, r.socket)
-	must(k.t, os.WriteFile(filepath.Join(dir, "agent.yaml"), []byte(config), 0o600))
+	if err := os.WriteFile(filepath.Join(dir, "agent.yaml"), []byte(config), 0o600); err != nil {
+		return nil, err
+	}
 	own, err := k.cluster.Clients.Core.CoreV1().ConfigMaps(p.Namespace).Get(context.Background(), "federator", metav1.GetOptions{})
 	if err != nil {
 		return nil, err
 	}
-	r.cmd = exec.Command(k.binary, "pod", "--config", filepath.Join(dir, "agent.yaml"), "--kubeconfig", k.cluster.Kubeconfig)
+	r.cmd = exec.Command(program(), "pod", "--config", filepath.Join(dir, "agent.yaml"), "--kubeconfig", k.cluster.Kubeconfig)
 	r.cmd.Env = append(os.Environ(), "POD_NAME="+p.Name, "POD_NAMESPACE="+p.Namespace, "POD_UID="+string(p.UID), "POD_IP="+address, "HOST_IP="+address, "NODE_NAME=node-1",
 		"FEDERATOR_REGION="+own.Data["region"], "FEDERATOR_CLUSTER="+own.Data["cluster"], "FEDERATOR_EXPOSE="+own.Data["expose"])
 	r.cmd.Stdout, r.cmd.Stderr = r.out, r.out
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := r.cmd.Start(); err != nil {
+	if err := k.fleet.Start(r.cmd); err != nil {
 		return nil, err
 	}
 	go func() {
@@ -203,7 +199,7 @@ func (k *kubelet) exec(ctx context.Context, pod string, argv []string, stdio lap
 	if in == nil {
 		return fmt.Errorf("pod %s does not run", pod)
 	}
-	cmd := exec.CommandContext(ctx, k.binary, argv[1:]...)
+	cmd := exec.CommandContext(ctx, program(), argv[1:]...)
 	cmd.Env = append(os.Environ(), "FEDERATOR_SOCKET="+in.socket)
 	cmd.Stdout, cmd.Stderr = stdio.Out, stdio.Err
 	input, err := cmd.StdinPipe()

@@ -21,13 +21,12 @@ import (
 	"github.com/federator/federator/kube/link"
 	"github.com/federator/federator/peering/token"
 	"github.com/federator/federator/test/controlplane"
-	"github.com/federator/federator/test/e2e/fleet"
 )
 
 // command is the built program with a kubeconfig.
 type command struct {
-	t                  *testing.T
-	binary, kubeconfig string
+	t          *testing.T
+	kubeconfig string
 }
 
 // run runs it, and fails the test unless it ends with the code.
@@ -36,7 +35,7 @@ func (c command) run(code int, input string, args ...string) (out, errOut string
 	var o, e bytes.Buffer
 	ctx, cancel := context.WithTimeout(c.t.Context(), 4*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, c.binary, append(args, "--kubeconfig", c.kubeconfig)...)
+	cmd := exec.CommandContext(ctx, program(), append(args, "--kubeconfig", c.kubeconfig)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &o, &e
 	start := time.Now()
 	_ = cmd.Run() // how it ended is in ProcessState
@@ -88,10 +87,8 @@ func asked(t *testing.T, c *controlplane.Cluster, name string) string {
 // The image is ours, the node, its kubelet and its DNS are real: what an operator
 // types is what runs here.
 func TestAnOperatorInstallsAndAsksAClusterThroughItsAPIServer(t *testing.T) {
-	world := controlplane.Need(t, controlplane.Options{Clusters: []string{"us-west", "eu-central"}, Nodes: true, DNS: true})
+	world := need(t, controlplane.Options{Clusters: []string{"us-west", "eu-central"}, Nodes: true, DNS: true})
 	cluster, dir := world.Cluster("us-west"), t.TempDir()
-	binary, err := fleet.Binary("../..", dir)
-	must(t, err)
 	image := filepath.Join(dir, "image.tar")
 	build := exec.Command("go", "run", "./image", "-arch", "amd64", "-out", image)
 	build.Dir = "../../tools"
@@ -101,17 +98,17 @@ func TestAnOperatorInstallsAndAsksAClusterThroughItsAPIServer(t *testing.T) {
 	for _, each := range world.Clusters {
 		must(t, each.Load(t.Context(), image))
 	}
-	c := command{t, binary, world.Kubeconfig}
+	c := command{t, world.Kubeconfig}
 	founded(c, dir)
 
 	jo := impersonating(t, world, "jo")
 	must(t, grant(t.Context(), cluster, "jo", link.Needs(laptop.DefaultNamespace, link.ToAsk)))
-	if out, _ := (command{t, binary, jo}).run(0, "", "status", "--context", "jo"); !strings.Contains(out, "federator-0 of us-west") {
+	if out, _ := (command{t, jo}).run(0, "", "status", "--context", "jo"); !strings.Contains(out, "federator-0 of us-west") {
 		t.Errorf("found %s", out)
 	}
 
-	t.Run("its DNS asks federator, and no longer", func(t *testing.T) { throughItsDNS(command{t, binary, world.Kubeconfig}, cluster) })
-	t.Run("two clusters are linked, and parted again", func(t *testing.T) { linkedAndParted(command{t, binary, world.Kubeconfig}) })
+	t.Run("its DNS asks federator, and no longer", func(t *testing.T) { throughItsDNS(command{t, world.Kubeconfig}, cluster) })
+	t.Run("two clusters are linked, and parted again", func(t *testing.T) { linkedAndParted(command{t, world.Kubeconfig}) })
 }
 
 // founded installs us-west, which founds the federation, and asks it this and that.

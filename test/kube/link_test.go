@@ -26,7 +26,6 @@ import (
 	"github.com/federator/federator/peering/pb"
 	"github.com/federator/federator/peering/token"
 	"github.com/federator/federator/test/controlplane"
-	"github.com/federator/federator/test/e2e/fleet"
 )
 
 func copyAll(w io.Writer, r io.Reader) (int64, error) { return io.Copy(w, r) }
@@ -52,11 +51,11 @@ func (d *diary) text() string {
 }
 
 // clusters are those of a world as an operator reaches them, with pods that run.
-func reached(t *testing.T, c *controlplane.Cluster, binary string) *laptop.Cluster {
+func reached(t *testing.T, c *controlplane.Cluster) *laptop.Cluster {
 	t.Helper()
 	l, err := laptop.Open(laptop.Access{Kubeconfig: c.Kubeconfig, Context: c.Name})
 	must(t, err)
-	l.Exec = runPods(t, c, binary).exec
+	l.Exec = runPods(t, c).exec
 	return l
 }
 
@@ -71,11 +70,9 @@ func rendered(t *testing.T, v deploy.Values) (manifests, definitions []byte) {
 }
 
 func TestTwoEmptyClustersBecomeOneFederation(t *testing.T) {
-	world := controlplane.Need(t, controlplane.Options{Clusters: []string{"us-west", "eu-central"}})
-	binary, err := fleet.Binary("../..", t.TempDir())
-	must(t, err)
+	world := need(t, controlplane.Options{Clusters: []string{"us-west", "eu-central"}})
 	ctx := t.Context()
-	west, central := reached(t, world.Cluster("us-west"), binary), reached(t, world.Cluster("eu-central"), binary)
+	west, central := reached(t, world.Cluster("us-west")), reached(t, world.Cluster("eu-central"))
 	d := &diary{t: t}
 
 	founds(t, d, west)
@@ -230,7 +227,7 @@ func imported(t *testing.T, c *laptop.Cluster) (mine, foreign func() (*mcs.Servi
 }
 
 func TestAnOperatorWhoMayNotHearsWhichRightIsMissing(t *testing.T) {
-	world := controlplane.Need(t, controlplane.Options{Clusters: []string{"us-west"}})
+	world := need(t, controlplane.Options{Clusters: []string{"us-west"}})
 	admin := world.Cluster("us-west")
 	_, err := admin.Clients.Core.RbacV1().ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{
 		ObjectMeta: metav1.ObjectMeta{Name: "viewer"}, Rules: []rbacv1.PolicyRule{{APIGroups: []string{"", "apps"}, Resources: []string{"pods", "configmaps", "statefulsets"}, Verbs: []string{"get", "list"}}},
@@ -296,7 +293,7 @@ func grant(ctx context.Context, c *controlplane.Cluster, user string, rights []l
 }
 
 func TestTheZoneGoesIntoTheClustersDNSAndOutAgain(t *testing.T) {
-	world := controlplane.Need(t, controlplane.Options{Clusters: []string{"us-west"}})
+	world := need(t, controlplane.Options{Clusters: []string{"us-west"}})
 	cluster := world.Cluster("us-west")
 	ctx := t.Context()
 	c, err := laptop.Open(laptop.Access{Kubeconfig: cluster.Kubeconfig, Context: "us-west"})

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -60,8 +59,7 @@ func (p *inPod) start(more ...string) {
 	p.cmd.Env = append(append(p.cmd.Env, "POD_NAME="+p.name, "POD_NAMESPACE="+namespace, "POD_UID="+p.uid, "POD_IP="+p.address, "HOST_IP="+p.address, "NODE_NAME=node",
 		"FEDERATOR_REGION="+p.region, "FEDERATOR_CLUSTER="+p.region), more...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	p.must(p.cmd.Start())
+	p.must(p.Start(p.cmd))
 	p.ended = make(chan struct{})
 	go func(cmd *exec.Cmd, ended chan struct{}) {
 		defer close(ended)

@@ -54,10 +54,8 @@ type stage struct {
 // enact starts the federation; the first region founds it.
 func enact(t *testing.T, replicas map[string]int, regions ...string) *stage {
 	t.Helper()
-	w := controlplane.Need(t, controlplane.Options{Clusters: regions, Audit: []string{agents}})
-	binary, err := fleet.Binary("../..", t.TempDir())
-	must(t, err)
-	s := &stage{Fleet: fleet.New(t, binary), world: w, config: map[string]string{}}
+	w := need(t, controlplane.Options{Clusters: regions, Audit: []string{agents}})
+	s := &stage{Fleet: fleet.New(t, program()), world: w, config: map[string]string{}}
 	for i, region := range regions {
 		s.prepare(region, i)
 	}
@@ -274,7 +272,7 @@ func (s *stage) writer(region string) (*fleet.Replica, error) {
 // answer asks an agent's DNS from an address and returns the answer section as
 // "TYPE DATA".
 func answer(r *fleet.Replica, from netip.Addr, name string, qtype uint16) ([]string, error) {
-	client := dns.Client{Timeout: time.Second, Dialer: &net.Dialer{LocalAddr: &net.UDPAddr{IP: from.AsSlice()}}}
+	client := dns.Client{Timeout: 3 * time.Second, Dialer: &net.Dialer{LocalAddr: &net.UDPAddr{IP: from.AsSlice()}}}
 	reply, _, err := client.Exchange(new(dns.Msg).SetQuestion(name, qtype), r.DNS)
 	if err != nil {
 		return nil, err
@@ -336,9 +334,12 @@ func (s *stage) requests(region string) []request {
 	text, err := os.ReadFile(s.world.Cluster(region).AuditLog())
 	s.must(err)
 	var out []request
-	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+	for line := range bytes.Lines(text) {
+		if !bytes.HasSuffix(line, []byte("\n")) {
+			break // still being written
+		}
 		var r request
-		s.must(json.Unmarshal(lines.Bytes(), &r))
+		s.must(json.Unmarshal(line, &r))
 		if r.ObjectRef.Resource != "" {
 			out = append(out, r)
 		}

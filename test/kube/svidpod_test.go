@@ -22,7 +22,7 @@ import (
 // The pod of docs/kubernetes.md runs as it stands there, on a real kubelet, but for
 // the names of the trust domain and of its images.
 func TestThePodOfTheManualGetsItsCertificate(t *testing.T) {
-	world := controlplane.Need(t, controlplane.Options{Clusters: []string{"us-west"}, Nodes: true, DNS: true})
+	world := need(t, controlplane.Options{Clusters: []string{"us-west"}, Nodes: true, DNS: true})
 	west := &site{Cluster: world.Cluster("us-west"), t: t, world: world}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()

@@ -169,10 +169,8 @@ func (s *site) ask(trust map[string]string, token string) error {
 // newSites makes a cluster, and a region of one replica, for each name.
 func newSites(t *testing.T, names ...string) map[string]*site {
 	t.Helper()
-	world := controlplane.Need(t, controlplane.Options{Clusters: names})
-	binary, err := fleet.Binary("../..", t.TempDir())
-	must(t, err)
-	f := fleet.New(t, binary)
+	world := need(t, controlplane.Options{Clusters: names})
+	f := fleet.New(t, program())
 	sites := map[string]*site{}
 	for i, name := range names {
 		s := &site{Cluster: world.Cluster(name), t: t, world: world, fleet: f}

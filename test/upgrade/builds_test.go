@@ -60,7 +60,8 @@ func buildOld(ctx context.Context, t *testing.T, dir, binary string) int {
 		}
 	}()
 	run(ctx, t, root, "git", "worktree", "add", "--detach", tree, commit)
-	run(ctx, t, tree, "go", "build", "-o", binary, "./cmd/federator")
+	// The worktree is elsewhere each time: without its path, what was compiled is used again.
+	run(ctx, t, tree, "go", "build", "-trimpath", "-o", binary, "./cmd/federator")
 	return protocolOf(t, tree)
 }
 

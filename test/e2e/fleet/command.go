@@ -36,6 +36,9 @@ func (f *Fleet) Pipe(input string, args ...string) Result {
 // Command returns a federator command that is not yet started.
 func (f *Fleet) Command(args ...string) *exec.Cmd { return f.command(args...) }
 
+// Start starts any command. It ends with the fleet at the latest, and with this process.
+func (f *Fleet) Start(cmd *exec.Cmd) error { return f.starter.start(cmd) }
+
 // Exec runs any command to its end.
 func (f *Fleet) Exec(cmd *exec.Cmd, input string) Result {
 	return f.execOn(f.starter.start, cmd, input)

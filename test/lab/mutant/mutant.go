@@ -66,7 +66,7 @@ func Build(ctx context.Context, root, dir string, m Mutant) (string, error) {
 	if err := errors.Join(os.WriteFile(stand, []byte(edited), 0o600), os.WriteFile(planFile, plan, 0o600)); err != nil {
 		return "", fmt.Errorf("mutant %s: %w", m.Name, err)
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", planFile, "-o", binary, "./cmd/federator")
+	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-overlay", planFile, "-o", binary, "./cmd/federator")
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("mutant %s: expected that the broken source still compiles: %w\n%s", m.Name, err, out)

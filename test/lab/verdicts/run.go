@@ -54,6 +54,8 @@ type Options struct {
 	// Patience is how long a real loss may go unseen, or a region may take to be back,
 	// before the run goes on without; 90 s if it is 0.
 	Patience time.Duration
+	// UntilFalse ends the run with its first false verdict.
+	UntilFalse bool
 	// Keep is a directory for the agents' logs, "" for none.
 	Keep string
 }
@@ -188,10 +190,13 @@ func (r *run) live() {
 		weather := r.opt.World.Weathers[i%len(r.opt.World.Weathers)]
 		r.must(r.net.Base(weather.Link))
 		r.pass(r.began.Add(l.At))
+		if r.enough() {
+			return
+		}
 		r.lose(l, weather)
 		r.pass(r.began.Add(time.Duration(i+1) * each))
 	}
-	for r.quiet() < r.opt.Length {
+	for r.quiet() < r.opt.Length && !r.enough() {
 		r.pass(time.Now().Add(time.Second))
 	}
 }
@@ -215,11 +220,14 @@ func (r *run) pass(until time.Time) {
 			r.Logf("%s: %d FALSE VERDICTS, and %d while the WAN stood still, at load %.1f: %v",
 				r.opt.World.Name, len(wrong), len(ofStalls), load(), all[max(0, len(all)-9):])
 		}
-		if time.Now().After(until) {
+		if time.Now().After(until) || r.enough() {
 			return
 		}
 	}
 }
+
+// enough reports whether nothing that is still to come matters.
+func (r *run) enough() bool { return r.opt.UntilFalse && r.reported > 0 }
 
 func (r *run) must(err error) {
 	if err != nil {

@@ -85,7 +85,7 @@ func TestAFederatorThatJudgesHastilyIsCaught(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := verdicts.Run(t, verdicts.Options{Binary: binary, World: verdicts.Worlds()[0], Seed: seed(t), Length: 30 * time.Second, Patience: 15 * time.Second})
+	r := verdicts.Run(t, verdicts.Options{Binary: binary, World: verdicts.Worlds()[0], Seed: seed(t), Length: 30 * time.Second, Patience: 15 * time.Second, UntilFalse: true})
 	t.Logf("%d false verdicts", len(r.False))
 	if len(r.False) == 0 {
 		t.Error("expected false verdicts of a federator that takes four lost echoes for silence, found none")
