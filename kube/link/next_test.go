@@ -107,11 +107,16 @@ func TestWhatComesNextWhileARegionIsTakenOut(t *testing.T) {
 		"to be uninstalled":                {leaving{from: removed(), cluster: stopped(), uninstall: true, left: []string{"x"}}, partUninstall},
 		"it is being uninstalled":          {leaving{from: removed(), cluster: &Facts{Ending: true}, uninstall: true}, partWait},
 		"it is uninstalled":                {leaving{from: removed(), cluster: &Facts{}, uninstall: true}, partDone},
+		"its API server is away":           {leaving{from: silent(member("a", "b")), cluster: &Facts{Context: "b", Unreachable: "timeout"}}, partWait},
+		"it is out, its API server away":   {leaving{from: removed(), cluster: &Facts{Context: "b", Unreachable: "timeout"}, uninstall: true}, partWait},
 		"nobody answers":                   {leaving{from: cluster("a"), cluster: stopped()}, partWait},
 	} {
 		test.l.region, test.l.drain, test.l.now = "b", 30*time.Second, now
 		if what, why := test.l.next(); what != test.want {
 			t.Errorf("%s: expected %d, found %d, %q", name, test.want, what, why)
+		}
+		if steps := strings.Join(test.l.steps(), "; "); test.want == partStop && !strings.Contains(steps, "scale the StatefulSet") || test.want == partDone && steps != "" {
+			t.Errorf("%s: what is announced is not what is done: %q", name, steps)
 		}
 	}
 }
@@ -127,6 +132,8 @@ func TestWhatIsInTheWayOfTakingARegionOut(t *testing.T) {
 		"another federation":  {leaving{from: member("a", "b"), cluster: func() *Facts { f := member("b"); f.Agent.TrustDomain = "other"; return f }()}, []string{"error other-federation"}},
 		"the authority":       {leaving{from: func() *Facts { f := member("a", "b"); f.Agent.Regions[1].Authority = true; return f }()}, []string{"error authority"}},
 		"its own region":      {leaving{from: member("b", "a")}, []string{"error own-region"}},
+		"it is another's":     {leaving{from: member("a", "b"), cluster: waitingCluster("b")}, []string{"error region-taken"}},
+		"it has lost all":     {leaving{from: func() *Facts { f := member("a", "b"); f.Agent.Regions[1].Reach = "silent"; return f }(), cluster: waitingCluster("b")}, nil},
 		"others are in it":    {leaving{from: member("a", "b"), others: []string{"x of cluster y"}}, []string{"error others"}},
 		"services only there": {leaving{from: member("a", "b"), only: []string{"shop/checkout"}}, []string{"warning only-there"}},
 	} {
@@ -202,6 +209,9 @@ func TestWhyAPodDoesNotRun(t *testing.T) {
 {"level":"INFO","msg":"something"}
 `
 	if found := lastWord([]byte(log)); found != "could not become a member; trying again: connection refused" {
+		t.Errorf("found %q", found)
+	}
+	if found := lastWord([]byte(log + `{"level":"INFO","msg":"waiting","for":"the Secret"}`)); found != "it waits for the Secret" {
 		t.Errorf("found %q", found)
 	}
 	if found := lastWord([]byte(log + "federator: --region is missing\n")); found != "--region is missing" {
