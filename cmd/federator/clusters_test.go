@@ -5,6 +5,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/federator/federator/deploy"
+	"github.com/federator/federator/kube/link"
 )
 
 // kubeconfig is a file with two contexts, of API servers that nobody listens at.
@@ -46,6 +49,8 @@ func TestFlagsOfClustersAndOfMachinesAreToldApart(t *testing.T) {
 		{"install --context us-west --trust-domain a.example", exitUsage, "--recovery-key-file FILE"},
 		{"install --context us-west --recovery-key-file f", exitUsage, "--trust-domain is missing"},
 		{"install --context us-west --expose somehow", exitUsage, "loadbalancer"},
+		{"install --context us-west --trust-domain Acme_Corp --recovery-key-file f", exitUsage, "--trust-domain: "},
+		{"install --context us-west --trust-domain acme.example --recovery-recipient age1", exitUsage, "--recovery-recipient: "},
 		{"install --context us-west", exitFailed, "(api-unreachable)"},
 		{"unlink --from us-west", exitUsage, "--kubeconfig needs --context"},
 		{"unlink --context us-west", exitUsage, "--from is missing"},
@@ -86,20 +91,43 @@ func TestTheFarEndOfATunnelSaysThatNoAgentAnswers(t *testing.T) {
 
 func TestARecoveryKeyOfAnEarlierTryIsTaken(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "recovery.key")
-	if made, err := recipientOf(path, true); err != nil || !strings.HasPrefix(made, "to be") {
-		t.Errorf("a dry run: %q, %v", made, err)
+	if none, err := recipientIn(path); err != nil || none != "" {
+		t.Errorf("there is no key: %q, %v", none, err)
 	}
-	made, err := recipientOf(path, false)
+	made, err := saveRecoveryKey(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := recipientOf(path, false); err != nil || again != made || !strings.HasPrefix(made, "age1") {
+	if again, err := recipientIn(path); err != nil || again != made || !strings.HasPrefix(made, "age1") {
 		t.Errorf("expected %q, found %q, %v", made, again, err)
 	}
 	if err := os.WriteFile(path, []byte("something else"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := recipientOf(path, false); err == nil || !strings.Contains(err.Error(), "expected a key of federator recovery-key") || strings.Contains(err.Error(), "something else") {
+	if _, err := recipientIn(path); err == nil || !strings.Contains(err.Error(), "expected a key of federator recovery-key") || strings.Contains(err.Error(), "something else") {
 		t.Errorf("found %v", err)
+	}
+}
+
+func TestInstallingAgainChangesWhatIsSaidAndNothingElse(t *testing.T) {
+	is := &link.Facts{
+		Installed: true, Region: "us-west", Cluster: "west-1", Image: "registry.example/federator:1", Expose: "hostport", StorageClass: "fast", Replicas: 5, Monitored: true,
+	}
+	defaults := deploy.Values{Image: "federator.dev/federator:dev", Expose: "pod", Replicas: 3}
+	nothing := func(string) bool { return false }
+	want := deploy.Values{Region: "us-west", Cluster: "west-1", Image: "registry.example/federator:1", Expose: "hostport", StorageClass: "fast", Replicas: 5, ServiceMonitor: true}
+	if found := asInstalled(defaults, is, nothing); found != want {
+		t.Errorf("nothing was said: expected %+v, found %+v", want, found)
+	}
+	if found := asInstalled(defaults, &link.Facts{}, nothing); found != defaults {
+		t.Errorf("nothing is installed: found %+v", found)
+	}
+	paused := &link.Facts{Installed: true, Ephemeral: true}
+	if found := asInstalled(defaults, paused, nothing); found.Replicas != 3 || !found.Ephemeral || found.Image != defaults.Image {
+		t.Errorf("it is paused: found %+v", found)
+	}
+	said := deploy.Values{Region: "a", Cluster: "b", Image: "c", Expose: "pod", StorageClass: "d", Replicas: 1, Ephemeral: true}
+	if found := asInstalled(said, is, func(string) bool { return true }); found != said {
+		t.Errorf("all was said: found %+v", found)
 	}
 }

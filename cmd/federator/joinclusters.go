@@ -92,8 +92,9 @@ func (a *app) joinClusters(cmd *cobra.Command, j joinFlags) error {
 // installation fills in what is to be installed, unless something is already: what is not said is as in the other
 // cluster, and the region is named like the context.
 func (j *joinFlags) installation(ctx context.Context, cmd *cobra.Command, task *link.Join) error {
-	if link.Installed(ctx, task.Cluster).Installed {
-		return nil
+	is := link.Installed(ctx, task.Cluster)
+	if is.Installed {
+		return j.differs(cmd, &is)
 	}
 	v := j.values
 	v.Namespace = task.Cluster.Namespace
@@ -118,6 +119,16 @@ func (j *joinFlags) installation(ctx context.Context, cmd *cobra.Command, task *
 	task.Wanted.Image, task.Wanted.Expose, task.Wanted.Region, task.Wanted.Cluster = v.Image, v.Expose, v.Region, v.Cluster
 	task.Definitions, err = deploy.Definitions()
 	return err
+}
+
+// differs says what was said of an installation that is there already, and is another.
+func (j *joinFlags) differs(cmd *cobra.Command, is *link.Facts) error {
+	for flag, said := range map[string][2]string{"image": {j.values.Image, is.Image}, "expose": {j.values.Expose, is.Expose}} {
+		if cmd.Flags().Changed(flag) && said[0] != said[1] {
+			return usageError{fmt.Errorf("%s is installed with --%s %s, and a join does not change that; federator install --context %[1]s --%[2]s %[4]s does", is.Context, flag, said[1], said[0])}
+		}
+	}
+	return nil
 }
 
 // regionOf is the region that was named, else the one that the context's name is.
