@@ -96,7 +96,9 @@ type JoinSecret struct {
 	UID string
 	// TrustDomain is set on those that this package made: where the token is good.
 	TrustDomain string
-	Expires     time.Time
+	// Expose is how the replicas are reached whose addresses are in the token.
+	Expose  string
+	Expires time.Time
 }
 
 // Right is something that an operator needs to be allowed.

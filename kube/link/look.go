@@ -25,7 +25,10 @@ import (
 )
 
 // The annotations of a Secret that this package made, besides [pod.ExpiresAnnotation].
-const trustDomainAnnotation = "federator.dev/trust-domain"
+const (
+	trustDomainAnnotation = "federator.dev/trust-domain"
+	exposeAnnotation      = "federator.dev/expose"
+)
 
 // Definitions of custom resources.
 func definitions() schema.GroupVersionResource {
@@ -255,7 +258,7 @@ func (f *Facts) state(ctx context.Context, c *laptop.Cluster) {
 	}
 	if s, err := c.Core.CoreV1().Secrets(c.Namespace).Get(ctx, pod.JoinSecret(firstPod), metav1.GetOptions{}); f.saw(err) {
 		expires, _ := time.Parse(time.RFC3339, s.Annotations[pod.ExpiresAnnotation]) // none, or somebody else's
-		f.Secret = &JoinSecret{UID: string(s.UID), TrustDomain: s.Annotations[trustDomainAnnotation], Expires: expires}
+		f.Secret = &JoinSecret{UID: string(s.UID), TrustDomain: s.Annotations[trustDomainAnnotation], Expose: s.Annotations[exposeAnnotation], Expires: expires}
 	}
 	pods, err := c.Pods(ctx)
 	if err != nil {

@@ -204,7 +204,10 @@ func remains(ctx context.Context, c *laptop.Cluster, f *Facts) []string {
 // imports, then itself. The CRDs stay, because others may use them.
 func (u *Unlink) uninstall(ctx context.Context) error {
 	c := u.Cluster
-	if change, err := PlanNoDNS(lookDNS(ctx, c)); err == nil && !change.None() {
+	switch change, err := PlanNoDNS(lookDNS(ctx, c)); {
+	case err != nil:
+		u.Progress("the DNS of " + c.Context + " is left as it is: " + err.Error())
+	case !change.None():
 		u.Progress("taking the zone out of the DNS of " + c.Context)
 		if err := ChangeDNS(ctx, c, change); err != nil {
 			return err
