@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -129,5 +130,22 @@ func TestInstallingAgainChangesWhatIsSaidAndNothingElse(t *testing.T) {
 	said := deploy.Values{Region: "a", Cluster: "b", Image: "c", Expose: "pod", StorageClass: "d", Replicas: 1, Ephemeral: true}
 	if found := asInstalled(said, is, func(string) bool { return true }); found != said {
 		t.Errorf("all was said: found %+v", found)
+	}
+}
+
+func TestWhatIsSaidIsJSONForPrograms(t *testing.T) {
+	for output, want := range map[string][2]string{
+		"text": {"would do it\nthe end\n", ""},
+		"json": {"{\n  \"context\": \"us-west\",\n  \"steps\": [\n    \"do it\"\n  ],\n  \"done\": true\n}\n", "would do it\n"},
+	} {
+		var out, errOut bytes.Buffer
+		a := &app{stdio: stdio{out: &out, err: &errOut}, output: output}
+		a.say("would do it")
+		if err := a.conclude(planned{"us-west", []string{"do it"}, true}, "the end"); err != nil {
+			t.Error(err)
+		}
+		if out.String() != want[0] || errOut.String() != want[1] {
+			t.Errorf("%s: expected %q, found %q and %q", output, want, out.String(), errOut.String())
+		}
 	}
 }

@@ -178,10 +178,15 @@ func (a *app) applyTo(ctx context.Context, cluster *laptop.Cluster, v deploy.Val
 	}
 	if i.dryRun {
 		objects, err := link.Objects(manifests)
-		for _, o := range objects {
-			fmt.Fprintf(a.out, "would apply %s %s\n", o.GetKind(), o.GetName())
+		if err != nil {
+			return err
 		}
-		return err
+		would := plan(cluster.Context, nil, false)
+		for _, o := range objects {
+			would.Steps = append(would.Steps, "apply "+o.GetKind()+" "+o.GetName())
+			a.say("would apply " + o.GetKind() + " " + o.GetName())
+		}
+		return a.conclude(would, "")
 	}
 	ctx, cancel := context.WithTimeout(ctx, i.within)
 	defer cancel()

@@ -73,14 +73,18 @@ func (a *app) joinClusters(cmd *cobra.Command, j joinFlags) error {
 		}
 	}
 	problems, steps := task.Plan(ctx)
-	if err := a.hindrances(problems); err != nil || j.dryRun {
-		for _, s := range steps {
-			fmt.Fprintln(a.out, "would "+s)
-		}
-		if err == nil && len(steps) == 0 {
-			fmt.Fprintln(a.out, "would do nothing: they are linked")
-		}
+	if err := a.hindrances(problems); err != nil {
 		return err
+	}
+	if j.dryRun {
+		for _, s := range steps {
+			a.say("would " + s)
+		}
+		end := ""
+		if len(steps) == 0 {
+			end = "would do nothing: they are linked"
+		}
+		return a.conclude(plan(joining.Context, steps, false), end)
 	}
 	result, err := task.Run(ctx)
 	if err != nil {
@@ -140,6 +144,39 @@ func regionOf(given string, c *laptop.Cluster) (string, error) {
 		return "", usageError{fmt.Errorf("--region is missing, and the context's name %q cannot be a region's", c.Context)}
 	}
 	return c.Context, nil
+}
+
+// planned is what a command is going to do to a cluster, or would, or has done.
+type planned struct {
+	Context string   `json:"context"`
+	Steps   []string `json:"steps"`
+	Done    bool     `json:"done"`
+}
+
+func plan(context string, steps []string, done bool) planned {
+	return planned{context, append([]string{}, steps...), done} // none is a list, too
+}
+
+// say writes a line for people. Where programs read the output, they are told at the
+// end.
+func (a *app) say(line string) {
+	w := a.out
+	if a.output == "json" {
+		w = a.err
+	}
+	fmt.Fprintln(w, line)
+}
+
+// conclude writes the end of what was said, if there is one, or the whole as JSON.
+func (a *app) conclude(answer any, line string) error {
+	if a.output == "json" {
+		return a.printJSON(answer)
+	}
+	if line == "" {
+		return nil
+	}
+	_, err := fmt.Fprintln(a.out, line)
+	return err
 }
 
 // progress writes a line about what goes on.

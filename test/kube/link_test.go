@@ -4,6 +4,7 @@ package kube_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -135,15 +136,30 @@ func TestTwoEmptyClustersBecomeOneFederation(t *testing.T) {
 	})
 }
 
-// founds installs a cluster that founds the trust domain, twice.
+// founds installs a cluster that founds the trust domain, twice, and before that with an
+// image that is not there, which is how many begin.
 func founds(t *testing.T, d *diary, c *laptop.Cluster) {
 	ctx := t.Context()
 	_, recipient, err := federation.NewRecoveryKey()
 	must(t, err)
-	manifests, definitions := rendered(t, deploy.Values{Region: "us-west", Replicas: 1, TrustDomain: "acme.example", RecoveryRecipient: recipient})
+	v := deploy.Values{Region: "us-west", Replicas: 2, TrustDomain: "acme.example", RecoveryRecipient: recipient, Image: noSuchImage}
+	manifests, definitions := rendered(t, v)
 	must(t, link.Install(ctx, c, definitions, manifests, d.write))
-	_, err = link.AwaitInstalled(ctx, c, d.write)
+	must(t, controlplane.Until(ctx, time.Minute, "two pods without an image", func(ctx context.Context) error {
+		f := link.Again(ctx, c)
+		if len(f.Pods) != 2 || !strings.Contains(f.Pods[0].Trouble, "ImagePullBackOff") || !strings.Contains(f.Pods[1].Trouble, "ImagePullBackOff") {
+			return fmt.Errorf("found %+v", f.Pods)
+		}
+		return nil
+	}))
+	v.Image = ""
+	manifests, definitions = rendered(t, v)
+	must(t, link.Install(ctx, c, definitions, manifests, d.write))
+	f, err := link.AwaitInstalled(ctx, c, d.write)
 	must(t, err)
+	if f.Current != 2 || f.Ready != 2 {
+		t.Errorf("expected two replicas as they are to be, found %+v", f)
+	}
 	must(t, link.Install(ctx, c, definitions, manifests, d.write)) // again
 }
 
