@@ -122,17 +122,22 @@ func (i *installFlags) plausible() error {
 	if _, err := deploy.Render(v); err != nil {
 		return err
 	}
-	if v.TrustDomain == "" {
-		return nil
+	return foundable(v.TrustDomain, i.values.RecoveryRecipient)
+}
+
+// foundable says what is wrong with a trust domain that is to be founded, and with the
+// public half of its recovery key; either may be empty. A pod would say so, too, over
+// and over.
+func foundable(trustDomain, recipient string) error {
+	if trustDomain != "" {
+		if err := identity.ValidateTrustDomain(trustDomain); err != nil {
+			return fmt.Errorf("--trust-domain: %w", err)
+		}
 	}
-	if err := identity.ValidateTrustDomain(v.TrustDomain); err != nil {
-		return fmt.Errorf("--trust-domain: %w", err)
-	}
-	if i.keyFile != "" {
-		return nil
-	}
-	if err := identity.ValidateRecipient(v.RecoveryRecipient); err != nil {
-		return fmt.Errorf("--recovery-recipient: %w", err)
+	if recipient != "" {
+		if err := identity.ValidateRecipient(recipient); err != nil {
+			return fmt.Errorf("--recovery-recipient: %w", err)
+		}
 	}
 	return nil
 }

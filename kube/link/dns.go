@@ -135,6 +135,6 @@ func AwaitDNS(ctx context.Context, c *laptop.Cluster, r Reading, progress func(s
 		if done == len(counts) {
 			return "", nil
 		}
-		return fmt.Sprintf("CoreDNS: %d of %d pods have read it", done, len(counts)), nil
+		return fmt.Sprintf("CoreDNS to read it: %d of %d pods have", done, len(counts)), nil
 	}, progress)
 }

@@ -199,7 +199,7 @@ func AwaitInstalled(ctx context.Context, c *laptop.Cluster, progress func(string
 			}
 			progress("pod " + p.Name + " did not run as it was installed before, and is made anew")
 		}
-		return fmt.Sprintf("%d of %d replicas are ready, %d of them made as they are to be", f.Ready, f.Replicas, f.Current) + brackets(f.firstStuck()), nil
+		return fmt.Sprintf("all %d replicas to be ready, and as they are to be: %d and %d are", f.Replicas, f.Ready, f.Current) + brackets(f.firstStuck()), nil
 	}, progress)
 	return f, err
 }

@@ -98,7 +98,7 @@ func linking(joining, to *Facts) string {
 		}
 	}
 	if joining.Ready < joining.Replicas {
-		return fmt.Sprintf("%s: %d of %d replicas are ready", joining.Context, joining.Ready, joining.Replicas)
+		return fmt.Sprintf("%s: all replicas to be ready: %d of %d are", joining.Context, joining.Ready, joining.Replicas)
 	}
 	return ""
 }
