@@ -123,6 +123,10 @@ func (r Right) String() string {
 	return s
 }
 
+// now is the time by the API server's clock, near to which those of its replicas are; by
+// this machine's if it did not say.
+func (f *Facts) now(here time.Time) time.Time { return here.Add(f.Ahead) }
+
 // trustDomain is that of the cluster's replicas, "" if none answers.
 func (f *Facts) trustDomain() string { return f.Agent.GetTrustDomain() }
 

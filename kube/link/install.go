@@ -74,6 +74,8 @@ func explained(err error, kind string) error {
 	switch {
 	case apierrors.IsConflict(err):
 		return fmt.Errorf("%w; somebody else has changed these fields: undo that, or take it over with federator manifests and kubectl apply --server-side --force-conflicts", err)
+	case meta.IsNoMatchError(err) && kind == "ServiceMonitor":
+		return fmt.Errorf("%w; install the Prometheus operator first, or leave --service-monitor out", err)
 	case apierrors.IsInvalid(err) && kind == "StatefulSet":
 		return fmt.Errorf("%w; some fields of a StatefulSet cannot be changed once it is there, its disks among them", err)
 	}

@@ -60,7 +60,7 @@ func (j *Join) Plan(ctx context.Context) (problems []*pb.Problem, steps []string
 		return problems, nil
 	}
 	is, and := j.Wanted.target(&joining), " of "+to.trustDomain()
-	if s, _ := next(&joining, &to, j.Wanted, j.Now()); s == stepDone {
+	if s, _ := next(&joining, &to, j.Wanted, to.now(j.Now())); s == stepDone {
 		return problems, nil
 	}
 	if !joining.Installed {
@@ -87,7 +87,7 @@ func (j *Join) Run(ctx context.Context) (Result, error) {
 	already := true
 	err := poll(ctx, func(ctx context.Context) (string, error) {
 		joining, to = Again(ctx, j.Cluster), Again(ctx, j.To)
-		what, why := next(&joining, &to, j.Wanted, j.Now())
+		what, why := next(&joining, &to, j.Wanted, to.now(j.Now()))
 		if what == stepDone {
 			return "", nil
 		}

@@ -294,8 +294,7 @@ func podOf(ctx context.Context, c *laptop.Cluster, p *corev1.Pod) Pod {
 	if out.Ready || !out.Running {
 		return out
 	}
-	lines := int64(50)
-	log, err := c.Core.CoreV1().Pods(c.Namespace).GetLogs(p.Name, &corev1.PodLogOptions{TailLines: &lines}).DoRaw(ctx)
+	log, err := c.Core.CoreV1().Pods(c.Namespace).GetLogs(p.Name, &corev1.PodLogOptions{TailLines: new(int64(50)), LimitBytes: new(int64(256 << 10))}).DoRaw(ctx)
 	if err == nil {
 		out.Says = lastWord(log)
 	}

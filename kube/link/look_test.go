@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,8 +13,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
@@ -23,14 +26,14 @@ import (
 
 // installedIn is a cluster in which federator is installed.
 func installedIn(namespace string) (*laptop.Cluster, *fake.Clientset) {
-	meta := metav1.ObjectMeta{Name: "federator", Namespace: namespace}
+	named := metav1.ObjectMeta{Name: "federator", Namespace: namespace}
 	fast := "fast"
 	core := fake.NewClientset(
-		&appsv1.StatefulSet{ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{
+		&appsv1.StatefulSet{ObjectMeta: named, Spec: appsv1.StatefulSetSpec{
 			Replicas: new(int32(5)), Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Image: "registry.example/federator:1"}}}},
 			VolumeClaimTemplates: []corev1.PersistentVolumeClaim{{Spec: corev1.PersistentVolumeClaimSpec{StorageClassName: &fast}}},
 		}, Status: appsv1.StatefulSetStatus{ReadyReplicas: 4, UpdateRevision: "r2", UpdatedReplicas: 2}},
-		&corev1.ConfigMap{ObjectMeta: meta, Data: map[string]string{"region": "us-west", "cluster": "west-1", "expose": "hostport"}},
+		&corev1.ConfigMap{ObjectMeta: named, Data: map[string]string{"region": "us-west", "cluster": "west-1", "expose": "hostport"}},
 		&rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "federator"}, Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: "federator", Namespace: namespace}}},
 	)
 	return &laptop.Cluster{Context: "c", Namespace: laptop.DefaultNamespace, Core: core}, core
@@ -69,6 +72,15 @@ func TestWhatCouldNotBeLookedAtIsNotTakenForNothing(t *testing.T) {
 		if f := Installed(t.Context(), c); f.Installed || (f.Unreachable != "") != test.away {
 			t.Errorf("%s: found %+v", name, f)
 		}
+	}
+}
+
+func TestTheTimeIsThatOfTheClusterWhoseReplicasMeasureIt(t *testing.T) {
+	if f := (&Facts{HasClock: true, Ahead: -time.Minute}); !f.now(now).Equal(now.Add(-time.Minute)) {
+		t.Errorf("found %v", f.now(now))
+	}
+	if f := (&Facts{}); !f.now(now).Equal(now) {
+		t.Errorf("found %v", f.now(now))
 	}
 }
 
@@ -123,5 +135,22 @@ func TestPodsThatDoNotRunAndAreNotAsTheyAreToBeAreMadeAnew(t *testing.T) {
 	}
 	if !slices.Contains(Needs("n", ToInstall), Right{Verb: "delete", Resource: "pods", Namespace: "n"}) {
 		t.Error("it is not said that this takes a right")
+	}
+}
+
+func TestWhatAnAPIServerRefusesIsExplained(t *testing.T) {
+	set, monitor := schema.GroupKind{Group: "apps", Kind: "StatefulSet"}, schema.GroupKind{Group: "monitoring.coreos.com", Kind: "ServiceMonitor"}
+	for want, err := range map[string]error{
+		"somebody else has changed these fields": apierrors.NewConflict(appsv1.Resource("statefulsets"), "federator", errors.New("x")),
+		"its disks among them":                   apierrors.NewInvalid(set, "federator", nil),
+		"leave --service-monitor out":            &meta.NoKindMatchError{GroupKind: monitor},
+	} {
+		kind := set.Kind
+		if meta.IsNoMatchError(err) {
+			kind = monitor.Kind
+		}
+		if found := explained(err, kind); !errors.Is(found, err) || !strings.Contains(found.Error(), want) {
+			t.Errorf("expected %q, found %v", want, found)
+		}
 	}
 }

@@ -57,7 +57,7 @@ func (u *Unlink) look(ctx context.Context, whole bool) (*leaving, error) {
 		return Again(ctx, c)
 	}
 	from := see(u.From, ToAsk)
-	l := &leaving{region: u.Region, from: &from, drain: cmp.Or(u.Drain, 30*time.Second), uninstall: u.Uninstall, force: u.Force, now: u.Now()}
+	l := &leaving{region: u.Region, from: &from, drain: cmp.Or(u.Drain, 30*time.Second), uninstall: u.Uninstall, force: u.Force, now: from.now(u.Now())}
 	if u.Cluster != nil {
 		purpose := ToUnlink
 		if u.Uninstall {
