@@ -59,9 +59,7 @@ func (a *app) checkClusters(ctx context.Context) error {
 		}
 		found := a.checkCluster(ctx, cluster)
 		for _, p := range found.GetProblems() {
-			if about := "context " + name; p.GetSubject() != about {
-				p.Subject = about + ": " + p.GetSubject()
-			}
+			of(name, p)
 		}
 		all.Problems = append(all.Problems, found.GetProblems()...)
 		for _, c := range found.GetChecked() {
@@ -75,6 +73,15 @@ func (a *app) checkClusters(ctx context.Context) error {
 		return cmp.Compare(slices.Index(worst, x.GetSeverity()), slices.Index(worst, y.GetSeverity()))
 	})
 	return a.printProblems(all)
+}
+
+// of says of a problem which cluster it is of. A replica does not know how its cluster is
+// reached from here, and what it says to type must not be typed for another one.
+func of(context string, p *pb.Problem) {
+	if about := "context " + context; p.GetSubject() != about {
+		p.Subject = about + ": " + p.GetSubject()
+	}
+	p.Action = strings.ReplaceAll(p.GetAction(), "kubectl -n ", "kubectl --context "+context+" -n ")
 }
 
 // checkCluster checks one cluster; that no replica answers is a problem, and no error.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/federator/federator/deploy"
 	"github.com/federator/federator/kube/link"
+	"github.com/federator/federator/peering/pb"
 )
 
 // kubeconfig is a file with two contexts, of API servers that nobody listens at.
@@ -147,5 +148,18 @@ func TestWhatIsSaidIsJSONForPrograms(t *testing.T) {
 		if out.String() != want[0] || errOut.String() != want[1] {
 			t.Errorf("%s: expected %q, found %q and %q", output, want, out.String(), errOut.String())
 		}
+	}
+}
+
+func TestAProblemSaysOfWhichClusterItIs(t *testing.T) {
+	inside := &pb.Problem{Subject: "region us-west", Action: "kubectl -n fed scale statefulset federator --replicas=3"}
+	around := &pb.Problem{Subject: "context west", Action: "kubectl --context west -n fed describe pod federator-0"}
+	of("west", inside)
+	of("west", around)
+	if inside.GetSubject() != "context west: region us-west" || inside.GetAction() != "kubectl --context west -n fed scale statefulset federator --replicas=3" {
+		t.Errorf("found %v", inside)
+	}
+	if around.GetSubject() != "context west" || around.GetAction() != "kubectl --context west -n fed describe pod federator-0" {
+		t.Errorf("found %v", around)
 	}
 }
