@@ -79,7 +79,7 @@ func Examine(f *Facts) []*pb.Problem {
 		f.misplaced(l)
 		return l.problems
 	default:
-		l.note(severe, "not-installed", "StatefulSet federator in namespace "+f.Namespace, "none", f.federator("install", ""))
+		l.note(severe, "not-installed", "StatefulSet federator in namespace "+f.Namespace, "none", "to join a federation: "+f.federator("join", "--to CLUSTER --install")+"\nto found one: "+f.federator("install", "--trust-domain NAME --recovery-key-file FILE"))
 		return l.problems
 	}
 	f.pods(l)

@@ -201,9 +201,18 @@ func AwaitInstalled(ctx context.Context, c *laptop.Cluster, progress func(string
 			}
 			progress("pod " + p.Name + " did not run as it was installed before, and is made anew")
 		}
-		return fmt.Sprintf("all %d replicas to be ready, and as they are to be: %d and %d are", f.Replicas, f.Ready, f.Current) + brackets(f.firstStuck()), nil
+		return f.unfinished(), nil
 	}, progress)
 	return f, err
+}
+
+// unfinished says what an installation waits for.
+func (f *Facts) unfinished() string {
+	said := fmt.Sprintf("all %d replicas to be ready: %d are", f.Replicas, f.Ready)
+	if f.Revision != "" && f.Current < f.Replicas {
+		said += fmt.Sprintf(", and %d as they were installed before", f.Replicas-f.Current)
+	}
+	return said + brackets(f.firstStuck())
 }
 
 // leftBehind are pods that do not run, and were made before the StatefulSet became what

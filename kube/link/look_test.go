@@ -121,6 +121,10 @@ func TestPodsThatDoNotRunAndAreNotAsTheyAreToBeAreMadeAnew(t *testing.T) {
 	if f.Revision = ""; len(f.leftBehind()) > 0 {
 		t.Errorf("how they are to be is not known, found %+v", f.leftBehind())
 	}
+	f = &Facts{Replicas: 3, Ready: 3, Current: 1, Revision: "r2"}
+	if found := f.unfinished(); found != "all 3 replicas to be ready: 3 are, and 2 as they were installed before" {
+		t.Errorf("found %q", found)
+	}
 	c, core := installedIn(laptop.DefaultNamespace)
 	if err := core.Tracker().Add(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "federator-0", Namespace: c.Namespace, UID: "u"}}); err != nil {
 		t.Fatal(err)
