@@ -219,6 +219,21 @@ func TestThereIsALoadBalancerForEveryPod(t *testing.T) {
 	}
 }
 
+func TestPodsAreMadeAnewWhenTheyAreReachedOtherwise(t *testing.T) {
+	seen := map[string]string{}
+	for _, expose := range []string{"pod", "hostport", "loadbalancer"} {
+		set := rendered(t, Values{Region: "us-west", Cluster: "west-1", Expose: expose})["StatefulSet/federator"]
+		text, err := yaml.Marshal(at(set, "spec", "template"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other := seen[string(text)]; other != "" {
+			t.Errorf("the pods of %s and %s are the same: a change does not restart them, and they find out how they are reached when they start", expose, other)
+		}
+		seen[string(text)] = expose
+	}
+}
+
 func TestValuesThatCannotWorkAreRefusedAllAtOnce(t *testing.T) {
 	_, err := Render(Values{Region: "US West", Cluster: "", Replicas: 99, Expose: "somehow", Ephemeral: true, StorageClass: "fast", TrustDomain: "acme.example"})
 	if err == nil {

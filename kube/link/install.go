@@ -31,7 +31,8 @@ const fieldManager = "federator"
 // of federator's own kinds, and of others those that are missing, because one that is
 // there is somebody's already. A field that
 // somebody else has set to another value is a conflict, which is an error: it says
-// whose, and nothing is forced. Applying again changes nothing.
+// whose, and nothing is forced; the agent's configuration stays as they have it.
+// Applying again changes nothing.
 func Install(ctx context.Context, c *laptop.Cluster, crds, manifests []byte, progress func(string)) error {
 	kinds, err := Objects(crds)
 	if err != nil {
@@ -54,12 +55,31 @@ func Install(ctx context.Context, c *laptop.Cluster, crds, manifests []byte, pro
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(c.Core.Discovery()))
 	for i := range objects {
 		o := &objects[i]
-		if err := apply(ctx, c, mapper, o); err != nil {
+		err := apply(ctx, c, mapper, o)
+		if apierrors.IsConflict(err) && yields(o) {
+			progress(settings + " of ConfigMap " + o.GetName() + " is somebody else's, and stays as it is")
+			err = apply(ctx, c, mapper, o)
+		}
+		if err != nil {
 			return fmt.Errorf("apply %s %s in %s: %w", o.GetKind(), o.GetName(), c.Context, explained(err, o.GetKind()))
 		}
 		progress("applied " + o.GetKind() + " " + o.GetName())
 	}
 	return nil
+}
+
+// settings is the key of the agent's configuration, which is for its users to change.
+const settings = "agent.yaml"
+
+// yields takes the agent's configuration out of what is applied, where that is in it, so
+// that it stays as somebody else has it.
+func yields(o *unstructured.Unstructured) bool {
+	_, has, err := unstructured.NestedString(o.Object, "data", settings)
+	if o.GetKind() != "ConfigMap" || !has || err != nil {
+		return false
+	}
+	unstructured.RemoveNestedField(o.Object, "data", settings)
+	return true
 }
 
 func last(o *unstructured.Unstructured) int {
