@@ -148,6 +148,9 @@ func TestThePodKeepsToTheRestrictedStandard(t *testing.T) {
 	if s.RunAsNonRoot == nil || !*s.RunAsNonRoot || *s.RunAsUser != 65532 || s.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
 		t.Errorf("the pod: expected a user that is not root, and seccomp, found %+v", s)
 	}
+	if pod.NodeSelector[corev1.LabelOSStable] != "linux" {
+		t.Errorf("there is no image for nodes of other systems, found the selector %v", pod.NodeSelector)
+	}
 	if pod.HostNetwork || pod.HostPID || pod.HostIPC || len(pod.InitContainers) > 0 {
 		t.Error("expected nothing of the host")
 	}
