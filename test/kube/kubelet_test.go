@@ -104,11 +104,6 @@ func (k *kubelet) look(ctx context.Context) error {
 			err = errors.Join(err, pods.Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
 			continue
 		case p.Spec.Containers[0].Image == noSuchImage:
-			if len(p.Status.ContainerStatuses) == 0 {
-				p.Status = notPulled()
-				_, uerr := pods.UpdateStatus(ctx, p, metav1.UpdateOptions{})
-				err = errors.Join(err, uerr)
-			}
 			continue
 		case running == nil:
 			if running, err = k.start(p); err != nil {
@@ -129,17 +124,8 @@ func (k *kubelet) look(ctx context.Context) error {
 	return err
 }
 
-// noSuchImage is one that no registry has.
+// noSuchImage is one that no registry has: pods of it do not run.
 const noSuchImage = "nowhere.example/federator:dev"
-
-// notPulled is the status of a pod whose image was not found.
-func notPulled() corev1.PodStatus {
-	return corev1.PodStatus{
-		Phase:             corev1.PodPending,
-		Conditions:        []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionTrue}},
-		ContainerStatuses: []corev1.ContainerStatus{{Name: "federator", Image: noSuchImage, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}}},
-	}
-}
 
 // start runs the command of a pod.
 func (k *kubelet) start(p *corev1.Pod) (*process, error) {
