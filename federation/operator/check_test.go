@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/federator/federator/federation/gossip"
 	"github.com/federator/federator/federation/state"
 	"github.com/federator/federator/identity"
+	"github.com/federator/federator/peering/pb"
 	"github.com/federator/federator/peering/replication"
 )
 
@@ -92,6 +94,20 @@ func object(kind catalog.ObjectKind, name string, spec any) *catalog.Object {
 func TestNothingIsFoundWhereAllIsWell(t *testing.T) {
 	if found := well().check().GetProblems(); len(found) != 0 {
 		t.Errorf("expected nothing, found %v", found)
+	}
+}
+
+func TestARegionOfOnePodIsToldToScaleItsStatefulSet(t *testing.T) {
+	w := newWorld(t)
+	w.server.Pods = Pods{"federator-system", "federator"}
+	r, err := w.server.Check(w.as(), nil)
+	w.must(err)
+	i := slices.IndexFunc(r.GetProblems(), func(p *pb.Problem) bool { return p.GetCode() == "few-replicas" })
+	if i < 0 {
+		t.Fatalf("found %v", r.GetProblems())
+	}
+	if action := r.GetProblems()[i].GetAction(); !strings.HasPrefix(action, "kubectl -n federator-system scale statefulset federator --replicas=3") || strings.Contains(action, "token create") {
+		t.Errorf("a pod is told to %s", action)
 	}
 }
 
