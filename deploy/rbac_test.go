@@ -76,6 +76,28 @@ func needs(t *testing.T, dir string) map[need]string {
 	return out
 }
 
+// used is all that the code asks of an API server, and where. What no pattern finds is
+// listed: the writes of imports, which are of any kind of object, the informer of
+// namespaces, and what client-go does for the Events and for the election of the writer.
+func used(t *testing.T) map[need]string {
+	t.Helper()
+	out := needs(t, "../kube")
+	const writes, multi, leases = "imports/apply.go", "multicluster.x-k8s.io", "coordination.k8s.io"
+	for _, verb := range []string{"create", "update", "delete"} {
+		for _, resource := range [][2]string{{"", "services"}, {"discovery.k8s.io", "endpointslices"}, {multi, "serviceimports"}} {
+			out[need{resource[0], resource[1], verb}] = writes
+		}
+	}
+	out[need{multi, "serviceimports/status", "update"}] = writes
+	for _, n := range []need{{"", "namespaces", "list"}, {"", "namespaces", "watch"}} {
+		out[n] = "imports/view.go"
+	}
+	for _, n := range []need{{"", "events", "create"}, {"", "events", "patch"}, {leases, "leases", "create"}, {leases, "leases", "get"}, {leases, "leases", "update"}} {
+		out[n] = "client-go"
+	}
+	return out
+}
+
 // rules are those of a role of the manifests.
 func rules(t *testing.T, kind string) []rbacv1.PolicyRule {
 	t.Helper()
@@ -97,11 +119,11 @@ func grants(rules []rbacv1.PolicyRule, n need) bool {
 	})
 }
 
-// What is granted and not used shows only where it runs: see test/clusters.
+// That each verb is used where it runs, too, is for test/clusters to show.
 func TestEveryVerbThatTheCodeUsesIsGranted(t *testing.T) {
 	balanced := rulesOf(t, "Role/federator-loadbalancer", Values{Region: "us-west", Cluster: "west-1", Expose: "loadbalancer"})
 	granted := slices.Concat(rules(t, "ClusterRole"), rules(t, "Role"), balanced)
-	found := needs(t, "../kube")
+	found := used(t)
 	for n, where := range found {
 		if !grants(granted, n) {
 			t.Errorf("kube/%s: %s %s.%s is granted by no role in clusters/base/rbac.yaml or a component", where, n.verb, n.resource, n.group)
@@ -110,6 +132,35 @@ func TestEveryVerbThatTheCodeUsesIsGranted(t *testing.T) {
 	for _, sure := range []need{{"", "secrets", "create"}, {"", "configmaps", "list"}, {"apps", "statefulsets", "get"}, {"authentication.k8s.io", "tokenreviews", "create"}, {"", "nodes", "get"}, {"federator.dev", "resolutionpolicies", "watch"}, {"federator.dev", "resolutionpolicies/status", "update"}, {"federator.dev", "drills", "list"}, {"federator.dev", "drills/status", "update"}} {
 		if found[sure] == "" {
 			t.Errorf("%v: the code uses it, and this test does not see it: found %v", sure, found)
+		}
+	}
+}
+
+// of are the needs that rules fulfil.
+func of(rules []rbacv1.PolicyRule) (all []need) {
+	for _, r := range rules {
+		for _, group := range r.APIGroups {
+			for _, resource := range r.Resources {
+				for _, verb := range r.Verbs {
+					all = append(all, need{group, resource, verb})
+				}
+			}
+		}
+	}
+	return all
+}
+
+func TestEveryVerbThatIsGrantedIsUsedByTheCode(t *testing.T) {
+	used := used(t)
+	granted := map[string]Values{
+		"ClusterRole/federator": {Region: "us-west", Cluster: "west-1"}, "Role/federator": {Region: "us-west", Cluster: "west-1"},
+		"Role/federator-loadbalancer": {Region: "us-west", Cluster: "west-1", Expose: "loadbalancer"},
+	}
+	for role, values := range granted {
+		for _, n := range of(rulesOf(t, role, values)) {
+			if used[n] == "" {
+				t.Errorf("%s: %s %s.%s is granted, and no code in kube asks for it", role, n.verb, n.resource, n.group)
+			}
 		}
 	}
 }

@@ -148,6 +148,9 @@ func TestThePodKeepsToTheRestrictedStandard(t *testing.T) {
 	if s.RunAsNonRoot == nil || !*s.RunAsNonRoot || *s.RunAsUser != 65532 || s.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
 		t.Errorf("the pod: expected a user that is not root, and seccomp, found %+v", s)
 	}
+	if pod.NodeSelector[corev1.LabelOSStable] != "linux" {
+		t.Errorf("there is no image for nodes of other systems, found the selector %v", pod.NodeSelector)
+	}
 	if pod.HostNetwork || pod.HostPID || pod.HostIPC || len(pod.InitContainers) > 0 {
 		t.Error("expected nothing of the host")
 	}
@@ -216,6 +219,21 @@ func TestThereIsALoadBalancerForEveryPod(t *testing.T) {
 	}
 	if all["Service/federator-4"] != nil {
 		t.Error("there is one more than there are pods")
+	}
+}
+
+func TestPodsAreMadeAnewWhenTheyAreReachedOtherwise(t *testing.T) {
+	seen := map[string]string{}
+	for _, expose := range []string{"pod", "hostport", "loadbalancer"} {
+		set := rendered(t, Values{Region: "us-west", Cluster: "west-1", Expose: expose})["StatefulSet/federator"]
+		text, err := yaml.Marshal(at(set, "spec", "template"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other := seen[string(text)]; other != "" {
+			t.Errorf("the pods of %s and %s are the same: a change does not restart them, and they find out how they are reached when they start", expose, other)
+		}
+		seen[string(text)] = expose
 	}
 }
 

@@ -27,6 +27,9 @@ func (r *Replica) operatorServer(attesting func() (time.Time, error)) pb.Operato
 		c.VIPs = r.kube.vips.Lookup
 		c.Imports = func() operator.Imports { return operator.Imports(r.kube.writer.Status()) }
 	}
+	if r.pod != nil {
+		c.Pods = operator.Pods{Namespace: r.pod.Namespace, StatefulSet: r.pod.StatefulSet}
+	}
 	if r.rights != nil {
 		c.MissingRights = r.missingRights
 	}

@@ -62,6 +62,7 @@ type Replica struct {
 	observer *observer
 	desk     *desk
 	kube     *kubernetes // nil without one
+	pod      *Pod        // nil where it runs in none
 	rights   *kube.Rights
 	dns      *dns.Server
 	servers  *rpc.Servers
@@ -89,16 +90,27 @@ type Replica struct {
 	spread     spreadKeyring // of the duty keepKeyring alone
 }
 
+// Pod is what the pod of a StatefulSet has to do with the replica in it.
+type Pod struct {
+	// Namespace and StatefulSet are those of the pod.
+	Namespace, StatefulSet string
+	// Rights is what is known already of the rights of this process in its Kubernetes
+	// cluster; nil: nothing. Who has made it runs it.
+	Rights *kube.Rights
+}
+
 // Run runs the replica that cfg.DataDir describes until ctx ends, and then stops
-// it in order. An error means that it could not start, or had to stop. rights, which
-// may be nil, is what is known already of the rights of this process in its
-// Kubernetes cluster; who has made it runs it.
-func Run(ctx context.Context, cfg Config, log *slog.Logger, rights *kube.Rights) error {
+// it in order. An error means that it could not start, or had to stop. pod is that in
+// which this process runs; nil if it runs in none.
+func Run(ctx context.Context, cfg Config, log *slog.Logger, pod *Pod) error {
 	cfg = cfg.WithDefaults()
 	if err := cfg.Validate(); err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
-	r := &Replica{cfg: cfg, rights: rights, dir: dataDir(cfg.DataDir), started: time.Now(), changed: make(chan struct{}, 1), leaving: make(chan struct{}), founded: make(chan struct{}), reached: map[string]string{}}
+	r := &Replica{cfg: cfg, pod: pod, dir: dataDir(cfg.DataDir), started: time.Now(), changed: make(chan struct{}, 1), leaving: make(chan struct{}), founded: make(chan struct{}), reached: map[string]string{}}
+	if pod != nil {
+		r.rights = pod.Rights
+	}
 	err := r.open(log)
 	if err == nil {
 		err = r.run(ctx)

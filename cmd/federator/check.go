@@ -57,14 +57,9 @@ func (a *app) checkClusters(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		found, err := a.checkCluster(ctx, cluster)
-		if err != nil {
-			return err
-		}
+		found := a.checkCluster(ctx, cluster)
 		for _, p := range found.GetProblems() {
-			if about := "context " + name; p.GetSubject() != about {
-				p.Subject = about + ": " + p.GetSubject()
-			}
+			of(name, p)
 		}
 		all.Problems = append(all.Problems, found.GetProblems()...)
 		for _, c := range found.GetChecked() {
@@ -80,26 +75,38 @@ func (a *app) checkClusters(ctx context.Context) error {
 	return a.printProblems(all)
 }
 
+// of says of a problem which cluster it is of. A replica does not know how its cluster is
+// reached from here, and what it says to type must not be typed for another one.
+func of(context string, p *pb.Problem) {
+	if about := "context " + context; p.GetSubject() != about {
+		p.Subject = about + ": " + p.GetSubject()
+	}
+	p.Action = strings.ReplaceAll(p.GetAction(), "kubectl -n ", "kubectl --context "+context+" -n ")
+}
+
 // checkCluster checks one cluster; that no replica answers is a problem, and no error.
-func (a *app) checkCluster(ctx context.Context, cluster *laptop.Cluster) (*pb.CheckResponse, error) {
+func (a *app) checkCluster(ctx context.Context, cluster *laptop.Cluster) *pb.CheckResponse {
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	facts := link.Look(ctx, cluster, link.ToAsk)
-	found := &pb.CheckResponse{Problems: link.Examine(&facts)}
-	if facts.Agent == nil {
-		return found, nil
+	var inside *pb.CheckResponse
+	if facts.Agent != nil {
+		var err error
+		if inside, err = checkInside(ctx, cluster); err != nil { // it has ended since
+			facts.Agent, facts.Silent = nil, a.reach.plain(err).Error()
+		}
 	}
+	return &pb.CheckResponse{Problems: append(link.Examine(&facts), inside.GetProblems()...), Checked: inside.GetChecked()}
+}
+
+// checkInside asks a replica of the cluster.
+func checkInside(ctx context.Context, cluster *laptop.Cluster) (*pb.CheckResponse, error) {
 	agent, err := cluster.Agent(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer agent.Close()
-	inside, err := pb.NewOperatorClient(agent).Check(ctx, &pb.CheckRequest{})
-	if err != nil {
-		return nil, a.reach.plain(err)
-	}
-	found.Problems, found.Checked = append(found.Problems, inside.GetProblems()...), inside.GetChecked()
-	return found, nil
+	return pb.NewOperatorClient(agent).Check(ctx, &pb.CheckRequest{})
 }
 
 func showProblems(p *printer, found *pb.CheckResponse) {

@@ -160,6 +160,9 @@ func (r *reach) plain(err error) error {
 	}
 	switch s.Code() {
 	case codes.Unavailable:
+		if len(r.contexts) > 0 {
+			return fmt.Errorf("%w in %s (%s); see federator check --context %s", errUnreachable, r, dialed(s.Message()), strings.Join(r.contexts, " --context "))
+		}
 		return fmt.Errorf("%w on %s (%s); is \"federator agent\" running there? Give --socket, or --address and --identity, of one that is", errUnreachable, r, dialed(s.Message()))
 	case codes.DeadlineExceeded:
 		return fmt.Errorf("no answer from %s in time (%s); see \"federator status\", or give a longer --timeout", r, s.Message())

@@ -1,10 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/federator/federator/deploy"
+	"github.com/federator/federator/kube/link"
+	"github.com/federator/federator/peering/pb"
 )
 
 // kubeconfig is a file with two contexts, of API servers that nobody listens at.
@@ -46,6 +51,8 @@ func TestFlagsOfClustersAndOfMachinesAreToldApart(t *testing.T) {
 		{"install --context us-west --trust-domain a.example", exitUsage, "--recovery-key-file FILE"},
 		{"install --context us-west --recovery-key-file f", exitUsage, "--trust-domain is missing"},
 		{"install --context us-west --expose somehow", exitUsage, "loadbalancer"},
+		{"install --context us-west --trust-domain Acme_Corp --recovery-key-file f", exitUsage, "--trust-domain: "},
+		{"install --context us-west --trust-domain acme.example --recovery-recipient age1", exitUsage, "--recovery-recipient: "},
 		{"install --context us-west", exitFailed, "(api-unreachable)"},
 		{"unlink --from us-west", exitUsage, "--kubeconfig needs --context"},
 		{"unlink --context us-west", exitUsage, "--from is missing"},
@@ -86,20 +93,73 @@ func TestTheFarEndOfATunnelSaysThatNoAgentAnswers(t *testing.T) {
 
 func TestARecoveryKeyOfAnEarlierTryIsTaken(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "recovery.key")
-	if made, err := recipientOf(path, true); err != nil || !strings.HasPrefix(made, "to be") {
-		t.Errorf("a dry run: %q, %v", made, err)
+	if none, err := recipientIn(path); err != nil || none != "" {
+		t.Errorf("there is no key: %q, %v", none, err)
 	}
-	made, err := recipientOf(path, false)
+	made, err := saveRecoveryKey(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := recipientOf(path, false); err != nil || again != made || !strings.HasPrefix(made, "age1") {
+	if again, err := recipientIn(path); err != nil || again != made || !strings.HasPrefix(made, "age1") {
 		t.Errorf("expected %q, found %q, %v", made, again, err)
 	}
 	if err := os.WriteFile(path, []byte("something else"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := recipientOf(path, false); err == nil || !strings.Contains(err.Error(), "expected a key of federator recovery-key") || strings.Contains(err.Error(), "something else") {
+	if _, err := recipientIn(path); err == nil || !strings.Contains(err.Error(), "expected a key of federator recovery-key") || strings.Contains(err.Error(), "something else") {
 		t.Errorf("found %v", err)
+	}
+}
+
+func TestInstallingAgainChangesWhatIsSaidAndNothingElse(t *testing.T) {
+	is := &link.Facts{
+		Installed: true, Region: "us-west", Cluster: "west-1", Image: "registry.example/federator:1", Expose: "hostport", StorageClass: "fast", Replicas: 5, Monitored: true,
+	}
+	defaults := deploy.Values{Image: "federator.dev/federator:dev", Expose: "pod", Replicas: 3}
+	nothing := func(string) bool { return false }
+	want := deploy.Values{Region: "us-west", Cluster: "west-1", Image: "registry.example/federator:1", Expose: "hostport", StorageClass: "fast", Replicas: 5, ServiceMonitor: true}
+	if found := asInstalled(defaults, is, nothing); found != want {
+		t.Errorf("nothing was said: expected %+v, found %+v", want, found)
+	}
+	if found := asInstalled(defaults, &link.Facts{}, nothing); found != defaults {
+		t.Errorf("nothing is installed: found %+v", found)
+	}
+	paused := &link.Facts{Installed: true, Ephemeral: true}
+	if found := asInstalled(defaults, paused, nothing); found.Replicas != 3 || !found.Ephemeral || found.Image != defaults.Image {
+		t.Errorf("it is paused: found %+v", found)
+	}
+	said := deploy.Values{Region: "a", Cluster: "b", Image: "c", Expose: "pod", StorageClass: "d", Replicas: 1, Ephemeral: true}
+	if found := asInstalled(said, is, func(string) bool { return true }); found != said {
+		t.Errorf("all was said: found %+v", found)
+	}
+}
+
+func TestWhatIsSaidIsJSONForPrograms(t *testing.T) {
+	for output, want := range map[string][2]string{
+		"text": {"would do it\nthe end\n", ""},
+		"json": {"{\n  \"context\": \"us-west\",\n  \"steps\": [\n    \"do it\"\n  ],\n  \"done\": true\n}\n", "would do it\n"},
+	} {
+		var out, errOut bytes.Buffer
+		a := &app{stdio: stdio{out: &out, err: &errOut}, output: output}
+		a.say("would do it")
+		if err := a.conclude(planned{"us-west", []string{"do it"}, true}, "the end"); err != nil {
+			t.Error(err)
+		}
+		if out.String() != want[0] || errOut.String() != want[1] {
+			t.Errorf("%s: expected %q, found %q and %q", output, want, out.String(), errOut.String())
+		}
+	}
+}
+
+func TestAProblemSaysOfWhichClusterItIs(t *testing.T) {
+	inside := &pb.Problem{Subject: "region us-west", Action: "kubectl -n fed scale statefulset federator --replicas=3"}
+	around := &pb.Problem{Subject: "context west", Action: "kubectl --context west -n fed describe pod federator-0"}
+	of("west", inside)
+	of("west", around)
+	if inside.GetSubject() != "context west: region us-west" || inside.GetAction() != "kubectl --context west -n fed scale statefulset federator --replicas=3" {
+		t.Errorf("found %v", inside)
+	}
+	if around.GetSubject() != "context west" || around.GetAction() != "kubectl --context west -n fed describe pod federator-0" {
+		t.Errorf("found %v", around)
 	}
 }

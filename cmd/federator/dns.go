@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -96,13 +97,14 @@ func (a *app) changeDNS(ctx context.Context, d dnsFlags, plan func(context.Conte
 	for _, w := range change.Warnings {
 		fmt.Fprintln(a.err, "warning: "+w)
 	}
+	answer := dnsChange{Context: cluster.Context, ConfigMap: change.ConfigMap, Key: change.Key, Warnings: append([]string{}, change.Warnings...)}
 	if change.None() {
-		_, err := fmt.Fprintln(a.out, "the DNS of "+cluster.Context+" is that way already")
-		return err
+		return a.conclude(answer, "the DNS of "+cluster.Context+" is that way already")
 	}
-	fmt.Fprint(a.out, change.Diff())
+	answer.Diff = change.Diff()
+	a.say(strings.TrimRight(answer.Diff, "\n"))
 	if d.dryRun {
-		return nil
+		return a.conclude(answer, "")
 	}
 	if err := a.agree(d.yes, "Change that in "+cluster.Context+"?"); err != nil {
 		return err
@@ -111,15 +113,28 @@ func (a *app) changeDNS(ctx context.Context, d dnsFlags, plan func(context.Conte
 	if err := link.ChangeDNS(ctx, cluster, change); err != nil {
 		return fmt.Errorf("context %s: %w", cluster.Context, err)
 	}
+	answer.Changed = true
 	ctx, cancel := context.WithTimeout(ctx, d.within)
 	defer cancel()
-	switch err := link.AwaitDNS(ctx, cluster, reading, a.progress); {
+	err = link.AwaitDNS(ctx, cluster, reading, a.progress)
+	switch answer.Read = err == nil; {
 	case errors.Is(err, link.ErrUnseen):
-		fmt.Fprintln(a.out, "changed; "+err.Error())
+		return a.conclude(answer, "changed; "+err.Error())
 	case err != nil:
 		return err
-	default:
-		fmt.Fprintln(a.out, "changed, and read by the DNS of "+cluster.Context)
 	}
-	return nil
+	return a.conclude(answer, "changed, and read by the DNS of "+cluster.Context)
+}
+
+// dnsChange is what becomes of the DNS of a cluster, for programs.
+type dnsChange struct {
+	Context   string `json:"context"`
+	ConfigMap string `json:"configMap"`
+	Key       string `json:"key"`
+	// Diff is empty if there is nothing to change.
+	Diff    string `json:"diff"`
+	Changed bool   `json:"changed"`
+	// Read: every pod of the cluster's DNS was seen to read it.
+	Read     bool     `json:"read"`
+	Warnings []string `json:"warnings"`
 }

@@ -33,17 +33,20 @@ func (a *app) installCmd() *cobra.Command {
 		Long: `Apply what "federator manifests" prints, and the CustomResourceDefinitions of the
 Multi-Cluster Services API if they are missing, to the cluster of a kubeconfig
 context, and wait until it runs. With --trust-domain the cluster founds the federation;
-else it waits until "federator join" lets it in. Doing it again changes nothing.
+else it waits until "federator join" lets it in. Doing it again changes what is said
+and nothing else: a flag that is left out means what is installed.
 
 The recovery key of a trust domain is made on this machine, in the file that
 --recovery-key-file names, and never reaches the cluster: only its public half does.`,
 		Example: `  federator install --context us-west --trust-domain acme.example --recovery-key-file recovery.key
   federator join --context eu-central --to us-west --install`,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.install(cmd.Context(), i) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.install(cmd.Context(), i, cmd.Flags().Changed)
+		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&i.values.Region, "region", "", "the region, such as us-west (default: the context's name)")
-	f.StringVar(&i.values.Cluster, "cluster", "", "the cluster, one or two DNS labels (default: the region)")
+	f.StringVar(&i.values.Region, "region", "", "the region, such as us-west (default: what is installed, else the context's name)")
+	f.StringVar(&i.values.Cluster, "cluster", "", "the cluster, one or two DNS labels (default: what is installed, else the region)")
 	f.StringVar(&i.values.TrustDomain, "trust-domain", "", "found this trust domain, the name of the whole federation, such as acme.example")
 	f.StringVar(&i.keyFile, "recovery-key-file", "", "with --trust-domain: the file of its recovery key, which is made (mode 0600) if it is not there")
 	f.StringVar(&i.values.RecoveryRecipient, "recovery-recipient", "", "with --trust-domain: the public half of a recovery key that is elsewhere")
@@ -68,37 +71,104 @@ The recovery key of a trust domain is made on this machine, in the file that
 }
 
 // install installs federator in a cluster.
-func (a *app) install(ctx context.Context, i installFlags) error {
+func (a *app) install(ctx context.Context, i installFlags, given func(flag string) bool) error {
 	cluster, err := a.reach.cluster()
 	if err != nil {
 		return err
 	}
-	v := i.values
-	v.Namespace = cluster.Namespace
-	if v.Region, err = regionOf(v.Region, cluster); err != nil {
-		return err
-	}
-	v.Cluster = cmp.Or(v.Cluster, v.Region)
-	recipient := v.RecoveryRecipient
-	if i.keyFile != "" {
-		v.RecoveryRecipient = "to be made" // the values are looked at before a key is made
-	}
-	if _, err := deploy.Render(v); err != nil {
+	i.values.Namespace = cluster.Namespace
+	if err := i.plausible(); err != nil {
 		return usageError{err}
 	}
 	facts := link.Look(ctx, cluster, link.ToInstall)
 	if err := a.hindrances(link.Obstacles(&facts)); err != nil {
 		return err
 	}
-	if err := link.MayInstall(&facts, v.Region, v.Cluster, v.TrustDomain); err != nil {
+	v := asInstalled(i.values, &facts, given)
+	if v.Region, err = regionOf(v.Region, cluster); err != nil {
 		return err
 	}
-	if v.RecoveryRecipient = recipient; i.keyFile != "" {
-		if v.RecoveryRecipient, err = recipientOf(i.keyFile, i.dryRun); err != nil {
+	v.Cluster = cmp.Or(v.Cluster, v.Region)
+	if i.keyFile != "" {
+		if v.RecoveryRecipient, err = recipientIn(i.keyFile); err != nil {
 			return err
 		}
 	}
+	if err := link.MayInstall(&facts, v.Region, v.Cluster, v.TrustDomain, v.RecoveryRecipient); err != nil {
+		return err
+	}
+	if i.keyFile != "" && v.RecoveryRecipient == "" {
+		v.RecoveryRecipient = toBeMade
+		if !i.dryRun {
+			if v.RecoveryRecipient, err = saveRecoveryKey(i.keyFile); err != nil {
+				return err
+			}
+		}
+	}
 	return a.applyTo(ctx, cluster, v, i)
+}
+
+// toBeMade stands for the public half of a key that is not there yet.
+const toBeMade = "to be made"
+
+// plausible says what is wrong with the flags, before a cluster is looked at and a key
+// is made.
+func (i *installFlags) plausible() error {
+	v := i.values
+	v.Region, v.Cluster = cmp.Or(v.Region, "region"), cmp.Or(v.Cluster, "cluster")
+	if i.keyFile != "" {
+		v.RecoveryRecipient = toBeMade
+	}
+	if _, err := deploy.Render(v); err != nil {
+		return err
+	}
+	return foundable(v.TrustDomain, i.values.RecoveryRecipient)
+}
+
+// foundable says what is wrong with a trust domain that is to be founded, and with the
+// public half of its recovery key; either may be empty. A pod would say so, too, over
+// and over.
+func foundable(trustDomain, recipient string) error {
+	if trustDomain != "" {
+		if err := identity.ValidateTrustDomain(trustDomain); err != nil {
+			return fmt.Errorf("--trust-domain: %w", err)
+		}
+	}
+	if recipient != "" {
+		if err := identity.ValidateRecipient(recipient); err != nil {
+			return fmt.Errorf("--recovery-recipient: %w", err)
+		}
+	}
+	return nil
+}
+
+// asInstalled has what was not said be as it is installed: to install again changes
+// what is said and nothing else.
+func asInstalled(v deploy.Values, f *link.Facts, given func(flag string) bool) deploy.Values {
+	if !f.Installed {
+		return v
+	}
+	for flag, field := range map[string]struct {
+		value *string
+		is    string
+	}{
+		"region": {&v.Region, f.Region}, "cluster": {&v.Cluster, f.Cluster}, "image": {&v.Image, f.Image},
+		"expose": {&v.Expose, f.Expose}, "storage-class": {&v.StorageClass, f.StorageClass},
+	} {
+		if !given(flag) && field.is != "" {
+			*field.value = field.is
+		}
+	}
+	if !given("replicas") && f.Replicas > 0 {
+		v.Replicas = f.Replicas
+	}
+	if !given("ephemeral") {
+		v.Ephemeral = f.Ephemeral
+	}
+	if !given("service-monitor") {
+		v.ServiceMonitor = f.Monitored
+	}
+	return v
 }
 
 // applyTo applies the manifests, or says what they are.
@@ -113,10 +183,15 @@ func (a *app) applyTo(ctx context.Context, cluster *laptop.Cluster, v deploy.Val
 	}
 	if i.dryRun {
 		objects, err := link.Objects(manifests)
-		for _, o := range objects {
-			fmt.Fprintf(a.out, "would apply %s %s\n", o.GetKind(), o.GetName())
+		if err != nil {
+			return err
 		}
-		return err
+		would := plan(cluster.Context, nil, false)
+		for _, o := range objects {
+			would.Steps = append(would.Steps, "apply "+o.GetKind()+" "+o.GetName())
+			a.say("would apply " + o.GetKind() + " " + o.GetName())
+		}
+		return a.conclude(would, "")
 	}
 	ctx, cancel := context.WithTimeout(ctx, i.within)
 	defer cancel()
@@ -147,15 +222,12 @@ func (a *app) printInstalled(cluster *laptop.Cluster, v deploy.Values, i install
 	return nil
 }
 
-// recipientOf is the public half of the recovery key in a file, which is made if it is
-// not there.
-func recipientOf(path string, dryRun bool) (string, error) {
+// recipientIn is the public half of the recovery key in a file; "" if it is not there.
+func recipientIn(path string) (string, error) {
 	text, err := os.ReadFile(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && dryRun:
-		return "to be made", nil
 	case errors.Is(err, fs.ErrNotExist):
-		return saveRecoveryKey(path)
+		return "", nil
 	case err != nil:
 		return "", fmt.Errorf("recovery key file: %w", err)
 	}

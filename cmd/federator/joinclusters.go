@@ -73,14 +73,18 @@ func (a *app) joinClusters(cmd *cobra.Command, j joinFlags) error {
 		}
 	}
 	problems, steps := task.Plan(ctx)
-	if err := a.hindrances(problems); err != nil || j.dryRun {
-		for _, s := range steps {
-			fmt.Fprintln(a.out, "would "+s)
-		}
-		if err == nil && len(steps) == 0 {
-			fmt.Fprintln(a.out, "would do nothing: they are linked")
-		}
+	if err := a.hindrances(problems); err != nil {
 		return err
+	}
+	if j.dryRun {
+		for _, s := range steps {
+			a.say("would " + s)
+		}
+		end := ""
+		if len(steps) == 0 {
+			end = "would do nothing: they are linked"
+		}
+		return a.conclude(plan(joining.Context, steps, false), end)
 	}
 	result, err := task.Run(ctx)
 	if err != nil {
@@ -92,8 +96,9 @@ func (a *app) joinClusters(cmd *cobra.Command, j joinFlags) error {
 // installation fills in what is to be installed, unless something is already: what is not said is as in the other
 // cluster, and the region is named like the context.
 func (j *joinFlags) installation(ctx context.Context, cmd *cobra.Command, task *link.Join) error {
-	if link.Installed(ctx, task.Cluster).Installed {
-		return nil
+	is := link.Installed(ctx, task.Cluster)
+	if is.Installed {
+		return j.differs(cmd, &is)
 	}
 	v := j.values
 	v.Namespace = task.Cluster.Namespace
@@ -120,6 +125,16 @@ func (j *joinFlags) installation(ctx context.Context, cmd *cobra.Command, task *
 	return err
 }
 
+// differs says what was said of an installation that is there already, and is another.
+func (j *joinFlags) differs(cmd *cobra.Command, is *link.Facts) error {
+	for flag, said := range map[string][2]string{"image": {j.values.Image, is.Image}, "expose": {j.values.Expose, is.Expose}} {
+		if cmd.Flags().Changed(flag) && said[0] != said[1] {
+			return usageError{fmt.Errorf("%s is installed with --%s %s, and a join does not change that; federator install --context %[1]s --%[2]s %[4]s does", is.Context, flag, said[1], said[0])}
+		}
+	}
+	return nil
+}
+
 // regionOf is the region that was named, else the one that the context's name is.
 func regionOf(given string, c *laptop.Cluster) (string, error) {
 	if given != "" {
@@ -129,6 +144,39 @@ func regionOf(given string, c *laptop.Cluster) (string, error) {
 		return "", usageError{fmt.Errorf("--region is missing, and the context's name %q cannot be a region's", c.Context)}
 	}
 	return c.Context, nil
+}
+
+// planned is what a command is going to do to a cluster, or would, or has done.
+type planned struct {
+	Context string   `json:"context"`
+	Steps   []string `json:"steps"`
+	Done    bool     `json:"done"`
+}
+
+func plan(context string, steps []string, done bool) planned {
+	return planned{context, append([]string{}, steps...), done} // none is a list, too
+}
+
+// say writes a line for people. Where programs read the output, they are told at the
+// end.
+func (a *app) say(line string) {
+	w := a.out
+	if a.output == "json" {
+		w = a.err
+	}
+	fmt.Fprintln(w, line)
+}
+
+// conclude writes the end of what was said, if there is one, or the whole as JSON.
+func (a *app) conclude(answer any, line string) error {
+	if a.output == "json" {
+		return a.printJSON(answer)
+	}
+	if line == "" {
+		return nil
+	}
+	_, err := fmt.Fprintln(a.out, line)
+	return err
 }
 
 // progress writes a line about what goes on.

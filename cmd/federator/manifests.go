@@ -17,6 +17,9 @@ applies, for the values that are given. They hold no secret.`,
   federator manifests --region us-west --cluster west-1 --trust-domain acme.example --recovery-recipient age1... | kubectl apply -f -`,
 		RunE: func(*cobra.Command, []string) error {
 			text, err := deploy.Render(v)
+			if err == nil {
+				err = foundable(v.TrustDomain, v.RecoveryRecipient)
+			}
 			if err != nil {
 				return usageError{err}
 			}

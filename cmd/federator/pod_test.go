@@ -49,6 +49,9 @@ func TestManifestsArePrintedForTheValues(t *testing.T) {
 			t.Errorf("expected %q in the manifests", line)
 		}
 	}
+	if _, errOut, code := cli(t, "", "manifests", "--region", "r", "--cluster", "c", "--trust-domain", "acme.example", "--recovery-recipient", "age1..."); code != exitUsage || !strings.Contains(errOut, "--recovery-recipient: ") {
+		t.Errorf("found %d, %q", code, errOut)
+	}
 	if _, errOut, code := cli(t, "", "manifests", "--region", "r", "--cluster", "c", "--expose", "somehow"); code != exitUsage || !strings.Contains(errOut, "loadbalancer") {
 		t.Errorf("found %d, %q", code, errOut)
 	}

@@ -76,18 +76,17 @@ func (a *app) unlink(ctx context.Context, u *link.Unlink, yes, dryRun bool) erro
 		what = u.Cluster.Context
 	}
 	if len(steps) == 0 {
-		fmt.Fprintf(a.out, "%s is not in the federation of %s; nothing is to be done\n", what, u.From.Context)
-		return nil
+		return a.conclude(plan(what, steps, false), fmt.Sprintf("%s is not in the federation of %s; nothing is to be done", what, u.From.Context))
 	}
 	will := "will "
 	if dryRun {
 		will = "would "
 	}
 	for _, s := range steps {
-		fmt.Fprintln(a.out, will+s)
+		a.say(will + s)
 	}
 	if dryRun {
-		return nil
+		return a.conclude(plan(what, steps, false), "")
 	}
 	if err := a.agree(yes, "Do that?"); err != nil {
 		return err
@@ -95,6 +94,5 @@ func (a *app) unlink(ctx context.Context, u *link.Unlink, yes, dryRun bool) erro
 	if err := u.Run(ctx); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, "%s is out of the federation\n", what)
-	return nil
+	return a.conclude(plan(what, steps, true), what+" is out of the federation")
 }

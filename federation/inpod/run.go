@@ -266,10 +266,15 @@ func (r *runner) serve(ctx context.Context) error {
 		return err
 	}
 	defer agent.Close()
+	set, _, err := r.Pod.Self.Ordinal()
+	if err != nil {
+		return err
+	}
+	own := &federation.Pod{Namespace: r.Pod.Self.Namespace, StatefulSet: set, Rights: r.Rights}
 	g, running := errgroup.WithContext(running)
 	g.Go(func() error {
 		defer stop()
-		return federation.Run(running, r.Config, r.Log, r.Rights)
+		return federation.Run(running, r.Config, r.Log, own)
 	})
 	inviter := &pod.Inviter{Core: r.Pod.Core, Self: r.Pod.Self, Membership: agent, Log: r.Log, Now: time.Now, Every: r.Pod.Every, Patience: r.Patience}
 	g.Go(func() error { return inviter.Run(running) })

@@ -183,16 +183,45 @@ func (r *running) ready() {
 	})
 }
 
-// members are the replicas of the region as this one sees them, with their addresses.
-func (r *running) members() (map[string]string, error) {
+// ask asks the replica over its socket.
+func (r *running) ask(question func(context.Context, pb.OperatorClient) error) error {
 	conn, err := grpc.NewClient("unix:"+filepath.Join(r.dir, r.name+".sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	answer, err := pb.NewOperatorClient(conn).Members(ctx, &pb.MembersRequest{})
+	return question(ctx, pb.NewOperatorClient(conn))
+}
+
+// remedy is what check says to do about a problem.
+func (r *running) remedy(code string) (do string) {
+	r.Helper()
+	r.until(20*time.Second, "check to find "+code, func() error {
+		return r.ask(func(ctx context.Context, client pb.OperatorClient) error {
+			answer, err := client.Check(ctx, &pb.CheckRequest{})
+			for _, p := range answer.GetProblems() {
+				if p.GetCode() == code {
+					do = p.GetAction()
+				}
+			}
+			if err == nil && do == "" {
+				err = fmt.Errorf("found %v", answer.GetProblems())
+			}
+			return err
+		})
+	})
+	return do
+}
+
+// members are the replicas of the region as this one sees them, with their addresses.
+func (r *running) members() (map[string]string, error) {
+	var answer *pb.MembersResponse
+	err := r.ask(func(ctx context.Context, client pb.OperatorClient) (err error) {
+		answer, err = client.Members(ctx, &pb.MembersRequest{})
+		return err
+	})
 	out := map[string]string{}
 	for _, m := range answer.GetMembers() {
 		if m.GetReplica().GetZone() != "west-a" || m.GetReplica().GetCluster() != "west-1" {
@@ -314,6 +343,9 @@ func TestALostDiskOfTheFirstPodFoundsNoSecondTrustDomain(t *testing.T) {
 	c.found()
 	first := c.start(0, "disk-0")
 	first.ready()
+	if remedy := first.remedy("few-replicas"); !strings.Contains(remedy, "kubectl -n "+space+" scale statefulset federator --replicas=3") {
+		t.Errorf("a region of one pod is told to %q", remedy)
+	}
 	first.end()
 	again := c.start(0, "disk-0-new")
 	c.until(20*time.Second, "the pod to wait for a token", func() error {

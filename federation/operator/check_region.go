@@ -111,6 +111,9 @@ func (v *view) deadSibling(m *memberView) problem {
 	if m.role == "voter" || m.role == "leader" {
 		p.found += ", and it votes"
 	}
+	if v.pods != (Pods{}) && m.Cluster == v.self.Cluster {
+		p.action = "see why its pod does not run: " + v.pods.kubectl("describe pod "+m.Replica.Name) + "; one that is scaled away, or has lost its disk, is taken out by the others"
+	}
 	return p
 }
 
@@ -125,6 +128,9 @@ func (v *view) fewReplicas() *problem {
 	default:
 		p.found = "one: the loss of its disk loses the region's own data"
 		p.action = "join two more: federator token create, then federator join there"
+	}
+	if v.pods != (Pods{}) {
+		p.action = v.pods.kubectl("scale statefulset "+v.pods.StatefulSet+" --replicas=3") + "; behind load balancers federator install --replicas 3, which makes their Services too"
 	}
 	return &p
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/federator/federator/federation/gossip"
 	"github.com/federator/federator/federation/state"
 	"github.com/federator/federator/identity"
+	"github.com/federator/federator/peering/pb"
 	"github.com/federator/federator/peering/replication"
 )
 
@@ -95,6 +97,20 @@ func TestNothingIsFoundWhereAllIsWell(t *testing.T) {
 	}
 }
 
+func TestARegionOfOnePodIsToldToScaleItsStatefulSet(t *testing.T) {
+	w := newWorld(t)
+	w.server.Pods = Pods{"federator-system", "federator"}
+	r, err := w.server.Check(w.as(), nil)
+	w.must(err)
+	i := slices.IndexFunc(r.GetProblems(), func(p *pb.Problem) bool { return p.GetCode() == "few-replicas" })
+	if i < 0 {
+		t.Fatalf("found %v", r.GetProblems())
+	}
+	if action := r.GetProblems()[i].GetAction(); !strings.HasPrefix(action, "kubectl -n federator-system scale statefulset federator --replicas=3") || strings.Contains(action, "token create") {
+		t.Errorf("a pod is told to %s", action)
+	}
+}
+
 // trouble is one thing gone wrong, and what check must say of it: the severity,
 // the code and the subject of each problem, in order, and words of the first.
 type trouble struct {
@@ -152,6 +168,13 @@ func raftTroubles() []trouble {
 		{"a voter is dead", dead("us-west-2"), "warning replica-dead replica us-west-2", "it is dead, and it votes"},
 		{"there are two replicas", func(v *view) { v.region("us-west").replicas = 2 }, "warning few-replicas region us-west", "one voter and a standby"},
 		{"there is one replica", func(v *view) { v.region("us-west").replicas = 1 }, "warning few-replicas region us-west", "join two more"},
+		{"there are two pods", func(v *view) {
+			v.region("us-west").replicas, v.pods = 2, Pods{"federator-system", "federator"}
+		}, "warning few-replicas region us-west", "kubectl -n federator-system scale statefulset federator --replicas=3"},
+		{"a pod is dead", func(v *view) { dead("us-west-2")(v); v.pods, v.self.Cluster = Pods{"fed", "us-west"}, "us-west-2" },
+			"warning replica-dead replica us-west-2", "kubectl -n fed describe pod us-west-2"},
+		{"a replica is dead that is no pod", func(v *view) { dead("us-west-2")(v); v.pods = Pods{"fed", "us-west"} },
+			"warning replica-dead replica us-west-2", "federator leave us-west-2"},
 		{"a cluster holds the quorum", func(v *view) { v.member("us-west-1").Cluster = "us-west-0" }, "warning cluster-holds-quorum cluster us-west-0", "at most 1 of 3 voters"},
 		{"the import cache cannot be written", func(v *view) { v.cacheErr = errors.New("read-only") }, "warning import-cache replica us-west-0", "read-only"},
 		{"the epoch is missing", func(v *view) { v.about.NeedsEpoch = true }, "error needs-epoch region us-west", "recovered or restored"},

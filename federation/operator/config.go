@@ -63,6 +63,9 @@ type Config struct {
 	// Started is when the replica started.
 	Started time.Time
 
+	// Pods are those of the StatefulSet that the replica is one of; zero elsewhere.
+	Pods Pods
+
 	Catalog  *catalog.Catalog
 	Raft     Raft
 	Proposer Proposer
@@ -123,6 +126,12 @@ type Config struct {
 	Random io.Reader
 	Log    *slog.Logger
 }
+
+// Pods are the pods of a StatefulSet of Kubernetes.
+type Pods struct{ Namespace, StatefulSet string }
+
+// kubectl is a command about them; what is printed of it can be pasted.
+func (p Pods) kubectl(args string) string { return "kubectl -n " + p.Namespace + " " + args }
 
 // Server answers the Operator service. It is safe for concurrent use.
 type Server struct {

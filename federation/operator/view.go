@@ -19,6 +19,7 @@ import (
 type view struct {
 	now         time.Time
 	self        catalog.Replica
+	pods        Pods // zero where it runs in none
 	trustDomain string
 	zone        string
 	dns         bool
@@ -105,7 +106,7 @@ type memberView struct {
 // look reads everything there is to know now.
 func (s *Server) look() *view {
 	v := &view{
-		now: s.Now(), self: s.Self, trustDomain: s.TrustDomain, zone: s.Zone, dns: s.DNS,
+		now: s.Now(), self: s.Self, pods: s.Pods, trustDomain: s.TrustDomain, zone: s.Zone, dns: s.DNS,
 		started: s.Started, waitingFor: s.WaitingFor(),
 		stats: s.Raft.Stats(), health: s.Raft.Health(), cacheErr: s.CacheError(),
 		cond: s.Catalog.Conditions(), services: s.Catalog.Services(), refusals: s.Catalog.Refusals(), objects: s.objects(), policies: s.Catalog.ClusterPolicies(),

@@ -154,6 +154,32 @@ func TestWhatAFileSaysIsRead(t *testing.T) {
 	}
 }
 
+func TestTheZoneIsServedWhereClientsAreLed(t *testing.T) {
+	for text, want := range map[string]string{
+		kubeadm: "53", aks: "53", "": "53", ". {\n errors\n}\n": "53", "dns://.:1053 {\n errors\n}\n": "1053",
+		"example.org:99 {\n errors\n}\nexample.com, .:5353 {\n errors\n}\n": "5353", ".:{$PORT} {\n errors\n}\n": "{$PORT}",
+	} {
+		f, err := Parse(text)
+		if err != nil || f.Port() != want {
+			t.Errorf("%q: expected %s, found %s, %v", text, want, f.Port(), err)
+			continue
+		}
+		s := stub("10.96.0.23")
+		s.Port = f.Port()
+		added, err := Add(text, s)
+		if err != nil || !strings.Contains(added, "\nclusterset.local:"+want+" {\n") {
+			t.Errorf("%q: %v\n%s", text, err, added)
+		}
+		if again, err := Add(added, s); err != nil || again != added {
+			t.Errorf("%q: a second time: %v\n%s", text, err, again)
+		}
+	}
+	s := stub("10.96.0.23")
+	if s.Port = "53 {"; s.validate() == nil {
+		t.Error("expected a refusal of what is no port")
+	}
+}
+
 func TestADiffShowsTheBlockAndWhatIsAroundIt(t *testing.T) {
 	added, err := Add(kubeadm+"example.org {\n    errors\n}\n", stub("10.96.0.23"))
 	if err != nil {

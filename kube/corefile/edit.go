@@ -1,6 +1,7 @@
 package corefile
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -18,6 +19,8 @@ const (
 // Stub is a zone that is forwarded.
 type Stub struct {
 	Zone string
+	// Port is where the block listens, as [File.Port] has it. Empty means 53.
+	Port string
 	// To are the addresses of its servers.
 	To []netip.Addr
 }
@@ -30,12 +33,15 @@ func (s Stub) Block() string {
 	for i, a := range s.To {
 		to[i] = a.String()
 	}
-	return fmt.Sprintf("%s:53 {\n    errors\n    forward . %s\n}\n", s.Zone, strings.Join(to, " "))
+	return fmt.Sprintf("%s:%s {\n    errors\n    forward . %s\n}\n", s.Zone, cmp.Or(s.Port, standardPort), strings.Join(to, " "))
 }
 
 func (s Stub) validate() error {
 	if s.Zone == "" || strings.ContainsAny(s.Zone, " \t\r\n{}\"#,:/()") || strings.ToLower(s.Zone) != s.Zone || strings.HasSuffix(s.Zone, ".") {
 		return fmt.Errorf("zone %q: expected a name such as clusterset.local", s.Zone)
+	}
+	if s.Port != "" && !port.MatchString(s.Port) {
+		return fmt.Errorf("port %q: expected a number, or a variable of the environment", s.Port)
 	}
 	if len(s.To) == 0 {
 		return errors.New("expected the address of a server for the zone")

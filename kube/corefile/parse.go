@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -181,6 +182,25 @@ func (f *File) IncludesServers() string {
 		}
 	}
 	return ""
+}
+
+// standardPort is where CoreDNS listens for a key that names no port.
+const standardPort = "53"
+
+// port is how a key may name one: as a number, or as a variable of the environment.
+var port = regexp.MustCompile(`^(\d{1,5}|\{\$\w+\}|\{%\w+%\})$`)
+
+// Port is where the block of the root zone listens, to which a cluster's clients are
+// led, as it is written there; "53" if there is none.
+func (f *File) Port() string {
+	for _, b := range f.Blocks {
+		for _, key := range b.Keys {
+			if i := strings.LastIndexByte(key, ':'); zoneOf(key) == "" && i >= 0 && port.MatchString(key[i+1:]) {
+				return key[i+1:]
+			}
+		}
+	}
+	return standardPort
 }
 
 // zoneOf is the zone of a key: without scheme, port and the dot at its end.

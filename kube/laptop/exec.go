@@ -3,7 +3,6 @@ package laptop
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	corev1 "k8s.io/api/core/v1"
@@ -43,17 +42,6 @@ func (c *Cluster) exec(ctx context.Context, pod string, argv []string, stdio Std
 		return err
 	}
 	return either.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: stdio.In, Stdout: stdio.Out, Stderr: stdio.Err})
-}
-
-// Run runs federator in a pod to its end and returns what it printed. What it is told
-// is in the arguments of a process there: no secret may be among them.
-func (c *Cluster) Run(ctx context.Context, pod string, args ...string) (out string, err error) {
-	var printed, complaint bounded
-	err = c.Exec(ctx, pod, append([]string{program}, args...), Stdio{Out: &printed, Err: &complaint})
-	if err != nil {
-		return "", fmt.Errorf("context %s: federator in pod %s: %w", c.Context, pod, with(err, complaint.String()))
-	}
-	return printed.String(), nil
 }
 
 // with adds what a program complained of to how it ended.

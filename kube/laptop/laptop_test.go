@@ -102,6 +102,35 @@ func TestAReplicaIsAskedThroughATunnelToTheBestPod(t *testing.T) {
 	}
 }
 
+func TestTheNextReadyPodIsAskedWhereOneDoesNotAnswer(t *testing.T) {
+	path := socket(t)
+	c := clusterOf(func(ctx context.Context, pod string, _ []string, stdio Stdio) error {
+		if pod != "federator-1" { // its node has died, and the API server waits for it
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		var d net.Dialer
+		conn, err := d.DialContext(ctx, "unix", path)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		return Greet(stdio.In, stdio.Out, conn)
+	}, podOf("federator-0", corev1.PodRunning, corev1.ConditionTrue), podOf("federator-1", corev1.PodRunning, corev1.ConditionTrue))
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	agent, err := c.Agent(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, err := pb.NewOperatorClient(agent).Status(ctx, &pb.StatusRequest{}); err != nil || status.GetTrustDomain() != "acme.example" {
+		t.Errorf("found %v, %v", status, err)
+	}
+	if err := agent.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestATunnelThatDoesNotComeThroughSaysWhy(t *testing.T) {
 	pod := podOf("federator-0", corev1.PodRunning, corev1.ConditionTrue)
 	for want, exec := range map[string]func(context.Context, string, []string, Stdio) error{

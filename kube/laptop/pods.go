@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -72,8 +73,10 @@ type Agent struct {
 // Close ends the connection and its tunnel.
 func (a *Agent) Close() error { return errors.Join(a.ClientConn.Close(), a.first.Close()) }
 
-// Agent connects to a replica of the cluster, of the pod that is best asked. The
-// caller closes the connection. ctx bounds the opening only.
+// Agent connects to a replica of the cluster, of the pod that is best asked. Where
+// several are ready, the next is asked if one does not answer: a pod counts as ready for
+// a while after its node has died. The caller closes the connection. ctx bounds the
+// opening only.
 func (c *Cluster) Agent(ctx context.Context) (*Agent, error) {
 	pods, err := c.Pods(ctx)
 	if err != nil {
@@ -82,8 +85,31 @@ func (c *Cluster) Agent(ctx context.Context) (*Agent, error) {
 	if len(pods) == 0 || rank(&pods[0]) > 1 {
 		return nil, fmt.Errorf("context %s: no pod of federator runs in namespace %s; see federator check --context %s", c.Context, c.Namespace, c.Context)
 	}
-	name := pods[0].Name
-	first, err := c.Dial(ctx, name)
+	ready := 1
+	for ready < len(pods) && rank(&pods[ready]) == 0 {
+		ready++
+	}
+	var errs []error
+	for n, p := range pods[:ready] {
+		agent, err := c.agentOf(ctx, p.Name, ready-n)
+		if err == nil {
+			return agent, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// agentOf connects to the replica of a pod, in its part of the time if others may have
+// to be asked after it.
+func (c *Cluster) agentOf(ctx context.Context, name string, parts int) (*Agent, error) {
+	opening := ctx
+	if end, ok := ctx.Deadline(); ok && parts > 1 {
+		var cancel context.CancelFunc
+		opening, cancel = context.WithTimeout(ctx, time.Until(end)/time.Duration(parts))
+		defer cancel()
+	}
+	first, err := c.Dial(opening, name)
 	if err != nil {
 		return nil, err
 	}

@@ -84,6 +84,9 @@ func ReadDNS(ctx context.Context, c *laptop.Cluster, f DNSFacts) Reading {
 // errRefused says that CoreDNS does not take a change.
 var errRefused = errors.New("CoreDNS refuses the change, and goes on with what it had")
 
+// maxLog bounds what is read of the log of a pod of CoreDNS, in bytes.
+const maxLog = 8 << 20
+
 // look counts how often each pod has read a change. That one was refused after the
 // last of them is an error.
 func (r *Reading) look(ctx context.Context, c *laptop.Cluster) (map[string]int, error) {
@@ -93,9 +96,12 @@ func (r *Reading) look(ctx context.Context, c *laptop.Cluster) (map[string]int, 
 	}
 	out := map[string]int{}
 	for _, p := range pods.Items {
-		log, err := c.Core.CoreV1().Pods(metav1.NamespaceSystem).GetLogs(p.Name, &corev1.PodLogOptions{SinceTime: &r.since}).DoRaw(ctx)
-		if err != nil {
+		log, err := c.Core.CoreV1().Pods(metav1.NamespaceSystem).GetLogs(p.Name, &corev1.PodLogOptions{SinceTime: &r.since, LimitBytes: new(int64(maxLog))}).DoRaw(ctx)
+		switch {
+		case err != nil:
 			return nil, err
+		case len(log) >= maxLog: // every query is in it, and what is looked for may be beyond
+			return nil, fmt.Errorf("the log of pod %s since %s has more than %d bytes", p.Name, r.since.UTC().Format(time.RFC3339), maxLog)
 		}
 		good := []byte("Reloading complete")
 		out[p.Name] = bytes.Count(log, good)
@@ -129,6 +135,6 @@ func AwaitDNS(ctx context.Context, c *laptop.Cluster, r Reading, progress func(s
 		if done == len(counts) {
 			return "", nil
 		}
-		return fmt.Sprintf("CoreDNS: %d of %d pods have read it", done, len(counts)), nil
+		return fmt.Sprintf("CoreDNS to read it: %d of %d pods have", done, len(counts)), nil
 	}, progress)
 }

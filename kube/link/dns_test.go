@@ -15,18 +15,21 @@ func TestWhereTheZoneGoesIntoAClustersDNS(t *testing.T) {
 		f            DNSFacts
 		where        string // CONFIGMAP/KEY, and + if it is made
 		err, warning string
+		port         string
 	}{
-		"CoreDNS":                            {DNSFacts{Corefile: plainCorefile}, "coredns/Corefile", "", ""},
-		"a provider's CoreDNS":               {DNSFacts{Corefile: provider, Includes: "custom/*.server", HasCustom: true, Custom: map[string]string{"x.override": "clusterset.local"}}, "coredns-custom/federator.server", "", ""},
-		"a provider's, with nothing of ours": {DNSFacts{Corefile: provider, Includes: "custom/*.server"}, "coredns-custom/federator.server+", "", ""},
-		"somebody's in the provider's":       {DNSFacts{Corefile: provider, Includes: "custom/*.server", HasCustom: true, Custom: map[string]string{"mine.server": "clusterset.local {\n errors\n}\n"}}, "", "key mine.server: line 1: the zone is somebody else's", ""},
-		"somebody's in the Corefile":         {DNSFacts{Corefile: "clusterset.local {\n errors\n}\n" + provider, Includes: "custom/*.server"}, "", "kube-system/coredns: line 1: the zone is somebody else's", ""},
-		"a Corefile that is cut short":       {DNSFacts{Corefile: ".:53 {\n"}, "", "does not end; nothing was changed", ""},
-		"a cache on the nodes":               {DNSFacts{Corefile: plainCorefile, NodeLocal: true}, "coredns/Corefile", "", "NodeLocal DNSCache"},
-		"no reload":                          {DNSFacts{Corefile: ".:53 {\n errors\n}\n"}, "coredns/Corefile", "", "rollout restart"},
-		"kube-dns":                           {DNSFacts{Missing: true, Other: "kube-dns"}, "", "stubDomains", ""},
-		"something else":                     {DNSFacts{Missing: true}, "", "no ConfigMap kube-system/coredns", ""},
-		"not to be seen":                     {DNSFacts{Problem: "forbidden"}, "", "forbidden", ""},
+		"CoreDNS":                            {DNSFacts{Corefile: plainCorefile}, "coredns/Corefile", "", "", ""},
+		"a provider's CoreDNS":               {DNSFacts{Corefile: provider, Includes: "custom/*.server", HasCustom: true, Custom: map[string]string{"x.override": "clusterset.local"}}, "coredns-custom/federator.server", "", "", ""},
+		"a provider's, with nothing of ours": {DNSFacts{Corefile: provider, Includes: "custom/*.server"}, "coredns-custom/federator.server+", "", "", ""},
+		"somebody's in the provider's":       {DNSFacts{Corefile: provider, Includes: "custom/*.server", HasCustom: true, Custom: map[string]string{"mine.server": "clusterset.local {\n errors\n}\n"}}, "", "key mine.server: line 1: the zone is somebody else's", "", ""},
+		"somebody's in the Corefile":         {DNSFacts{Corefile: "clusterset.local {\n errors\n}\n" + provider, Includes: "custom/*.server"}, "", "kube-system/coredns: line 1: the zone is somebody else's", "", ""},
+		"a Corefile that is cut short":       {DNSFacts{Corefile: ".:53 {\n"}, "", "does not end; nothing was changed", "", ""},
+		"CoreDNS at another port":            {DNSFacts{Corefile: ".:1053 {\n    errors\n    reload\n}\n"}, "coredns/Corefile", "", "", "1053"},
+		"a provider's, at another port":      {DNSFacts{Corefile: ".:1053 {\n    errors\n    reload\n}\nimport custom/*.server\n", Includes: "custom/*.server"}, "coredns-custom/federator.server+", "", "", "1053"},
+		"a cache on the nodes":               {DNSFacts{Corefile: plainCorefile, NodeLocal: true}, "coredns/Corefile", "", "NodeLocal DNSCache", ""},
+		"no reload":                          {DNSFacts{Corefile: ".:53 {\n errors\n}\n"}, "coredns/Corefile", "", "rollout restart", ""},
+		"kube-dns":                           {DNSFacts{Missing: true, Other: "kube-dns"}, "", "stubDomains", "", ""},
+		"something else":                     {DNSFacts{Missing: true}, "", "no ConfigMap kube-system/coredns", "", ""},
+		"not to be seen":                     {DNSFacts{Problem: "forbidden"}, "", "forbidden", "", ""},
 	} {
 		test.f.Service = here
 		c, err := PlanDNS(test.f, DefaultZone)
@@ -39,6 +42,9 @@ func TestWhereTheZoneGoesIntoAClustersDNS(t *testing.T) {
 		where := c.ConfigMap + "/" + c.Key
 		if c.Create {
 			where += "+"
+		}
+		if test.port != "" && !strings.Contains(c.After, "clusterset.local:"+test.port+" {") {
+			t.Errorf("%s: expected the port %s, found\n%s", name, test.port, c.After)
 		}
 		if err != nil || where != test.where || !strings.Contains(c.Diff(), "+     forward . 10.96.0.9 fd00::9\n") || !strings.Contains(strings.Join(c.Warnings, "\n"), test.warning) || (len(c.Warnings) > 0) != (test.warning != "") {
 			t.Errorf("%s: expected %s, %q, found %v, %+v", name, test.where, test.warning, err, c)

@@ -101,8 +101,17 @@ func (f *DNSFacts) Has(zone string) (installed, right bool) {
 	if !corefile.Marked(text) {
 		return false, false
 	}
-	want, err := corefile.Add(text, corefile.Stub{Zone: zone, To: f.Service})
+	want, err := corefile.Add(text, f.stub(zone))
 	return true, err == nil && want == text
+}
+
+// stub is the zone, served where the cluster's DNS serves its clients.
+func (f *DNSFacts) stub(zone string) corefile.Stub {
+	s := corefile.Stub{Zone: zone, To: f.Service}
+	if parsed, err := corefile.Parse(f.Corefile); err == nil {
+		s.Port = parsed.Port()
+	}
+	return s
 }
 
 // Change is a change of one key of a ConfigMap in kube-system.
@@ -131,7 +140,7 @@ func PlanDNS(f DNSFacts, zone string) (Change, error) {
 	if len(f.Service) == 0 {
 		return Change{}, fmt.Errorf("there is no Service federator-dns with an address in this cluster; install federator first: federator install")
 	}
-	s := corefile.Stub{Zone: zone, To: f.Service}
+	s := f.stub(zone)
 	c := Change{ConfigMap: dnsName, Key: dnsKey, Before: f.Corefile, Warnings: f.warnings(zone)}
 	if f.Includes != "" {
 		if err := f.foreign(zone); err != nil {

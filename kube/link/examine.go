@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/federator/federator/kube/laptop"
 	"github.com/federator/federator/kube/pod"
 	"github.com/federator/federator/peering/pb"
 )
@@ -47,6 +48,15 @@ func Severe(problems []*pb.Problem) []*pb.Problem {
 // kubectl is the command for the cluster.
 func (f *Facts) kubectl(args string) string { return "kubectl --context " + f.Context + " " + args }
 
+// federator is a command about the cluster, with what follows it.
+func (f *Facts) federator(command, more string) string {
+	s := "federator " + command + " --context " + f.Context
+	if f.Namespace != "" && f.Namespace != laptop.DefaultNamespace {
+		s += " --federator-namespace " + f.Namespace
+	}
+	return strings.TrimRight(s+" "+more, " ")
+}
+
 // inside is the command for federator's namespace.
 func (f *Facts) inside(args string) string { return f.kubectl("-n " + f.Namespace + " " + args) }
 
@@ -63,14 +73,19 @@ func Examine(f *Facts) []*pb.Problem {
 		return l.problems
 	}
 	f.definitions(l)
-	if !f.Installed {
-		l.note(severe, "not-installed", "StatefulSet federator in namespace "+f.Namespace, "none", "federator install --context "+f.Context+"; if it is in another namespace, say --federator-namespace")
+	switch {
+	case f.Installed:
+	case f.Elsewhere != "":
+		f.misplaced(l)
+		return l.problems
+	default:
+		l.note(severe, "not-installed", "StatefulSet federator in namespace "+f.Namespace, "none", "to join a federation: "+f.federator("join", "--to CLUSTER --install")+"\nto found one: "+f.federator("install", "--trust-domain NAME --recovery-key-file FILE"))
 		return l.problems
 	}
 	f.pods(l)
 	f.addresses(l)
 	if !f.Disruptions {
-		l.note(warning, "no-disruption-budget", "PodDisruptionBudget federator", "none: draining nodes may take a region's quorum", "federator install --context "+f.Context+" again")
+		l.note(warning, "no-disruption-budget", "PodDisruptionBudget federator", "none: draining nodes may take a region's quorum", f.federator("install", "")+" again")
 	}
 	f.dns(l)
 	return l.problems
@@ -86,7 +101,17 @@ func Obstacles(f *Facts) []*pb.Problem {
 			break
 		}
 	}
+	if f.Unreachable == "" && f.Elsewhere != "" {
+		f.misplaced(l)
+	}
 	return l.problems
+}
+
+// misplaced says that federator is in another namespace. A second one would take the
+// rights of the first, which are bound to its service account by name.
+func (f *Facts) misplaced(l *found) {
+	l.note(severe, "other-namespace", "federator in namespace "+f.Namespace+", or nowhere in the cluster", "the ClusterRoleBinding federator is of namespace "+f.Elsewhere,
+		"say --federator-namespace "+f.Elsewhere+"; if nothing is left of that one: "+f.kubectl("delete clusterrolebinding federator"))
 }
 
 // base says what is wrong whatever federator is to do there.
@@ -139,7 +164,7 @@ func (f *Facts) definitions(l *found) {
 		versions, ok := f.Definitions[plural]
 		switch name := plural + ".multicluster.x-k8s.io"; {
 		case !ok:
-			l.note(severe, "crds-missing", "the CustomResourceDefinition "+name, "none", "federator install --context "+f.Context+" brings it, or "+f.kubectl("apply -k deploy/clusters/crds"))
+			l.note(severe, "crds-missing", "the CustomResourceDefinition "+name, "none", f.federator("install", "")+" brings it, or "+f.kubectl("apply -k deploy/clusters/crds"))
 		case !slices.Contains(versions, mcsVersion):
 			l.note(severe, "crds-version", name+" served as "+mcsVersion, strings.Join(versions, ", "), "replace it by a newer one, as in deploy/clusters/crds, once whoever installed it can do with that")
 		}
@@ -149,7 +174,7 @@ func (f *Facts) definitions(l *found) {
 // pods says which pods do not do their work, and why.
 func (f *Facts) pods(l *found) {
 	if f.Region == "" || f.Cluster == "" {
-		l.note(severe, "no-config", "ConfigMap federator with region and cluster", fmt.Sprintf("region %q, cluster %q", f.Region, f.Cluster), "federator install --context "+f.Context+" --region REGION")
+		l.note(severe, "no-config", "ConfigMap federator with region and cluster", fmt.Sprintf("region %q, cluster %q", f.Region, f.Cluster), f.federator("install", "--region REGION"))
 	}
 	if f.Ready < f.Replicas {
 		severity := warning
@@ -182,10 +207,8 @@ func (p *Pod) stuck() string {
 		return p.Trouble + "; its log: " + p.Says
 	case p.Trouble != "":
 		return p.Trouble
-	case p.Says != "":
-		return "it waits for " + p.Says
 	}
-	return ""
+	return p.Says
 }
 
 // addresses says what is wrong with where others reach the pods.
@@ -193,7 +216,7 @@ func (f *Facts) addresses(l *found) {
 	switch {
 	case f.Expose != string(pod.ByLoadBalancer):
 	case len(f.Balancers) < f.Replicas:
-		l.note(severe, "no-balancer", fmt.Sprintf("a Service of type LoadBalancer for each of %d pods", f.Replicas), fmt.Sprint(len(f.Balancers)), "federator install --context "+f.Context+" --expose loadbalancer again")
+		l.note(severe, "no-balancer", fmt.Sprintf("a Service of type LoadBalancer for each of %d pods", f.Replicas), fmt.Sprint(len(f.Balancers)), f.federator("install", "")+" again")
 	default:
 		for _, name := range sorted(f.Balancers) {
 			if f.Balancers[name] == "" {
@@ -214,9 +237,9 @@ func (f *Facts) dns(l *found) {
 	}
 	switch installed, right := f.DNS.Has(zone); {
 	case !installed:
-		l.note(info, "dns-zone", "the cluster's DNS to forward "+zone, "it does not: pods know services by their clusterset IPs only", "federator dns install --context "+f.Context)
+		l.note(info, "dns-zone", "the cluster's DNS to forward "+zone, "it does not: pods know services by their clusterset IPs only", f.federator("dns install", ""))
 	case !right:
-		l.note(warning, "dns-zone", "the cluster's DNS to forward "+zone+" to "+join2(f.DNS.Service), "it forwards elsewhere", "federator dns install --context "+f.Context+" again")
+		l.note(warning, "dns-zone", "the cluster's DNS to forward "+zone+" to "+join2(f.DNS.Service), "it forwards elsewhere", f.federator("dns install", "")+" again")
 	case f.DNS.NodeLocal:
 		l.note(info, "dns-node-local", "pods that ask CoreDNS", "NodeLocal DNSCache stands before it", f.DNS.warnings(zone)[0])
 	}

@@ -12,7 +12,8 @@ import (
 type Facts struct {
 	// Context is how the cluster is reached, Namespace where federator is in it.
 	Context, Namespace string
-	// Unreachable says why the API server does not answer; nothing below is known then.
+	// Unreachable says why the API server does not answer, or not for long enough: what
+	// is below may be there though it was not found.
 	Unreachable string
 	// ID tells clusters from each other, by whatever context they are reached; "" if the
 	// operator may not see it.
@@ -33,19 +34,30 @@ type Facts struct {
 
 	// HasNamespace, Ending: the namespace is there; it is being deleted.
 	HasNamespace, Ending bool
-	// Installed: the StatefulSet is there. The next three are of it.
+	// Elsewhere is the namespace in which federator is, if it is another one.
+	Elsewhere string
+	// Installed: the StatefulSet is there. The next ones are of it.
 	Installed       bool
 	Image           string
 	Replicas, Ready int
+	// Revision is that of pods as it is now, "" until Kubernetes has looked at it;
+	// Current is how many pods are of it.
+	Revision string
+	Current  int
+	// Ephemeral: its pods have no disks. StorageClass is that of their disks, "" for the
+	// cluster's. Monitored: a ServiceMonitor looks for their metrics.
+	Ephemeral    bool
+	StorageClass string
+	Monitored    bool
 	// Region, Cluster and Expose are of the ConfigMap federator.
 	Region, Cluster, Expose string
 	// Disruptions: the PodDisruptionBudget is there.
 	Disruptions bool
 	// Founding is the trust domain that the first pod is to found, or has; Founded
-	// says which.
-	Founding string
-	Founded  bool
-	Pods     []Pod
+	// says which. Recipient is the public half of its recovery key.
+	Founding, Recipient string
+	Founded             bool
+	Pods                []Pod
 	// Secret is the Secret with the first pod's token, nil if there is none.
 	Secret *JoinSecret
 	// Waits: the first pod says that it waits for a token.
@@ -67,13 +79,15 @@ type Facts struct {
 
 // Pod is a pod of federator.
 type Pod struct {
-	Name    string
-	Ready   bool
-	Running bool
-	Address netip.Addr
+	Name, UID string
+	Ready     bool
+	Running   bool
+	Address   netip.Addr
+	// Revision is that of the StatefulSet that it was made by.
+	Revision string
 	// Trouble says why it does not run or is not ready, as far as Kubernetes knows.
 	Trouble string
-	// Says is the last that its log says it waits for, or failed at.
+	// Says is the last that its log says it waits for, or failed at, as a sentence.
 	Says string
 }
 
@@ -82,7 +96,9 @@ type JoinSecret struct {
 	UID string
 	// TrustDomain is set on those that this package made: where the token is good.
 	TrustDomain string
-	Expires     time.Time
+	// Expose is how the replicas are reached whose addresses are in the token.
+	Expose  string
+	Expires time.Time
 }
 
 // Right is something that an operator needs to be allowed.
@@ -106,6 +122,10 @@ func (r Right) String() string {
 	}
 	return s
 }
+
+// now is the time by the API server's clock, near to which those of its replicas are; by
+// this machine's if it did not say.
+func (f *Facts) now(here time.Time) time.Time { return here.Add(f.Ahead) }
 
 // trustDomain is that of the cluster's replicas, "" if none answers.
 func (f *Facts) trustDomain() string { return f.Agent.GetTrustDomain() }

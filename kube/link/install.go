@@ -21,6 +21,7 @@ import (
 
 	"github.com/federator/federator/kube/api/v1alpha1"
 	"github.com/federator/federator/kube/laptop"
+	"github.com/federator/federator/kube/pod"
 )
 
 // fieldManager is the name under which the command line writes.
@@ -30,7 +31,8 @@ const fieldManager = "federator"
 // of federator's own kinds, and of others those that are missing, because one that is
 // there is somebody's already. A field that
 // somebody else has set to another value is a conflict, which is an error: it says
-// whose, and nothing is forced. Applying again changes nothing.
+// whose, and nothing is forced; the agent's configuration stays as they have it.
+// Applying again changes nothing.
 func Install(ctx context.Context, c *laptop.Cluster, crds, manifests []byte, progress func(string)) error {
 	kinds, err := Objects(crds)
 	if err != nil {
@@ -53,12 +55,31 @@ func Install(ctx context.Context, c *laptop.Cluster, crds, manifests []byte, pro
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(c.Core.Discovery()))
 	for i := range objects {
 		o := &objects[i]
-		if err := apply(ctx, c, mapper, o); err != nil {
+		err := apply(ctx, c, mapper, o)
+		if apierrors.IsConflict(err) && yields(o) {
+			progress(settings + " of ConfigMap " + o.GetName() + " is somebody else's, and stays as it is")
+			err = apply(ctx, c, mapper, o)
+		}
+		if err != nil {
 			return fmt.Errorf("apply %s %s in %s: %w", o.GetKind(), o.GetName(), c.Context, explained(err, o.GetKind()))
 		}
 		progress("applied " + o.GetKind() + " " + o.GetName())
 	}
 	return nil
+}
+
+// settings is the key of the agent's configuration, which is for its users to change.
+const settings = "agent.yaml"
+
+// yields takes the agent's configuration out of what is applied, where that is in it, so
+// that it stays as somebody else has it.
+func yields(o *unstructured.Unstructured) bool {
+	_, has, err := unstructured.NestedString(o.Object, "data", settings)
+	if o.GetKind() != "ConfigMap" || !has || err != nil {
+		return false
+	}
+	unstructured.RemoveNestedField(o.Object, "data", settings)
+	return true
 }
 
 func last(o *unstructured.Unstructured) int {
@@ -73,6 +94,8 @@ func explained(err error, kind string) error {
 	switch {
 	case apierrors.IsConflict(err):
 		return fmt.Errorf("%w; somebody else has changed these fields: undo that, or take it over with federator manifests and kubectl apply --server-side --force-conflicts", err)
+	case meta.IsNoMatchError(err) && kind == "ServiceMonitor":
+		return fmt.Errorf("%w; install the Prometheus operator first, or leave --service-monitor out", err)
 	case apierrors.IsInvalid(err) && kind == "StatefulSet":
 		return fmt.Errorf("%w; some fields of a StatefulSet cannot be changed once it is there, its disks among them", err)
 	}
@@ -142,11 +165,12 @@ func Objects(text []byte) ([]unstructured.Unstructured, error) {
 }
 
 // MayInstall says why manifests of a region, cluster and, if it is to found one, trust
-// domain may not be applied to a cluster: what is there is something else.
-func MayInstall(f *Facts, region, cluster, trustDomain string) error {
+// domain may not be applied to a cluster: what is there is something else. recipient is
+// the public half of the trust domain's recovery key, "" if one is to be made.
+func MayInstall(f *Facts, region, cluster, trustDomain, recipient string) error {
 	switch {
 	case f.Installed && f.Region != "" && (f.Region != region || f.Cluster != cluster):
-		return fmt.Errorf("context %s: it is installed as region %s, cluster %s, which cannot become region %s, cluster %s: take it out first (federator unlink --context %[1]s --uninstall)", f.Context, f.Region, f.Cluster, region, cluster)
+		return fmt.Errorf("context %s: it is installed as region %s, cluster %s, which cannot become region %s, cluster %s: take it out first (%s)", f.Context, f.Region, f.Cluster, region, cluster, f.federator("unlink", "--from CLUSTER --uninstall"))
 	case trustDomain == "":
 		return nil
 	case f.Agent != nil && f.trustDomain() != trustDomain:
@@ -155,8 +179,25 @@ func MayInstall(f *Facts, region, cluster, trustDomain string) error {
 		return fmt.Errorf("context %s: it founds %s, and not %s", f.Context, f.Founding, trustDomain)
 	case f.Installed && f.Founding == "" && f.Agent == nil && f.Secret != nil:
 		return fmt.Errorf("context %s: it is joining a federation, and cannot found %s", f.Context, trustDomain)
+	case f.Founding != "" && recipient != strings.TrimSpace(f.Recipient):
+		return f.otherKey(recipient)
+	case f.Founding == "" && f.Agent != nil:
+		return fmt.Errorf("context %s: it is a member of %s already, and has not founded it: leave --trust-domain and the recovery key out", f.Context, trustDomain)
 	}
 	return nil
+}
+
+// otherKey says that a trust domain has a recovery key already, and another one would
+// be good for nothing.
+func (f *Facts) otherKey(recipient string) error {
+	is, instead := "that of "+recipient, "leave --trust-domain and the key out, which changes nothing about it"
+	if recipient == "" {
+		is = "no such file"
+	}
+	if !f.Founded {
+		instead = "if it is not founded yet, begin anew: " + f.inside("delete configmap "+pod.InitName)
+	}
+	return fmt.Errorf("context %s: expected the recovery key of %s, whose public half is %s, found %s: give that one, or %s", f.Context, f.Founding, strings.TrimSpace(f.Recipient), is, instead)
 }
 
 // AwaitInstalled waits until what was installed does its work: all replicas are ready
@@ -171,12 +212,49 @@ func AwaitInstalled(ctx context.Context, c *laptop.Cluster, progress func(string
 			return "the API server: " + f.Unreachable, nil
 		case f.Agent == nil && f.Founding == "" && f.Waits:
 			return "", nil
-		case f.Agent != nil && f.Agent.GetReady() && f.Ready >= f.Replicas:
+		case f.Agent != nil && f.Agent.GetReady() && f.Ready >= f.Replicas && f.Current >= f.Replicas:
 			return "", nil
 		}
-		return fmt.Sprintf("%d of %d replicas are ready", f.Ready, f.Replicas) + brackets(f.firstStuck()), nil
+		for _, p := range f.leftBehind() {
+			if err := replace(ctx, c, p); err != nil {
+				return "", err
+			}
+			progress("pod " + p.Name + " did not run as it was installed before, and is made anew")
+		}
+		return f.unfinished(), nil
 	}, progress)
 	return f, err
+}
+
+// unfinished says what an installation waits for.
+func (f *Facts) unfinished() string {
+	said := fmt.Sprintf("all %d replicas to be ready: %d are", f.Replicas, f.Ready)
+	if f.Revision != "" && f.Current < f.Replicas {
+		said += fmt.Sprintf(", and %d as they were installed before", f.Replicas-f.Current)
+	}
+	return said + brackets(f.firstStuck())
+}
+
+// leftBehind are pods that do not run, and were made before the StatefulSet became what
+// it is. Kubernetes replaces one pod at a time and waits until that is ready, which none
+// is before the first one has founded or joined: one whose image was not found, for
+// instance, would keep all from starting for good.
+func (f *Facts) leftBehind() []Pod {
+	if f.Revision == "" {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(f.Pods), func(p Pod) bool {
+		return p.Ready || p.Trouble == "" || p.Trouble == ending || p.Revision == f.Revision
+	})
+}
+
+// replace deletes a pod, which its StatefulSet makes anew.
+func replace(ctx context.Context, c *laptop.Cluster, p Pod) error {
+	err := c.Core.CoreV1().Pods(c.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(p.UID)})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) { // it is gone, or another one
+		return fmt.Errorf("delete pod %s in %s: %w", p.Name, c.Context, err)
+	}
+	return nil
 }
 
 func brackets(s string) string {

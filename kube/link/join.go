@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -59,7 +60,7 @@ func (j *Join) Plan(ctx context.Context) (problems []*pb.Problem, steps []string
 		return problems, nil
 	}
 	is, and := j.Wanted.target(&joining), " of "+to.trustDomain()
-	if s, _ := next(&joining, &to, j.Wanted, j.Now()); s == stepDone {
+	if s, _ := next(&joining, &to, j.Wanted, to.now(j.Now())); s == stepDone {
 		return problems, nil
 	}
 	if !joining.Installed {
@@ -86,7 +87,7 @@ func (j *Join) Run(ctx context.Context) (Result, error) {
 	already := true
 	err := poll(ctx, func(ctx context.Context) (string, error) {
 		joining, to = Again(ctx, j.Cluster), Again(ctx, j.To)
-		what, why := next(&joining, &to, j.Wanted, j.Now())
+		what, why := next(&joining, &to, j.Wanted, to.now(j.Now()))
 		if what == stepDone {
 			return "", nil
 		}
@@ -140,7 +141,8 @@ func (j *Join) withdraw(ctx context.Context, s *JoinSecret) error {
 }
 
 // invite makes a token in one cluster and puts it in the other. A token for which the
-// Secret could not be made is revoked.
+// Secret could not be made is revoked; where it is not known whether it was made, the
+// next look, or the next command, sees it.
 func (j *Join) invite(ctx context.Context, joining, to *Facts) error {
 	agent, err := j.To.Agent(ctx)
 	if err != nil {
@@ -157,21 +159,32 @@ func (j *Join) invite(ctx context.Context, joining, to *Facts) error {
 	}
 	_, err = j.Cluster.Core.CoreV1().Secrets(j.Cluster.Namespace).Create(ctx, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: secretName(), Annotations: map[string]string{
-			pod.ExpiresAnnotation: made.GetInfo().GetExpires().AsTime().UTC().Format(time.RFC3339), trustDomainAnnotation: to.trustDomain(),
+			pod.ExpiresAnnotation: made.GetInfo().GetExpires().AsTime().UTC().Format(time.RFC3339), trustDomainAnnotation: to.trustDomain(), exposeAnnotation: to.Expose,
 		}, Labels: map[string]string{managedBy: fieldManager}},
 		Data: map[string][]byte{pod.TokenKey: []byte(made.GetToken())},
 	}, metav1.CreateOptions{FieldManager: fieldManager})
-	if err != nil {
-		if _, rerr := client.RevokeToken(ctx, &pb.RevokeTokenRequest{Id: made.GetInfo().GetId()}); rerr != nil {
+	if refused(err) {
+		revoking, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
+		defer cancel()
+		if _, rerr := client.RevokeToken(revoking, &pb.RevokeTokenRequest{Id: made.GetInfo().GetId()}); rerr != nil {
 			j.Progress(fmt.Sprintf("the token %s could not be revoked: %v; it ends by itself in %s", made.GetInfo().GetId(), rerr, tokenLife))
 		}
-		if apierrors.IsAlreadyExists(err) {
-			return nil // somebody else was quicker: the next look sees it
-		}
+	}
+	switch {
+	case apierrors.IsAlreadyExists(err):
+		return nil // somebody else was quicker: the next look sees it
+	case err != nil:
 		return fmt.Errorf("context %s: Secret %s: %w", j.Cluster.Context, secretName(), err)
 	}
 	j.Progress(fmt.Sprintf("made a token in %s (%s) and put it in %s", j.To.Context, made.GetInfo().GetId(), j.Cluster.Context))
 	return nil
+}
+
+// refused reports whether an API server has refused a write for certain; after any other
+// error it may have done it.
+func refused(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status) && status.Status().Code >= 400 && status.Status().Code < 500
 }
 
 // plain keeps what a description may have.

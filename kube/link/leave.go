@@ -69,6 +69,9 @@ func (l *leaving) hindrances() []*pb.Problem {
 	}
 	r := l.from.region(l.region)
 	f.subject = "region " + l.region
+	if c := l.cluster; c != nil && c.Agent == nil && c.Waits && r.GetReach() == "reachable" {
+		f.note(severe, "region-taken", "a region that is this cluster", "the pods of "+c.Context+" wait to join, and the region answers: it is another cluster", "name the context of that cluster")
+	}
 	switch {
 	case r.GetAuthority():
 		f.note(severe, "authority", "a region that the others can do without", "it is the authority region, which lets regions in and takes them out", "take the others out instead, or see docs/operations.md, \"The authority region is lost\"")
@@ -98,6 +101,9 @@ func (l *leaving) next() (parting, string) {
 	f, c := l.from, l.cluster
 	if f.Agent == nil {
 		return partWait, f.Context + ": a replica that answers: " + f.Silent + f.Unreachable
+	}
+	if c != nil && c.Unreachable != "" { // what is there is not known, and nothing is done as if it were nothing
+		return partWait, c.Context + ": the API server: " + c.Unreachable
 	}
 	if r := f.region(l.region); r != nil {
 		return l.out(r)
@@ -148,17 +154,18 @@ func (l *leaving) evacuated() *pb.EvacuationInfo {
 // steps says in sentences what is going to be done.
 func (l *leaving) steps() []string {
 	var out []string
-	if r := l.from.region(l.region); r != nil {
-		if r.GetServices() > 0 && r.GetReach() == "reachable" && !l.force && l.evacuated() == nil {
-			out = append(out, fmt.Sprintf("evacuate region %s from %s, and give clients %s to go elsewhere", l.region, l.from.Context, l.drain))
+	r := l.from.region(l.region)
+	if r.GetServices() > 0 && r.GetReach() == "reachable" && !l.force && l.evacuated() == nil {
+		out = append(out, fmt.Sprintf("evacuate region %s from %s, and give clients %s to go elsewhere", l.region, l.from.Context, l.drain))
+	}
+	if c := l.cluster; c != nil && c.Installed && c.Replicas > 0 && (r != nil || l.from.removed(l.region)) {
+		kept := "; its disks are kept"
+		if l.uninstall {
+			kept = ""
 		}
-		if c := l.cluster; c != nil && c.Installed && c.Replicas > 0 {
-			kept := "; its disks are kept"
-			if l.uninstall {
-				kept = ""
-			}
-			out = append(out, fmt.Sprintf("scale the StatefulSet %s/federator in %s to none", c.Namespace, c.Context)+kept)
-		}
+		out = append(out, fmt.Sprintf("scale the StatefulSet %s/federator in %s to none", c.Namespace, c.Context)+kept)
+	}
+	if r != nil {
 		out = append(out, fmt.Sprintf("remove region %s, epoch %d, from %s, for good: it can come back only by joining anew", l.region, r.GetEpoch(), l.from.trustDomain()))
 	}
 	if l.uninstall && len(l.left) > 0 && l.cluster != nil {

@@ -10,11 +10,13 @@ import (
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 
 	"github.com/federator/federator/kube/laptop"
@@ -23,7 +25,10 @@ import (
 )
 
 // The annotations of a Secret that this package made, besides [pod.ExpiresAnnotation].
-const trustDomainAnnotation = "federator.dev/trust-domain"
+const (
+	trustDomainAnnotation = "federator.dev/trust-domain"
+	exposeAnnotation      = "federator.dev/expose"
+)
 
 // Definitions of custom resources.
 func definitions() schema.GroupVersionResource {
@@ -51,6 +56,7 @@ func Look(ctx context.Context, c *laptop.Cluster, purposes ...Purpose) Facts {
 	f.Definitions = served(ctx, c)
 	f.network(ctx, c)
 	f.DNS = lookDNS(ctx, c)
+	f.Elsewhere = elsewhere(ctx, c)
 	f.installed(ctx, c)
 	f.state(ctx, c)
 	return f
@@ -74,8 +80,7 @@ func reach(ctx context.Context, c *laptop.Cluster) (Facts, bool) {
 	f := Facts{Context: c.Context, Namespace: c.Namespace}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	asked := time.Now()
-	version, err := c.Core.Discovery().ServerVersion()
+	version, err := discovery.ToServerVersionInterfaceWithContext(c.Core.Discovery()).ServerVersionWithContext(ctx)
 	if err != nil {
 		f.Unreachable = err.Error()
 		return f, false
@@ -85,6 +90,7 @@ func reach(ctx context.Context, c *laptop.Cluster) (Facts, bool) {
 	if system, err := c.Core.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{}); err == nil {
 		f.ID = string(system.UID)
 	}
+	asked := time.Now() // the first request may have waited for somebody to log in
 	if date, err := dateOf(ctx, c.Config); err == nil {
 		// The header has no fractions of a second, and was written on the way.
 		f.Ahead, f.HasClock = date.Sub(asked.Add(time.Since(asked)/2)), true
@@ -164,44 +170,95 @@ func (f *Facts) installed(ctx context.Context, c *laptop.Cluster) {
 	} else if !apierrors.IsNotFound(err) {
 		f.HasNamespace = true // it may not be looked at; what is in it may be
 	}
-	if set, err := c.Core.AppsV1().StatefulSets(c.Namespace).Get(ctx, "federator", metav1.GetOptions{}); err == nil {
-		f.Installed, f.Ready, f.Replicas = true, int(set.Status.ReadyReplicas), 1
-		if set.Spec.Replicas != nil {
-			f.Replicas = int(*set.Spec.Replicas)
-		}
-		for _, container := range set.Spec.Template.Spec.Containers {
-			f.Image = container.Image
-		}
+	if set, err := c.Core.AppsV1().StatefulSets(c.Namespace).Get(ctx, "federator", metav1.GetOptions{}); f.saw(err) {
+		f.set(set)
 	}
-	if config, err := c.Core.CoreV1().ConfigMaps(c.Namespace).Get(ctx, "federator", metav1.GetOptions{}); err == nil {
+	if config, err := c.Core.CoreV1().ConfigMaps(c.Namespace).Get(ctx, "federator", metav1.GetOptions{}); f.saw(err) {
 		f.Region, f.Cluster, f.Expose = config.Data["region"], config.Data["cluster"], config.Data["expose"]
 	}
 	if _, err := c.Core.PolicyV1().PodDisruptionBudgets(c.Namespace).Get(ctx, "federator", metav1.GetOptions{}); err == nil || !apierrors.IsNotFound(err) {
 		f.Disruptions = true
 	}
-	f.Balancers = map[string]string{}
-	for n := range f.Replicas {
-		name := fmt.Sprintf("federator-%d", n)
-		if s, err := c.Core.CoreV1().Services(c.Namespace).Get(ctx, name, metav1.GetOptions{}); err == nil && f.Expose == string(pod.ByLoadBalancer) {
-			f.Balancers[name] = ""
-			for _, i := range s.Status.LoadBalancer.Ingress {
-				f.Balancers[name] = i.IP + i.Hostname
-			}
+	if peers, err := c.Core.CoreV1().Services(c.Namespace).Get(ctx, "federator-peers", metav1.GetOptions{}); err == nil {
+		f.Monitored = peers.Labels["federator.dev/metrics"] != ""
+	}
+	if f.Expose == string(pod.ByLoadBalancer) {
+		f.balancers(ctx, c)
+	}
+}
+
+// saw reports whether something was found. What is not there is not, nor what may not
+// be looked at. Any other error means that nothing is known, least of all that nothing
+// is there: the API server counts as one that does not answer.
+func (f *Facts) saw(err error) bool {
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) && f.Unreachable == "" {
+		f.Unreachable = err.Error()
+	}
+	return err == nil
+}
+
+// set finds what the StatefulSet says.
+func (f *Facts) set(set *appsv1.StatefulSet) {
+	f.Installed, f.Ready, f.Replicas = true, int(set.Status.ReadyReplicas), 1
+	if set.Spec.Replicas != nil {
+		f.Replicas = int(*set.Spec.Replicas)
+	}
+	if set.Status.ObservedGeneration >= set.Generation {
+		f.Revision, f.Current = set.Status.UpdateRevision, int(set.Status.UpdatedReplicas)
+	}
+	for _, container := range set.Spec.Template.Spec.Containers {
+		f.Image = container.Image
+	}
+	f.Ephemeral = len(set.Spec.VolumeClaimTemplates) == 0
+	for _, claim := range set.Spec.VolumeClaimTemplates {
+		if class := claim.Spec.StorageClassName; class != nil {
+			f.StorageClass = *class
 		}
 	}
 }
 
+// balancers finds where the Services of the pods are reached.
+func (f *Facts) balancers(ctx context.Context, c *laptop.Cluster) {
+	f.Balancers = map[string]string{}
+	for n := range f.Replicas {
+		name := fmt.Sprintf("federator-%d", n)
+		s, err := c.Core.CoreV1().Services(c.Namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			continue
+		}
+		f.Balancers[name] = ""
+		for _, i := range s.Status.LoadBalancer.Ingress {
+			f.Balancers[name] = i.IP + i.Hostname
+		}
+	}
+}
+
+// elsewhere finds the namespace of the service account that the ClusterRole, of which
+// there is one a cluster, is bound to.
+func elsewhere(ctx context.Context, c *laptop.Cluster) string {
+	binding, err := c.Core.RbacV1().ClusterRoleBindings().Get(ctx, "federator", metav1.GetOptions{})
+	if err != nil {
+		return ""
+	}
+	for _, s := range binding.Subjects {
+		if s.Namespace != c.Namespace {
+			return s.Namespace
+		}
+	}
+	return ""
+}
+
 // state finds how far federator is: pods, tokens, and what a replica says.
 func (f *Facts) state(ctx context.Context, c *laptop.Cluster) {
-	if init, err := c.Core.CoreV1().ConfigMaps(c.Namespace).Get(ctx, pod.InitName, metav1.GetOptions{}); err == nil {
-		f.Founding, f.Founded = init.Data[pod.TrustDomainKey], init.Annotations[pod.FoundedAnnotation] != ""
+	if init, err := c.Core.CoreV1().ConfigMaps(c.Namespace).Get(ctx, pod.InitName, metav1.GetOptions{}); f.saw(err) {
+		f.Founding, f.Recipient, f.Founded = init.Data[pod.TrustDomainKey], init.Data[pod.RecipientKey], init.Annotations[pod.FoundedAnnotation] != ""
 	}
-	if _, err := c.Core.CoreV1().ConfigMaps(c.Namespace).Get(ctx, pod.WaitingName(firstPod), metav1.GetOptions{}); err == nil {
+	if _, err := c.Core.CoreV1().ConfigMaps(c.Namespace).Get(ctx, pod.WaitingName(firstPod), metav1.GetOptions{}); f.saw(err) {
 		f.Waits = true
 	}
-	if s, err := c.Core.CoreV1().Secrets(c.Namespace).Get(ctx, pod.JoinSecret(firstPod), metav1.GetOptions{}); err == nil {
+	if s, err := c.Core.CoreV1().Secrets(c.Namespace).Get(ctx, pod.JoinSecret(firstPod), metav1.GetOptions{}); f.saw(err) {
 		expires, _ := time.Parse(time.RFC3339, s.Annotations[pod.ExpiresAnnotation]) // none, or somebody else's
-		f.Secret = &JoinSecret{UID: string(s.UID), TrustDomain: s.Annotations[trustDomainAnnotation], Expires: expires}
+		f.Secret = &JoinSecret{UID: string(s.UID), TrustDomain: s.Annotations[trustDomainAnnotation], Expose: s.Annotations[exposeAnnotation], Expires: expires}
 	}
 	pods, err := c.Pods(ctx)
 	if err != nil {
@@ -229,13 +286,15 @@ func (f *Facts) ask(ctx context.Context, c *laptop.Cluster) {
 
 // podOf is what is known of a pod. The log of one that is not ready is looked at.
 func podOf(ctx context.Context, c *laptop.Cluster, p *corev1.Pod) Pod {
-	out := Pod{Name: p.Name, Ready: laptop.Ready(p), Running: p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil, Trouble: trouble(p)}
+	out := Pod{
+		Name: p.Name, UID: string(p.UID), Ready: laptop.Ready(p), Running: p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil,
+		Revision: p.Labels[appsv1.ControllerRevisionHashLabelKey], Trouble: trouble(p),
+	}
 	out.Address, _ = netip.ParseAddr(p.Status.PodIP) // none yet
 	if out.Ready || !out.Running {
 		return out
 	}
-	lines := int64(50)
-	log, err := c.Core.CoreV1().Pods(c.Namespace).GetLogs(p.Name, &corev1.PodLogOptions{TailLines: &lines}).DoRaw(ctx)
+	log, err := c.Core.CoreV1().Pods(c.Namespace).GetLogs(p.Name, &corev1.PodLogOptions{TailLines: new(int64(50)), LimitBytes: new(int64(256 << 10))}).DoRaw(ctx)
 	if err == nil {
 		out.Says = lastWord(log)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/federator/federator/kube/pod"
+	"github.com/federator/federator/peering/enroll"
 	"github.com/federator/federator/peering/pb"
 )
 
@@ -49,12 +50,16 @@ func next(joining, to *Facts, w Wanted, now time.Time) (step, string) {
 	if s := joining.Secret; s != nil {
 		switch {
 		case s.TrustDomain == "":
-		case to.Agent != nil && s.TrustDomain != to.trustDomain(), s.Expires.Sub(now) < spare && joining.Waits:
+		case to.Agent != nil && (s.TrustDomain != to.trustDomain() || s.Expose != to.Expose), s.Expires.Sub(now) < spare && joining.Waits:
 			return stepReplace, "the token in " + joining.Context + " is good no more"
 		}
 		said := joining.said()
 		if said == "" || strings.Contains(said, secretName()) { // it looks every two seconds
 			said = "it has a token"
+		}
+		if strings.Contains(said, enroll.ErrUnreachable.Error()) {
+			said += fmt.Sprintf("; replicas of %s are exposed by %s: if that is an address which %s does not reach, %s, or loadbalancer, and the same there",
+				to.Context, cmp.Or(to.Expose, string(pod.ByPod)), joining.Context, to.federator("install", "--expose hostport"))
 		}
 		return stepWait, fmt.Sprintf("%s: pod %s to join: %s", joining.Context, firstPod, said)
 	}
@@ -93,7 +98,7 @@ func linking(joining, to *Facts) string {
 		}
 	}
 	if joining.Ready < joining.Replicas {
-		return fmt.Sprintf("%s: %d of %d replicas are ready", joining.Context, joining.Ready, joining.Replicas)
+		return fmt.Sprintf("%s: all replicas to be ready: %d of %d are", joining.Context, joining.Ready, joining.Replicas)
 	}
 	return ""
 }

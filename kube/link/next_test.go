@@ -1,6 +1,7 @@
 package link
 
 import (
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -8,15 +9,17 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 
+	"github.com/federator/federator/peering/enroll"
 	"github.com/federator/federator/peering/pb"
 )
 
 func TestWhatComesNextWhileAClusterJoins(t *testing.T) {
 	ours := func(expires time.Duration) *JoinSecret {
-		return &JoinSecret{TrustDomain: "acme.example", Expires: now.Add(expires)}
+		return &JoinSecret{TrustDomain: "acme.example", Expose: "hostport", Expires: now.Add(expires)}
 	}
 	for name, test := range map[string]struct {
 		joining, to *Facts
@@ -42,6 +45,12 @@ func TestWhatComesNextWhileAClusterJoins(t *testing.T) {
 		}(), member("a"), Wanted{}, stepWait, "another try: refused"},
 		"the token is good no more": {func() *Facts { f := waitingCluster("b"); f.Secret = ours(30 * time.Second); return f }(), member("a"), Wanted{}, stepReplace, "good no more"},
 		"it ends while it is used":  {func() *Facts { f := waitingCluster("b"); f.Secret, f.Waits = ours(0), false; return f }(), member("a"), Wanted{}, stepWait, "to join"},
+		"it cannot reach the address": {func() *Facts {
+			f := waitingCluster("b")
+			f.Secret, f.Pods[0].Says = ours(time.Hour), "could not become a member; trying again: "+enroll.ErrUnreachable.Error()+" (timeout)"
+			return f
+		}(), member("a"), Wanted{}, stepWait, "replicas of a are exposed by hostport: if that is an address which b does not reach, federator install --context a --expose hostport, or loadbalancer"},
+		"the token has addresses of before": {func() *Facts { f := waitingCluster("b"); f.Secret = ours(time.Hour); f.Secret.Expose = "pod"; return f }(), member("a"), Wanted{}, stepReplace, "good no more"},
 		"the token is of another federation": {func() *Facts {
 			f := waitingCluster("b")
 			f.Secret = &JoinSecret{TrustDomain: "other", Expires: now.Add(time.Hour)}
@@ -107,11 +116,16 @@ func TestWhatComesNextWhileARegionIsTakenOut(t *testing.T) {
 		"to be uninstalled":                {leaving{from: removed(), cluster: stopped(), uninstall: true, left: []string{"x"}}, partUninstall},
 		"it is being uninstalled":          {leaving{from: removed(), cluster: &Facts{Ending: true}, uninstall: true}, partWait},
 		"it is uninstalled":                {leaving{from: removed(), cluster: &Facts{}, uninstall: true}, partDone},
+		"its API server is away":           {leaving{from: silent(member("a", "b")), cluster: &Facts{Context: "b", Unreachable: "timeout"}}, partWait},
+		"it is out, its API server away":   {leaving{from: removed(), cluster: &Facts{Context: "b", Unreachable: "timeout"}, uninstall: true}, partWait},
 		"nobody answers":                   {leaving{from: cluster("a"), cluster: stopped()}, partWait},
 	} {
 		test.l.region, test.l.drain, test.l.now = "b", 30*time.Second, now
 		if what, why := test.l.next(); what != test.want {
 			t.Errorf("%s: expected %d, found %d, %q", name, test.want, what, why)
+		}
+		if steps := strings.Join(test.l.steps(), "; "); test.want == partStop && !strings.Contains(steps, "scale the StatefulSet") || test.want == partDone && steps != "" {
+			t.Errorf("%s: what is announced is not what is done: %q", name, steps)
 		}
 	}
 }
@@ -127,6 +141,8 @@ func TestWhatIsInTheWayOfTakingARegionOut(t *testing.T) {
 		"another federation":  {leaving{from: member("a", "b"), cluster: func() *Facts { f := member("b"); f.Agent.TrustDomain = "other"; return f }()}, []string{"error other-federation"}},
 		"the authority":       {leaving{from: func() *Facts { f := member("a", "b"); f.Agent.Regions[1].Authority = true; return f }()}, []string{"error authority"}},
 		"its own region":      {leaving{from: member("b", "a")}, []string{"error own-region"}},
+		"it is another's":     {leaving{from: member("a", "b"), cluster: waitingCluster("b")}, []string{"error region-taken"}},
+		"it has lost all":     {leaving{from: func() *Facts { f := member("a", "b"); f.Agent.Regions[1].Reach = "silent"; return f }(), cluster: waitingCluster("b")}, nil},
 		"others are in it":    {leaving{from: member("a", "b"), others: []string{"x of cluster y"}}, []string{"error others"}},
 		"services only there": {leaving{from: member("a", "b"), only: []string{"shop/checkout"}}, []string{"warning only-there"}},
 	} {
@@ -204,7 +220,28 @@ func TestWhyAPodDoesNotRun(t *testing.T) {
 	if found := lastWord([]byte(log)); found != "could not become a member; trying again: connection refused" {
 		t.Errorf("found %q", found)
 	}
+	if found := lastWord([]byte(log + `{"level":"INFO","msg":"waiting","for":"the Secret"}`)); found != "it waits for the Secret" {
+		t.Errorf("found %q", found)
+	}
 	if found := lastWord([]byte(log + "federator: --region is missing\n")); found != "--region is missing" {
 		t.Errorf("found %q", found)
+	}
+}
+
+func TestATokenIsRevokedOnlyIfItsSecretWasRefusedForCertain(t *testing.T) {
+	secrets := corev1.Resource("secrets")
+	for name, test := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"it is there":         {apierrors.NewAlreadyExists(secrets, "x"), true},
+		"it is not allowed":   {apierrors.NewForbidden(secrets, "x", nil), true},
+		"the answer was lost": {io.ErrUnexpectedEOF, false},
+		"it took too long":    {apierrors.NewTimeoutError("x", 1), false},
+		"it was made":         {nil, false},
+	} {
+		if found := refused(test.err); found != test.want {
+			t.Errorf("%s: found %v", name, found)
+		}
 	}
 }

@@ -10,11 +10,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
+// ending is the trouble of a pod that goes.
+const ending = "it is being deleted"
+
 // trouble says why a pod does not run or is not ready, in the words of Kubernetes; ""
 // if it says nothing.
 func trouble(p *corev1.Pod) string {
 	if p.DeletionTimestamp != nil {
-		return "it is being deleted"
+		return ending
 	}
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
@@ -55,7 +58,7 @@ func waiting(w *corev1.ContainerStateWaiting, last *corev1.ContainerStateTermina
 }
 
 // lastWord is the last that a replica's log (JSON lines) says it waits for, or failed
-// at. Its log has no secrets.
+// at, as a sentence. Its log has no secrets.
 func lastWord(log []byte) string {
 	word := ""
 	for line := range bytes.Lines(log) {
@@ -71,7 +74,7 @@ func lastWord(log []byte) string {
 				word = strings.TrimPrefix(text, "federator: ")
 			}
 		case entry.Message == "waiting":
-			word = entry.For
+			word = "it waits for " + entry.For
 		case entry.Level == "WARN" || entry.Level == "ERROR":
 			word = strings.TrimSuffix(entry.Message+": "+entry.Error, ": ")
 		}

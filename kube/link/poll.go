@@ -14,8 +14,8 @@ const pace = time.Second
 // again is what is waited for after a step: the next look.
 const again = "the next look"
 
-// poll looks until nothing is waited for, an error, or the end of ctx. progress is
-// told what is waited for whenever that changes.
+// poll looks until nothing is waited for, an error, or the end of ctx. What look waits
+// for is words to go on with after "waiting for"; progress is told whenever it changes.
 func poll(ctx context.Context, look func(context.Context) (waiting string, err error), progress func(string)) error {
 	last := ""
 	t := time.NewTicker(pace)
@@ -32,7 +32,7 @@ func poll(ctx context.Context, look func(context.Context) (waiting string, err e
 		case waiting == "":
 			return nil
 		case waiting != last && waiting != again:
-			progress(waiting)
+			progress("waiting for " + waiting)
 			last = waiting
 		}
 		select {

@@ -61,15 +61,15 @@ func Preflight(joining, to *Facts, w Wanted) []*pb.Problem {
 func (f *Facts) inviting(l *found) {
 	switch {
 	case !f.Installed:
-		l.note(severe, "not-installed", "StatefulSet federator in namespace "+f.Namespace, "none", "found the federation there first: federator install --context "+f.Context+" --trust-domain NAME --recovery-key-file FILE")
+		l.note(severe, "not-installed", "StatefulSet federator in namespace "+f.Namespace, "none", "found the federation there first: "+f.federator("install", "--trust-domain NAME --recovery-key-file FILE"))
 	case f.Agent == nil:
-		l.note(severe, "agent-silent", "a replica that answers", cmp.Or(f.firstStuck(), f.Silent), "federator check --context "+f.Context)
+		l.note(severe, "agent-silent", "a replica that answers", cmp.Or(f.firstStuck(), f.Silent), f.federator("check", ""))
 	case !f.Agent.GetReady():
-		l.note(severe, "agent-not-ready", "a replica that is ready", "it waits for "+strings.Join(f.Agent.GetWaitingFor(), "; "), "federator check --context "+f.Context)
+		l.note(severe, "agent-not-ready", "a replica that is ready", "it waits for "+strings.Join(f.Agent.GetWaitingFor(), "; "), f.federator("check", ""))
 	case f.Agent.GetIsolated():
-		l.note(severe, "isolated", "a region that hears the others", "every other region is silent there", "federator check --context "+f.Context)
+		l.note(severe, "isolated", "a region that hears the others", "every other region is silent there", f.federator("check", ""))
 	case f.Ready < f.Replicas:
-		l.note(warning, "replicas", fmt.Sprintf("%d pods that are ready", f.Replicas), fmt.Sprint(f.Ready), "federator check --context "+f.Context)
+		l.note(warning, "replicas", fmt.Sprintf("%d pods that are ready", f.Replicas), fmt.Sprint(f.Ready), f.federator("check", ""))
 	}
 }
 
@@ -96,12 +96,14 @@ func (f *Facts) joinable(l *found, to *Facts, w Wanted) {
 	}
 	switch other := f.trustDomain(); {
 	case !f.Installed && !w.Install:
-		l.note(severe, "not-installed", "StatefulSet federator in namespace "+f.Namespace, "none", fmt.Sprintf("say --install, or install it yourself:\n  federator install --context %s --region %s\n  federator join --context %[1]s --to %[3]s", f.Context, cmp.Or(w.Region, "REGION"), to.Context))
+		l.note(severe, "not-installed", "StatefulSet federator in namespace "+f.Namespace, "none", "say --install, or install it yourself:\n  "+f.federator("install", "--region "+cmp.Or(w.Region, "REGION"))+"\n  "+f.federator("join", "--to "+to.Context))
+	case !f.Installed && f.Elsewhere != "":
+		f.misplaced(l)
 	case !f.Installed:
 	case other != "" && to.trustDomain() != "" && other != to.trustDomain():
-		l.note(severe, "other-federation", "a cluster that is in no federation, or in "+to.trustDomain(), "it is a member of "+other, "a cluster belongs to one federation; take it out of that first: federator unlink --context "+f.Context+" --uninstall")
+		l.note(severe, "other-federation", "a cluster that is in no federation, or in "+to.trustDomain(), "it is a member of "+other, "a cluster belongs to one federation; take it out of that first: "+f.federator("unlink", "--from CLUSTER --uninstall")+", with another cluster of "+other)
 	case other != "" && to.removed(f.Region):
-		l.note(severe, "region-removed", "a region of "+other, "region "+f.Region+" was taken out of it, and its disks are of that time", "federator unlink --context "+f.Context+" --uninstall, then join with --install")
+		l.note(severe, "region-removed", "a region of "+other, "region "+f.Region+" was taken out of it, and its disks are of that time", f.federator("unlink", "--from "+to.Context+" --uninstall")+", then join with --install")
 	case other == "" && f.Founding != "" && !f.Founded:
 		l.note(severe, "founds-itself", "a cluster that is to join", "its ConfigMap "+pod.InitName+" says that it founds the trust domain "+f.Founding, f.inside("delete configmap "+pod.InitName))
 	case other == "" && f.Replicas == 0:
@@ -122,7 +124,7 @@ func names(l *found, joining, to *Facts, w Wanted) {
 	is := w.target(joining)
 	if is.Region == "" || is.Cluster == "" {
 		if joining.Installed || w.Install {
-			l.note(severe, "no-config", "a region and a cluster", fmt.Sprintf("region %q, cluster %q", is.Region, is.Cluster), "federator install --context "+joining.Context+" --region REGION")
+			l.note(severe, "no-config", "a region and a cluster", fmt.Sprintf("region %q, cluster %q", is.Region, is.Cluster), joining.federator("install", "--region REGION"))
 		}
 		return
 	}

@@ -72,6 +72,9 @@ func TestWhatIsInTheWayOfJoining(t *testing.T) {
 		"one cluster by two names":  {func(j, to *Facts, _ *Wanted) { j.ID = to.ID }, []string{"error same-cluster"}},
 		"no CRDs":                   {func(j, _ *Facts, _ *Wanted) { j.Definitions = nil }, []string{"error crds-missing", "error crds-missing"}},
 		"old CRDs":                  {func(j, _ *Facts, _ *Wanted) { j.Definitions["serviceexports"] = []string{"v1alpha1"} }, []string{"error crds-version"}},
+		"it is elsewhere": {func(j, _ *Facts, w *Wanted) {
+			j.Installed, j.Elsewhere, *w = false, "fed", Wanted{Install: true, Region: "b", Cluster: "b"}
+		}, []string{"error other-namespace"}},
 		"nothing to join":           {func(_, to *Facts, _ *Wanted) { to.Installed, to.Agent = false, nil }, []string{"error not-installed"}},
 		"nobody answers there":      {func(_, to *Facts, _ *Wanted) { to.Agent, to.Silent = nil, "no" }, []string{"error agent-silent"}},
 		"nobody is ready there":     {func(_, to *Facts, _ *Wanted) { to.Agent.Ready = false }, []string{"error agent-not-ready"}},
@@ -148,6 +151,7 @@ func TestWhatIsWrongInACluster(t *testing.T) {
 	}{
 		"nothing":             {func(*Facts) {}, nil},
 		"it is not installed": {func(f *Facts) { f.Installed = false }, []string{"error not-installed"}},
+		"it is elsewhere":     {func(f *Facts) { f.Installed, f.Elsewhere = false, "fed" }, []string{"error other-namespace"}},
 		"a pod has no image":  {func(f *Facts) { f.Ready, f.Pods = 2, []Pod{{Name: "federator-2", Trouble: "ImagePullBackOff"}} }, []string{"warning replicas", "error pod"}},
 		"no pod is ready": {func(f *Facts) {
 			f.Ready, f.Agent, f.Silent, f.Pods = 0, nil, "no agent answers", []Pod{{Name: firstPod, Says: "a token"}}
@@ -182,23 +186,30 @@ func TestWhatIsWrongInACluster(t *testing.T) {
 }
 
 func TestNothingIsInstalledOverSomethingElse(t *testing.T) {
+	founded := func(f *Facts) { f.Founding, f.Founded, f.Recipient = "acme.example", true, "age1a\n" }
 	for name, test := range map[string]struct {
-		change func(*Facts)
-		trust  string
-		want   string
+		change     func(*Facts)
+		trust, key string
+		want       string
 	}{
-		"the same again":           {func(*Facts) {}, "acme.example", ""},
-		"the same, as a member":    {func(*Facts) {}, "", ""},
-		"nothing is there":         {func(f *Facts) { *f = Facts{} }, "acme.example", ""},
-		"another region":           {func(f *Facts) { f.Region = "b" }, "", "cannot become region a"},
-		"another cluster":          {func(f *Facts) { f.Cluster = "b" }, "", "cluster b, which cannot become"},
-		"another federation":       {func(*Facts) {}, "other.example", "is a member of acme.example"},
-		"it founds another":        {func(f *Facts) { f.Agent, f.Founding = nil, "other.example" }, "acme.example", "founds other.example"},
-		"it is joining, not to be": {func(f *Facts) { f.Agent, f.Secret = nil, &JoinSecret{} }, "acme.example", "it is joining"},
+		"the same again":                              {founded, "acme.example", "age1a", ""},
+		"the same, as a member":                       {func(*Facts) {}, "", "", ""},
+		"the founder, as a member":                    {founded, "", "", ""},
+		"nothing is there":                            {func(f *Facts) { *f = Facts{} }, "acme.example", "", ""},
+		"it is to found, again":                       {func(f *Facts) { founded(f); f.Agent, f.Founded = nil, false }, "acme.example", "age1a", ""},
+		"another region":                              {func(f *Facts) { f.Region = "b" }, "", "", "cannot become region a"},
+		"another cluster":                             {func(f *Facts) { f.Cluster = "b" }, "", "", "cluster b, which cannot become"},
+		"another federation":                          {func(*Facts) {}, "other.example", "", "is a member of acme.example"},
+		"it founds another":                           {func(f *Facts) { f.Agent, f.Founding = nil, "other.example" }, "acme.example", "", "founds other.example"},
+		"it is joining, not to be":                    {func(f *Facts) { f.Agent, f.Secret = nil, &JoinSecret{} }, "acme.example", "", "it is joining"},
+		"it has joined":                               {func(*Facts) {}, "acme.example", "age1a", "has not founded it"},
+		"the key is lost":                             {founded, "acme.example", "", "whose public half is age1a, found no such file"},
+		"another key":                                 {founded, "acme.example", "age1b", "found that of age1b: give that one, or leave --trust-domain and the key out"},
+		"the key is lost before anything was founded": {func(f *Facts) { founded(f); f.Agent, f.Founded = nil, false }, "acme.example", "", "delete configmap federator-init"},
 	} {
 		f := member("a")
 		test.change(f)
-		err := MayInstall(f, "a", "a-1", test.trust)
+		err := MayInstall(f, "a", "a-1", test.trust, test.key)
 		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: expected %q, found %v", name, test.want, err)
 		}

@@ -63,7 +63,7 @@ func needs(p Purpose, namespace string) []Right {
 		} {
 			out = append(out, in(kind[0], kind[1], "create", "patch")...)
 		}
-		return out
+		return append(out, in("", "pods", "delete")...)
 	case ToUnlink:
 		return join(ask, in("apps", "statefulsets", "patch"))
 	case ToUninstall:

@@ -57,7 +57,7 @@ func (u *Unlink) look(ctx context.Context, whole bool) (*leaving, error) {
 		return Again(ctx, c)
 	}
 	from := see(u.From, ToAsk)
-	l := &leaving{region: u.Region, from: &from, drain: cmp.Or(u.Drain, 30*time.Second), uninstall: u.Uninstall, force: u.Force, now: u.Now()}
+	l := &leaving{region: u.Region, from: &from, drain: cmp.Or(u.Drain, 30*time.Second), uninstall: u.Uninstall, force: u.Force, now: from.now(u.Now())}
 	if u.Cluster != nil {
 		purpose := ToUnlink
 		if u.Uninstall {
@@ -207,7 +207,10 @@ func remains(ctx context.Context, c *laptop.Cluster, f *Facts) []string {
 // imports, then itself. The CRDs stay, because others may use them.
 func (u *Unlink) uninstall(ctx context.Context) error {
 	c := u.Cluster
-	if change, err := PlanNoDNS(lookDNS(ctx, c)); err == nil && !change.None() {
+	switch change, err := PlanNoDNS(lookDNS(ctx, c)); {
+	case err != nil:
+		u.Progress("the DNS of " + c.Context + " is left as it is: " + err.Error())
+	case !change.None():
 		u.Progress("taking the zone out of the DNS of " + c.Context)
 		if err := ChangeDNS(ctx, c, change); err != nil {
 			return err

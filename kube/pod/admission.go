@@ -157,7 +157,7 @@ func (p *Pod) admission(ctx context.Context) (a Admission, missing string, err e
 	secret, err := p.Core.CoreV1().Secrets(p.Self.Namespace).Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return a, fmt.Sprintf("the Secret %s with a join token in its key %q: a running replica of this cluster puts it there; for the first one, make the token with federator token create in a region that runs, or found a trust domain with the ConfigMap %s", name, TokenKey, InitName), nil
+		return a, fmt.Sprintf("the Secret %s with a join token in its key %q: a running replica of this cluster puts it there, and for the first one federator join --context CLUSTER --to CLUSTER; or the ConfigMap %s lets it found a trust domain", name, TokenKey, InitName), nil
 	case err != nil:
 		return a, "", fmt.Errorf("the Secret %s: %w", name, err)
 	case len(secret.Data[TokenKey]) == 0:

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -75,6 +76,13 @@ func run(ctx context.Context, keep bool) (err error) {
 	if err != nil {
 		return err
 	}
+	there, err := exec.CommandContext(ctx, "kind", "get", "clusters").Output() // what it says besides goes to standard error
+	if err != nil {
+		return fmt.Errorf("kind get clusters: %w", err)
+	}
+	if err := free(clusters, strings.Fields(string(there))); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "federator-kind-")
 	if err != nil {
 		return err
@@ -82,7 +90,7 @@ func run(ctx context.Context, keep bool) (err error) {
 	kubeconfig := filepath.Join(dir, "kubeconfig")
 	defer func() {
 		if keep {
-			fmt.Printf("the clusters stay, with the kubeconfig %s; kind delete clusters --all ends them\n", kubeconfig)
+			fmt.Printf("the clusters stay, with the kubeconfig %s; %s ends them\n", kubeconfig, deletion(clusters))
 			return
 		}
 		for _, c := range clusters {
@@ -111,6 +119,30 @@ func run(ctx context.Context, keep bool) (err error) {
 		return err
 	}
 	return do(ctx, "go", "test", "-count=1", "-v", "-timeout", "30m", "./test/clusters")
+}
+
+// free says which of the clusters are there already. They are somebody's, and all that
+// are made here are deleted in the end.
+func free(clusters []cluster, there []string) error {
+	var taken []cluster
+	for _, c := range clusters {
+		if slices.Contains(there, c.Name) {
+			taken = append(taken, c)
+		}
+	}
+	if len(taken) == 0 {
+		return nil
+	}
+	return fmt.Errorf("expected no cluster of kind with a name of test/kind, found %d; if they are of an earlier run: %s", len(taken), deletion(taken))
+}
+
+// deletion is the command that deletes clusters, and no others.
+func deletion(clusters []cluster) string {
+	command := "kind delete clusters"
+	for _, c := range clusters {
+		command += " " + c.Name
+	}
+	return command
 }
 
 // images builds the image of make image, and the one that pods of the tests run, for

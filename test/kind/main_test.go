@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -34,5 +35,19 @@ func TestTheClustersAreThoseOfTheManifestsAndNoNetworksOverlap(t *testing.T) {
 			}
 			seen = append(seen, network)
 		}
+	}
+}
+
+func TestAClusterThatIsThereAlreadyIsNotTouched(t *testing.T) {
+	clusters, err := read(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := free(clusters, []string{"kind", "other"}); err != nil {
+		t.Errorf("nothing of ours is there: %v", err)
+	}
+	err = free(clusters, []string{"us-west", "mine"})
+	if err == nil || !strings.HasSuffix(err.Error(), "kind delete clusters us-west") {
+		t.Errorf("expected a refusal that names the one cluster, found %v", err)
 	}
 }

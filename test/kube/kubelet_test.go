@@ -96,6 +96,8 @@ func (k *kubelet) look(ctx context.Context) error {
 			now := int64(0)
 			err = errors.Join(err, pods.Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
 			continue
+		case p.Spec.Containers[0].Image == noSuchImage:
+			continue
 		case running == nil:
 			if running, err = k.start(p); err != nil {
 				return err
@@ -114,6 +116,9 @@ func (k *kubelet) look(ctx context.Context) error {
 	}
 	return err
 }
+
+// noSuchImage is one that no registry has: pods of it do not run.
+const noSuchImage = "nowhere.example/federator:dev"
 
 // start runs the command of a pod.
 func (k *kubelet) start(p *corev1.Pod) (*process, error) {

@@ -5,6 +5,7 @@ package kube_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"net"
 	"os"
 	"os/exec"
@@ -130,6 +131,16 @@ func founded(c command, dir string) {
 		t.Errorf("found %s", out)
 	}
 	c.run(0, "", install...)
+	if out, _ := c.run(0, "", "install", "--context", "us-west"); !strings.Contains(out, "us-west runs as region us-west of acme.example") {
+		t.Errorf("what was not said is not as it is installed: %s", out)
+	}
+	other := filepath.Join(dir, "other.key")
+	if _, errOut := c.run(1, "", "install", "--context", "us-west", "--trust-domain", "acme.example", "--recovery-key-file", other); !strings.Contains(errOut, "found no such file") {
+		t.Errorf("found %s", errOut)
+	}
+	if _, err := os.Stat(other); err == nil {
+		t.Error("a second recovery key was made, which is good for nothing")
+	}
 	if _, errOut := c.run(1, "", "install", "--context", "us-west", "--region", "mars"); !strings.Contains(errOut, "cannot become region mars") {
 		t.Errorf("found %s", errOut)
 	}
@@ -209,6 +220,9 @@ func linkedAndParted(c command) {
 	out, errOut := c.run(0, "", append(part, "--dry-run")...)
 	if !strings.Contains(out, "would evacuate region eu-central") || !strings.Contains(errOut, "1 are served there only: shop/till") {
 		t.Errorf("found %s%s", out, errOut)
+	}
+	if out, _ := c.run(0, "", append(part, "--dry-run", "-o", "json")...); !json.Valid([]byte(out)) || !strings.Contains(out, `"done": false`) {
+		t.Errorf("expected JSON and nothing else, found %s", out)
 	}
 	if _, errOut := c.run(1, "\n", part...); !strings.Contains(errOut, "nothing was changed") {
 		t.Errorf("found %s", errOut)

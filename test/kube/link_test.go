@@ -4,6 +4,7 @@ package kube_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -132,15 +133,30 @@ func TestTwoEmptyClustersBecomeOneFederation(t *testing.T) {
 	})
 }
 
-// founds installs a cluster that founds the trust domain, twice.
+// founds installs a cluster that founds the trust domain, twice, and before that with an
+// image that is not there, which is how many begin.
 func founds(t *testing.T, d *diary, c *laptop.Cluster) {
 	ctx := t.Context()
 	_, recipient, err := federation.NewRecoveryKey()
 	must(t, err)
-	manifests, definitions := rendered(t, deploy.Values{Region: "us-west", Replicas: 1, TrustDomain: "acme.example", RecoveryRecipient: recipient})
+	v := deploy.Values{Region: "us-west", Replicas: 2, TrustDomain: "acme.example", RecoveryRecipient: recipient, Image: noSuchImage}
+	manifests, definitions := rendered(t, v)
 	must(t, link.Install(ctx, c, definitions, manifests, d.write))
-	_, err = link.AwaitInstalled(ctx, c, d.write)
+	must(t, controlplane.Until(ctx, time.Minute, "two pods that do not run", func(ctx context.Context) error {
+		f := link.Again(ctx, c)
+		if len(f.Pods) != 2 || f.Pods[0].Trouble == "" || f.Pods[1].Trouble == "" {
+			return fmt.Errorf("found %+v", f.Pods)
+		}
+		return nil
+	}))
+	v.Image = ""
+	manifests, definitions = rendered(t, v)
+	must(t, link.Install(ctx, c, definitions, manifests, d.write))
+	f, err := link.AwaitInstalled(ctx, c, d.write)
 	must(t, err)
+	if f.Current != 2 || f.Ready != 2 {
+		t.Errorf("expected two replicas as they are to be, found %+v", f)
+	}
 	must(t, link.Install(ctx, c, definitions, manifests, d.write)) // again
 }
 
@@ -290,89 +306,4 @@ func grant(ctx context.Context, c *controlplane.Cluster, user string, rights []l
 		}, metav1.CreateOptions{})
 	}
 	return err
-}
-
-func TestTheZoneGoesIntoTheClustersDNSAndOutAgain(t *testing.T) {
-	world := need(t, controlplane.Options{Clusters: []string{"us-west"}})
-	cluster := world.Cluster("us-west")
-	ctx := t.Context()
-	c, err := laptop.Open(laptop.Access{Kubeconfig: cluster.Kubeconfig, Context: "us-west"})
-	must(t, err)
-	if _, err := link.PlanDNS(link.LookDNS(ctx, c), link.DefaultZone); err == nil || !strings.Contains(err.Error(), "no ConfigMap kube-system/coredns") {
-		t.Errorf("found %v", err)
-	}
-	manifests, definitions := rendered(t, deploy.Values{Region: "us-west", Replicas: 1})
-	must(t, link.Install(ctx, c, definitions, manifests, func(string) {}))
-	system := cluster.Clients.Core.CoreV1().ConfigMaps(metav1.NamespaceSystem)
-	const text = ".:53 {\n    errors\n    kubernetes cluster.local\n    reload\n}"
-	_, err = system.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "coredns"}, Data: map[string]string{"Corefile": text}}, metav1.CreateOptions{})
-	must(t, err)
-
-	change, err := link.PlanDNS(link.LookDNS(ctx, c), link.DefaultZone)
-	must(t, err)
-	service, err := cluster.Clients.Core.CoreV1().Services(laptop.DefaultNamespace).Get(ctx, "federator-dns", metav1.GetOptions{})
-	must(t, err)
-	if !strings.Contains(change.Diff(), "+     forward . "+service.Spec.ClusterIP+"\n") {
-		t.Errorf("found\n%s", change.Diff())
-	}
-	must(t, link.ChangeDNS(ctx, c, change))
-	if err := link.ChangeDNS(ctx, c, change); err == nil || !strings.Contains(err.Error(), "changed meanwhile") {
-		t.Errorf("a plan that is old was carried out: %v", err)
-	}
-	facts := link.LookDNS(ctx, c)
-	if again, err := link.PlanDNS(facts, link.DefaultZone); err != nil || !again.None() {
-		t.Errorf("expected nothing to do, found %v\n%s", err, again.Diff())
-	}
-	if installed, right := facts.Has(link.DefaultZone); !installed || !right {
-		t.Errorf("it is not seen: %v, %v", installed, right)
-	}
-	change, err = link.PlanNoDNS(facts)
-	must(t, err)
-	must(t, link.ChangeDNS(ctx, c, change))
-	if found, err := system.Get(ctx, "coredns", metav1.GetOptions{}); err != nil || found.Data["Corefile"] != text {
-		t.Errorf("found %q, %v", found.Data["Corefile"], err)
-	}
-	t.Run("an export is waited for", func(t *testing.T) { exported(t, cluster, c) })
-}
-
-// exported exports Services of a cluster in which the test writes the conditions that
-// federator would.
-func exported(t *testing.T, cluster *controlplane.Cluster, c *laptop.Cluster) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	quiet := func(string) {}
-	if _, err := link.Export(ctx, c, "z.local", "default", "nothing", quiet); err == nil || !strings.Contains(err.Error(), "has no Service default/nothing") {
-		t.Errorf("found %v", err)
-	}
-	services, exports := cluster.Clients.Core.CoreV1().Services("default"), cluster.Clients.MCS.MulticlusterV1beta1().ServiceExports("default")
-	for _, name := range []string{"good", "refused"} {
-		_, err := services.Create(ctx, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}, metav1.CreateOptions{})
-		must(t, err)
-	}
-	verdict := func(name string, ready metav1.ConditionStatus, reason string) func(string) {
-		return func(string) {
-			e, err := exports.Get(ctx, name, metav1.GetOptions{})
-			must(t, err)
-			e.Status.Conditions = []metav1.Condition{
-				{Type: "Valid", Status: metav1.ConditionTrue, Reason: "Valid", LastTransitionTime: metav1.Now()},
-				{Type: "Ready", Status: ready, Reason: reason, Message: "rule shop", LastTransitionTime: metav1.Now()},
-			}
-			_, err = exports.UpdateStatus(ctx, e, metav1.UpdateOptions{})
-			must(t, err)
-		}
-	}
-	if r, err := link.Export(ctx, c, "z.local", "default", "good", verdict("good", metav1.ConditionTrue, "Exported")); err != nil || r.Already || r.Name != "good.default.svc.z.local" {
-		t.Errorf("found %+v, %v", r, err)
-	}
-	if r, err := link.Export(ctx, c, "z.local", "default", "good", quiet); err != nil || !r.Already {
-		t.Errorf("a second time: %+v, %v", r, err)
-	}
-	if _, err := link.Export(ctx, c, "z.local", "default", "refused", verdict("refused", metav1.ConditionFalse, "ExportRefused")); err == nil || !strings.Contains(err.Error(), "rule shop (ExportRefused)") {
-		t.Errorf("found %v", err)
-	}
-	for _, was := range []bool{true, false} {
-		if found, err := link.Unexport(ctx, c, "default", "good", quiet); err != nil || found != was {
-			t.Errorf("expected %v, found %v, %v", was, found, err)
-		}
-	}
 }
