@@ -17,7 +17,7 @@ import (
 )
 
 // maxDrillSpec bounds the JSON of a drill or a schedule, in bytes.
-const maxDrillSpec = 64 << 10
+const maxDrillSpec = catalog.MaxSpec
 
 // drillWorld is what drills are judged by, as seen from here.
 func (s *Server) drillWorld() drill.World {

@@ -19,7 +19,7 @@ import (
 )
 
 // maxPolicy bounds the JSON of one policy, in bytes.
-const maxPolicy = 64 << 10
+const maxPolicy = catalog.MaxSpec
 
 // ListPolicies lists the policies by name.
 func (s *Server) ListPolicies(ctx context.Context, r *pb.ListPoliciesRequest) (*pb.ListPoliciesResponse, error) {

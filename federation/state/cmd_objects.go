@@ -11,6 +11,8 @@ import (
 
 // The bounds of objects.
 const (
+	// maxSpec is what logs and snapshots may hold; new objects are smaller, see
+	// [publishable].
 	maxSpec       = 256 << 10
 	maxObjectName = 256
 	maxRegions    = 1000
@@ -70,6 +72,23 @@ func (p *PutObject) audit() (string, string) {
 }
 
 func (p *PutObject) validate() error { return checkObject(p.ObjectKey, p.Spec, p.Deleted) }
+
+func (p *PutObject) spec() (string, int) { return p.ObjectKey.String(), len(p.Spec) }
+
+// publishable refuses an object that no other region would take: the stream to them
+// would break at it. A log may hold one from before, so this is for whoever proposes.
+func publishable(cmd Command) error {
+	c, ok := cmd.(interface {
+		spec() (object string, bytes int)
+	})
+	if !ok {
+		return nil
+	}
+	if object, n := c.spec(); n > catalog.MaxSpec {
+		return ErrInvalid.withf("%s: expected at most %d bytes of JSON, which is what other regions take of an object, found %d; make it smaller", object, catalog.MaxSpec, n)
+	}
+	return nil
+}
 
 func (p *PutObject) apply(c *change) (any, error) {
 	var seen catalog.ObjectVersion
