@@ -72,8 +72,10 @@ type DrillPlan struct {
 	// Starts begin, whose status says so already; Stops are ids to be ended.
 	Starts []DrillStart
 	Stops  []DrillStop
-	// Statuses are objects whose status is to be updated.
+	// Statuses are objects whose status is to be updated, and Notices what is to be
+	// told with that.
 	Statuses []*v1alpha1.Drill
+	Notices  map[types.UID]Notice
 	// Missing is [Drills.Missing] from now on.
 	Missing map[types.UID]time.Time
 }
@@ -93,7 +95,7 @@ func DrillID(uid types.UID) string { return "kube-" + string(uid) }
 
 // Plan says what is to be done.
 func (in *Drills) Plan() DrillPlan {
-	plan := DrillPlan{Missing: map[types.UID]time.Time{}}
+	plan := DrillPlan{Missing: map[types.UID]time.Time{}, Notices: map[types.UID]Notice{}}
 	known := map[string]*catalog.DrillView{}
 	for i := range in.Known {
 		if v := &in.Known[i]; strings.HasPrefix(v.Actor, actorPrefix+in.Cluster+"/") {
@@ -117,6 +119,9 @@ func (in *Drills) Plan() DrillPlan {
 		}
 		if !equality.Semantic.DeepEqual(next.Status, o.Status) {
 			plan.Statuses = append(plan.Statuses, next)
+			if n, ok := drillNotice(o, next); ok {
+				plan.Notices[o.UID] = n
+			}
 		}
 	}
 	for id, v := range known { // whose objects are not there

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/kube/api/v1alpha1"
@@ -43,8 +44,10 @@ type PolicyPlan struct {
 	// Puts and Deletes go to the federation, in order of their origins.
 	Puts    []PolicyPut
 	Deletes []PolicyPut
-	// Statuses are objects whose status is to be updated.
+	// Statuses are objects whose status is to be updated, and Notices what is to be
+	// told with that.
 	Statuses []*v1alpha1.ResolutionPolicy
+	Notices  map[types.UID]Notice
 	// Standing counts the objects by the reason of their condition Ready.
 	Standing map[string]int
 }
@@ -59,7 +62,7 @@ type PolicyPut struct {
 
 // Plan says what is to be written.
 func (in *Policies) Plan() PolicyPlan {
-	plan := PolicyPlan{Standing: map[string]int{}}
+	plan := PolicyPlan{Standing: map[string]int{}, Notices: map[types.UID]Notice{}}
 	written := in.ours()
 	standings := map[catalog.PolicyOrigin]*catalog.PolicyStanding{}
 	for i := range in.Standings {
@@ -84,7 +87,7 @@ func (in *Policies) Plan() PolicyPlan {
 		default:
 			wanted[origin] = true
 			o := written[origin]
-			if !says(o, &policy) {
+			if !in.says(o, &policy) {
 				plan.Puts = append(plan.Puts, PolicyPut{origin, policy, versionOf(o)})
 				if in.Stuck[origin] == "" {
 					plan.Standing[v1alpha1.ReasonPending]++
@@ -96,6 +99,9 @@ func (in *Policies) Plan() PolicyPlan {
 		plan.Standing[conditions[0].Reason]++
 		if next := in.status(p, conditions); next != nil {
 			plan.Statuses = append(plan.Statuses, next)
+			if n, ok := policyNotice(p, next); ok {
+				plan.Notices[p.UID] = n
+			}
 		}
 	}
 	for origin, o := range written {
@@ -157,9 +163,10 @@ func (in *Policies) beyond() map[*v1alpha1.ResolutionPolicy]bool {
 	return out
 }
 
-// says reports whether the federation's object says what the policy says.
-func says(o *catalog.Object, p *catalog.ClusterPolicy) bool {
-	if o == nil || o.Deleted {
+// says reports whether the federation's object says what the policy says, in the name
+// of the own region: what another wrote about this cluster counts for nothing.
+func (in *Policies) says(o *catalog.Object, p *catalog.ClusterPolicy) bool {
+	if o == nil || o.Deleted || o.Version.Region != in.Region {
 		return false
 	}
 	var have catalog.ClusterPolicy

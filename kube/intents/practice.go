@@ -49,7 +49,7 @@ func (r *Registrar) stepDrills(ctx context.Context) {
 		if ctx.Err() != nil || !r.cfg.Leading() || !r.limit.Allow() {
 			return
 		}
-		ok := write(ctx, r, v1alpha1.KindDrill, r.drills, next, func(ctx context.Context, o metav1.UpdateOptions) (*v1alpha1.Drill, error) {
+		ok := write(ctx, r, v1alpha1.KindDrill, r.drills, next, plan.Notices, func(ctx context.Context, o metav1.UpdateOptions) (*v1alpha1.Drill, error) {
 			return r.cfg.Kube.Federator.FederatorV1alpha1().Drills(next.Namespace).UpdateStatus(ctx, next, o)
 		})
 		written = written || ok

@@ -10,8 +10,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/federator/federator/federation/catalog"
@@ -22,9 +24,10 @@ import (
 const (
 	// FieldManager is who the API server says wrote.
 	FieldManager = "federator"
-	// statusesPerSecond bounds the writes to the API server, beside those of imports.
-	statusesPerSecond = 10
-	statusBurst       = 20
+	// statusesPerSecond bounds the writes to the API server, and with statusBurst those
+	// in any second: see [MostWritesPerSecond].
+	statusesPerSecond = 6
+	statusBurst       = 2
 	// writeTimeout bounds one write to the API server, recordTimeout one to the
 	// federation.
 	writeTimeout  = 10 * time.Second
@@ -40,6 +43,10 @@ const (
 	// maxUnwritten bounds the objects of which is remembered what was said of them.
 	maxUnwritten = 1000
 )
+
+// MostWritesPerSecond is how many writes of a registrar reach the API server in any
+// second at most. Events are not among them: whom it tells bounds those.
+const MostWritesPerSecond = statusesPerSecond + statusBurst + 1 // one may have been on its way before
 
 // Federation is where intents are written.
 type Federation interface {
@@ -80,6 +87,8 @@ type Config struct {
 	Federation      Federation
 	// Leading reports whether this replica is the one of the cluster that writes.
 	Leading func() bool
+	// Tell makes an Event of what has become of an object. It does not wait.
+	Tell    func(on *corev1.ObjectReference, n Notice)
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
 }
@@ -190,7 +199,7 @@ func (r *Registrar) stepPolicies(ctx context.Context) {
 		if ctx.Err() != nil || !r.cfg.Leading() || !r.limit.Allow() {
 			return // the rest at the next tick, so that nothing waits behind many statuses
 		}
-		write(ctx, r, v1alpha1.KindResolutionPolicy, r.policies, next, func(ctx context.Context, o metav1.UpdateOptions) (*v1alpha1.ResolutionPolicy, error) {
+		write(ctx, r, v1alpha1.KindResolutionPolicy, r.policies, next, plan.Notices, func(ctx context.Context, o metav1.UpdateOptions) (*v1alpha1.ResolutionPolicy, error) {
 			return r.cfg.Kube.Federator.FederatorV1alpha1().ResolutionPolicies(next.Namespace).UpdateStatus(ctx, next, o)
 		})
 	}
@@ -234,9 +243,9 @@ func (r *Registrar) put(ctx context.Context, put *PolicyPut, p *catalog.ClusterP
 	}
 }
 
-// write updates the status of one object, and reports whether it could. That it could
-// not is said once for each reason.
-func write[T object](ctx context.Context, r *Registrar, kind string, on *shelf[T], next T, update func(context.Context, metav1.UpdateOptions) (T, error)) bool {
+// write updates the status of one object, tells what is to be told with that, and
+// reports whether it could. That it could not is said once for each reason.
+func write[T object](ctx context.Context, r *Registrar, kind string, on *shelf[T], next T, notices map[types.UID]Notice, update func(context.Context, metav1.UpdateOptions) (T, error)) bool {
 	limited, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	have, err := update(limited, metav1.UpdateOptions{FieldManager: FieldManager})
@@ -245,6 +254,11 @@ func write[T object](ctx context.Context, r *Registrar, kind string, on *shelf[T
 	case err == nil:
 		on.wrote(have, time.Now())
 		delete(r.unwritten, kind+" "+name)
+		if n, ok := notices[next.GetUID()]; ok {
+			r.cfg.Tell(&corev1.ObjectReference{
+				APIVersion: v1alpha1.GroupVersion().String(), Kind: kind, Namespace: next.GetNamespace(), Name: next.GetName(), UID: next.GetUID(), ResourceVersion: have.GetResourceVersion(),
+			}, n)
+		}
 	case ctx.Err() != nil || apierrors.IsConflict(err) || apierrors.IsNotFound(err): // the informer will tell
 	case r.unwritten[kind+" "+name] != err.Error():
 		if len(r.unwritten) >= maxUnwritten {
