@@ -277,6 +277,10 @@ type Safety struct {
 	Gates []string `json:"gates,omitempty"`
 }
 
+// FromKubernetes begins the [Drill.Actor] of drills that users of a namespace began:
+// "kubernetes:CLUSTER/NAMESPACE/NAME".
+const FromKubernetes = "kubernetes:"
+
 // DrillSamples is what the replicas of one region answered around a drill.
 type DrillSamples struct {
 	Drill  string `json:"drill"`

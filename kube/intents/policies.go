@@ -75,16 +75,8 @@ func (in *Policies) Plan() PolicyPlan {
 			continue
 		}
 		origin := in.origin(p)
-		policy, err := translate(p)
-		err = cmp.Or(err, fits(origin, &policy))
-		var conditions []metav1.Condition
-		switch {
-		case err != nil:
-			conditions = []metav1.Condition{is(v1alpha1.PolicyReady, false, v1alpha1.ReasonInvalid, err.Error())}
-		case beyond[p]:
-			conditions = []metav1.Condition{is(v1alpha1.PolicyReady, false, v1alpha1.ReasonTooMany, fmt.Sprintf(
-				"the oldest %d ResolutionPolicies of a namespace and %d of a cluster count: delete some", MaxPoliciesPerNamespace, MaxPolicies))}
-		default:
+		policy, conditions := in.judge(p, beyond[p])
+		if conditions == nil {
 			wanted[origin] = true
 			o := written[origin]
 			if !in.says(o, &policy) {
@@ -113,6 +105,20 @@ func (in *Policies) Plan() PolicyPlan {
 		slices.SortFunc(puts, func(a, b PolicyPut) int { return a.Origin.Compare(b.Origin) })
 	}
 	return plan
+}
+
+// judge returns what the federation is to have of an object, or the conditions that
+// say why it gets nothing.
+func (in *Policies) judge(p *v1alpha1.ResolutionPolicy, beyond bool) (catalog.ClusterPolicy, []metav1.Condition) {
+	if beyond {
+		return catalog.ClusterPolicy{}, []metav1.Condition{is(v1alpha1.PolicyReady, false, v1alpha1.ReasonTooMany, fmt.Sprintf(
+			"the oldest %d ResolutionPolicies of a namespace and %d of a cluster count: delete some", MaxPoliciesPerNamespace, MaxPolicies))}
+	}
+	policy, err := translate(p)
+	if err = cmp.Or(err, fits(in.origin(p), &policy)); err != nil {
+		return policy, []metav1.Condition{is(v1alpha1.PolicyReady, false, v1alpha1.ReasonInvalid, err.Error())}
+	}
+	return policy, nil
 }
 
 // fits says what is too large for the federation.

@@ -36,7 +36,14 @@ const (
 	// changed, and how soon what failed is tried again.
 	lookEvery = 2 * time.Second
 	// lookAfter is how long a change waits for its like.
-	lookAfter = 50 * time.Millisecond
+	lookAfter = 250 * time.Millisecond
+	// changeEvery and changeBurst bound how often the users of a namespace change what
+	// the federation has of their policies, and changesEvery and MaxPolicies all of the
+	// cluster: each change is in the audit trail of the region, which is of a bounded
+	// length, and is judged by every replica of the federation.
+	changeEvery  = 10 * time.Second
+	changeBurst  = MaxPoliciesPerNamespace
+	changesEvery = time.Second
 	// uninstalledAfter is how long the API server must not know a kind until there
 	// are none of it: one that starts may not know it yet.
 	uninstalledAfter = time.Minute
@@ -100,7 +107,9 @@ type Registrar struct {
 	policies *shelf[*v1alpha1.ResolutionPolicy]
 	drills   *shelf[*v1alpha1.Drill]
 	limit    *rate.Limiter
-	starts   *rate.Limiter
+	changes  *allowance // of Run alone
+	starts   *allowance // of Run alone
+	turn     int        // of Run alone; see inTurn
 	wake     chan struct{}
 	metrics  *meters
 	stuck    map[catalog.PolicyOrigin]string // of Run alone
@@ -115,7 +124,8 @@ type Registrar struct {
 // New makes the registrar of a cluster, and asks the cluster for its informers.
 func New(cfg Config) (*Registrar, error) {
 	r := &Registrar{
-		cfg: cfg, limit: rate.NewLimiter(statusesPerSecond, statusBurst), starts: rate.NewLimiter(rate.Every(startEvery), startBurst), wake: make(chan struct{}, 1),
+		cfg: cfg, limit: rate.NewLimiter(statusesPerSecond, statusBurst), wake: make(chan struct{}, 1),
+		changes: newAllowance(changesEvery, MaxPolicies, changeEvery, changeBurst), starts: newAllowance(startsEvery, startsBurst, startEvery, startBurst),
 		stuck: map[catalog.PolicyOrigin]string{}, lacking: map[string]string{}, unwritten: map[string]string{},
 	}
 	r.policies = newShelf[*v1alpha1.ResolutionPolicy](cfg.Kube.FederatorInformers.ResolutionPolicies())
@@ -189,13 +199,15 @@ func (r *Registrar) stepPolicies(ctx context.Context) {
 	plan := in.Plan()
 	r.standing.Store(&plan.Standing)
 	clear(r.stuck)
+	answered := true
 	for i := range plan.Puts {
-		r.put(ctx, &plan.Puts[i], &plan.Puts[i].Policy)
+		answered = r.put(ctx, &plan.Puts[i], &plan.Puts[i].Policy, answered)
 	}
 	for i := range plan.Deletes {
-		r.put(ctx, &plan.Deletes[i], nil)
+		answered = r.put(ctx, &plan.Deletes[i], nil, answered)
 	}
-	for _, next := range plan.Statuses {
+	r.turn++
+	for _, next := range inTurn(plan.Statuses, r.turn) {
 		if ctx.Err() != nil || !r.cfg.Leading() || !r.limit.Allow() {
 			return // the rest at the next tick, so that nothing waits behind many statuses
 		}
@@ -224,10 +236,20 @@ func read[T object](r *Registrar, resource string, from *shelf[T], now time.Time
 	return from.objects(now), away == nil && from.synced()
 }
 
-// put makes one write to the federation; p is nil for a deletion.
-func (r *Registrar) put(ctx context.Context, put *PolicyPut, p *catalog.ClusterPolicy) {
-	if ctx.Err() != nil || !r.cfg.Leading() {
-		return
+// put makes one write to the federation; p is nil for a deletion. It reports whether
+// the region answers: while it does not, the others are not tried, so that nothing else
+// waits for all of them.
+func (r *Registrar) put(ctx context.Context, put *PolicyPut, p *catalog.ClusterPolicy, answered bool) bool {
+	namespace := put.Origin.Namespace
+	switch {
+	case ctx.Err() != nil || !r.cfg.Leading():
+		return answered
+	case !answered:
+		r.stuck[put.Origin] = "the region takes no writes now; a majority of its voters has to run"
+		return false
+	case !r.changes.has(namespace, time.Now()):
+		r.stuck[put.Origin] = fmt.Sprintf("the policies of namespace %s, or of the cluster, change too often: of a namespace one change in %s is taken to the federation, after a burst of %d", namespace, changeEvery, changeBurst)
+		return true
 	}
 	limited, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
@@ -238,9 +260,14 @@ func (r *Registrar) put(ctx context.Context, put *PolicyPut, p *catalog.ClusterP
 	case err != nil:
 		r.stuck[put.Origin] = err.Error()
 		r.cfg.Logger.Warn("a resolution policy of the cluster did not reach the federation; trying again", "policy", put.Origin, "error", err)
+		// What gives up does so a little before its time is up.
+		deadline, _ := limited.Deadline()
+		return time.Until(deadline) > recordTimeout/5
 	default:
+		r.changes.take(namespace, time.Now())
 		r.cfg.Logger.Info("a resolution policy of the cluster", "policy", put.Origin, "deleted", p == nil, "service", put.Policy.Service)
 	}
+	return true
 }
 
 // write updates the status of one object, tells what is to be told with that, and

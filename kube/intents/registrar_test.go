@@ -91,6 +91,7 @@ type federated struct {
 	version uint64
 	objects map[string]*catalog.Object
 	fails   error
+	slow    bool // it fails after a while, a little before the caller's time is up
 	puts    int
 }
 
@@ -105,8 +106,12 @@ func (f *federated) Policies() (out []*catalog.Object) {
 	return out
 }
 
-func (f *federated) PutPolicy(_ context.Context, origin catalog.PolicyOrigin, p *catalog.ClusterPolicy, _ catalog.ObjectVersion) error {
+func (f *federated) PutPolicy(ctx context.Context, origin catalog.PolicyOrigin, p *catalog.ClusterPolicy, _ catalog.ObjectVersion) error {
 	f.puts++
+	if f.slow {
+		deadline, _ := ctx.Deadline()
+		time.Sleep(time.Until(deadline) * 9 / 10)
+	}
 	if f.fails != nil {
 		return f.fails
 	}
@@ -187,6 +192,10 @@ func (o *office) create(name string) {
 	o.server.have[name] = p
 	o.server.mu.Unlock()
 	o.show()
+}
+
+func (o *office) origin(name string) catalog.PolicyOrigin {
+	return catalog.PolicyOrigin{Cluster: "w1", Namespace: "shop", Name: name}
 }
 
 func (o *office) want(puts int, writes ...string) {
