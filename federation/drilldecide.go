@@ -252,9 +252,9 @@ func retired(objects []*catalog.Object, w *drillWorld, authority bool) []catalog
 			continue
 		}
 		if v.Region == w.region && v.Recorded == catalog.DrillEnded {
-			own[byUser(v)]++
+			own[v.ByUser()]++
 		}
-		if own[byUser(v)] > keptDrills || orphan {
+		if own[v.ByUser()] > keptDrills || orphan {
 			gone[v.ID] = true
 		}
 	}
@@ -273,8 +273,6 @@ func retired(objects []*catalog.Object, w *drillWorld, authority bool) []catalog
 	}
 	return out
 }
-
-func byUser(v *catalog.DrillView) bool { return strings.HasPrefix(v.Actor, catalog.FromKubernetes) }
 
 // deletedDrill reports whether the drill was deleted, and not only never heard of.
 func deletedDrill(objects []*catalog.Object, id string) bool {

@@ -281,6 +281,9 @@ type Safety struct {
 // "kubernetes:CLUSTER/NAMESPACE/NAME".
 const FromKubernetes = "kubernetes:"
 
+// ByUser reports whether users of a Kubernetes namespace began the drill.
+func (d *Drill) ByUser() bool { return strings.HasPrefix(d.Actor, FromKubernetes) }
+
 // DrillSamples is what the replicas of one region answered around a drill.
 type DrillSamples struct {
 	Drill  string `json:"drill"`

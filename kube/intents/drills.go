@@ -227,7 +227,7 @@ func (in *Drills) follow(o *v1alpha1.Drill, v *catalog.DrillView) {
 	r := in.Report(v)
 	s := &o.Status
 	s.ID, s.Phase = v.ID, phaseOf(v)
-	s.Outcome, s.Detail, s.Verdict = r.Outcome, clip(r.Detail), r.Verdict
+	s.Outcome, s.Detail, s.Verdict = shorten(r.Outcome, 32), clip(r.Detail), r.Verdict
 	s.Lookups, s.FailedLookups = int64(r.Lookups), int64(r.Failed)
 	s.Begun, s.Ended = moment(r.Begun), moment(r.Ended)
 	s.Regions = r.Regions
