@@ -113,6 +113,7 @@ func (in *Drills) Plan() DrillPlan {
 		next := o.DeepCopy()
 		if v != nil {
 			in.follow(next, v)
+			in.forbid(v, &plan)
 		} else {
 			in.begin(next, &plan)
 		}
@@ -246,6 +247,16 @@ func (in *Drills) follow(o *v1alpha1.Drill, v *catalog.DrillView) {
 		}
 	}
 	in.settle(o, started, complete)
+}
+
+// forbid ends a drill of a service that the cluster may no longer speak for.
+func (in *Drills) forbid(v *catalog.DrillView, plan *DrillPlan) {
+	if v.State == catalog.DrillEnded || v.End != nil {
+		return
+	}
+	if rules := in.Refuses(v.Scope.Service); len(rules) > 0 {
+		plan.Stops = append(plan.Stops, DrillStop{v.ID, fmt.Sprintf("no export rule lets cluster %s export %s any more; it is named by %s", in.Cluster, v.Scope.Service, strings.Join(rules, ", "))})
+	}
 }
 
 // told reports whether all is known of a drill that has ended that will be.
