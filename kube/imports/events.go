@@ -9,6 +9,7 @@ import (
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
@@ -36,13 +37,16 @@ type Notice struct {
 type events struct {
 	namespace, replica string
 	limit, pace        *rate.Limiter
+	// uid is that of the ServiceImport or ServiceExport of a service, "" if there is
+	// none: kubectl describe shows Events on that very object.
+	uid func(kind string, name catalog.ServiceName) types.UID
 
 	mu       sync.Mutex
 	recorder record.EventRecorder
 }
 
-func newEvents(namespace, replica string) *events {
-	return &events{namespace: namespace, replica: replica, limit: rate.NewLimiter(eventsPerSecond, eventBurst), pace: rate.NewLimiter(eventsPerSecond, 1)}
+func newEvents(namespace, replica string, uid func(string, catalog.ServiceName) types.UID) *events {
+	return &events{namespace: namespace, replica: replica, uid: uid, limit: rate.NewLimiter(eventsPerSecond, eventBurst), pace: rate.NewLimiter(eventsPerSecond, 1)}
 }
 
 // start begins recording, until the returned function is called.
@@ -97,6 +101,9 @@ func (e *events) record(on *corev1.ObjectReference, warning bool, reason, messag
 	defer e.mu.Unlock()
 	if e.recorder == nil || !e.limit.Allow() {
 		return
+	}
+	if on.Kind == kindImport || on.Kind == kindExport {
+		on.UID = e.uid(on.Kind, catalog.ServiceName{Namespace: on.Namespace, Name: on.Name})
 	}
 	kind := corev1.EventTypeNormal
 	if warning {

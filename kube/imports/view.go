@@ -151,6 +151,17 @@ func (v *view) facts(name catalog.ServiceName, now time.Time) Facts {
 	return f
 }
 
+// uid returns that of the import or export of a service, "" if there is none.
+func (v *view) uid(kind string, name catalog.ServiceName) types.UID {
+	switch f := v.facts(name, time.Now()); {
+	case kind == kindImport && f.Import != nil:
+		return f.Import.UID
+	case kind == kindExport && f.Export != nil:
+		return f.Export.UID
+	}
+	return ""
+}
+
 // overlay lays our own writes over what the informers show, and forgets those that
 // they show.
 func (v *view) overlay(name catalog.ServiceName, f *Facts, now time.Time) {

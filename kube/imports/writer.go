@@ -107,7 +107,7 @@ func New(cfg Config) (*Writer, error) {
 		return nil, fmt.Errorf("kubernetes imports: %w", err)
 	}
 	w := &Writer{cfg: cfg, view: v, limit: rate.NewLimiter(writesPerSecond, writeBurst)}
-	w.events = newEvents(cfg.Namespace, cfg.Replica)
+	w.events = newEvents(cfg.Namespace, cfg.Replica, v.uid)
 	w.metrics = newMeters(w)
 	for _, m := range w.metrics.all() {
 		if err := cfg.Metrics.Register(m); err != nil {
