@@ -251,7 +251,7 @@ func (s *stage) told(region, in string, want ...string) {
 		}
 		var got []string
 		for _, e := range list.Items {
-			if e.InvolvedObject.UID != "" { // else kubectl describe does not show it
+			if e.InvolvedObject.UID != "" || e.InvolvedObject.Kind == "Lease" { // else kubectl describe does not show it
 				got = append(got, e.InvolvedObject.Kind+" "+e.Reason)
 			}
 		}
