@@ -229,7 +229,9 @@ func shorten(s string, n int) string {
 	return strings.ToValidUTF8(s[:n-3], "") + "..."
 }
 
-// keptDrills is how many ended drills the region that coordinated them keeps.
+// keptDrills is how many ended drills the region that coordinated them keeps of its
+// operators and schedules, and as many of the users of Kubernetes namespaces: who may
+// only practise with a service of theirs cannot make others' records be forgotten.
 const keptDrills = 50
 
 // forgetAfter is how long a region keeps what it said of a drill that it does not
@@ -241,7 +243,7 @@ const forgetAfter = time.Hour
 // it said of drills that are gone.
 func retired(objects []*catalog.Object, w *drillWorld, authority bool) []catalog.ObjectKey {
 	var out []catalog.ObjectKey
-	own := 0
+	own := map[bool]int{}
 	gone := map[string]bool{}
 	for i := len(w.drills) - 1; i >= 0; i-- { // newest first
 		v := &w.drills[i]
@@ -250,9 +252,9 @@ func retired(objects []*catalog.Object, w *drillWorld, authority bool) []catalog
 			continue
 		}
 		if v.Region == w.region && v.Recorded == catalog.DrillEnded {
-			own++
+			own[v.ByUser()]++
 		}
-		if own > keptDrills || orphan {
+		if own[v.ByUser()] > keptDrills || orphan {
 			gone[v.ID] = true
 		}
 	}

@@ -280,6 +280,12 @@ func TestOldDrillsAreRetired(t *testing.T) {
 		object(catalog.KindDrill, v.ID, 0)
 		object(catalog.KindBallot, v.ID+"@us-west", 0)
 	}
+	for i := range keptDrills + 1 { // of users, and younger
+		v := standing(catalog.DrillEnded)
+		v.ID, v.Actor = fmt.Sprintf("u%02d", i), "kubernetes:us-west-1/shop/practice"
+		w.drills = append(w.drills, v)
+		object(catalog.KindDrill, v.ID, 0)
+	}
 	running, foreign, orphan := standing(catalog.DrillRunning), standing(catalog.DrillEnded), standing(catalog.DrillEnded)
 	running.ID, foreign.ID, foreign.Region, orphan.ID, orphan.Region = "running", "foreign", "eu-central", "orphan", "gone"
 	w.drills = append([]catalog.DrillView{foreign, orphan}, append(w.drills, running)...)
@@ -301,11 +307,11 @@ func TestOldDrillsAreRetired(t *testing.T) {
 		}
 		return strings.Join(out, " ")
 	}
-	want := "drill/d00 drill/d01 ballot/deleted@us-west drill-samples/deleted@us-west ballot/long-unknown@us-west"
+	want := "drill/d00 drill/d01 drill/u00 ballot/deleted@us-west drill-samples/deleted@us-west ballot/long-unknown@us-west"
 	if got := names(false); got != want {
 		t.Errorf("expected %s, found %s", want, got)
 	}
-	want = "drill/d00 drill/d01 drill/orphan ballot/deleted@us-west drill-samples/deleted@us-west ballot/long-unknown@us-west ballot/deleted@gone"
+	want = "drill/d00 drill/d01 drill/u00 drill/orphan ballot/deleted@us-west drill-samples/deleted@us-west ballot/long-unknown@us-west ballot/deleted@gone"
 	if got := names(true); got != want {
 		t.Errorf("of the authority expected %s, found %s", want, got)
 	}

@@ -223,6 +223,18 @@ func sumSamples(all []catalog.DrillSamples) (sum catalog.DrillSamples, ok bool) 
 	return sum, ok
 }
 
+// publishableSamples are the samples in buckets so long that other regions take them:
+// a bucket names every region that answers were of, and there may be many.
+func publishableSamples(s catalog.DrillSamples) catalog.DrillSamples {
+	for len(s.Buckets) > 1 {
+		if b, err := json.Marshal(s); err != nil || len(b) <= catalog.MaxSpec {
+			break
+		}
+		s = coarser(s)
+	}
+	return s
+}
+
 func addSamples(a, b catalog.DrillSamples) catalog.DrillSamples {
 	for a.Step < b.Step {
 		a = coarser(a)
@@ -297,7 +309,7 @@ func (r *Replica) collectSamples(ctx context.Context) error {
 			continue
 		}
 		sum.Drill, sum.Region = v.ID, region
-		errs = append(errs, r.proposeDrill(ctx, &state.PutSamples{Samples: sum}))
+		errs = append(errs, r.proposeDrill(ctx, &state.PutSamples{Samples: publishableSamples(sum)}))
 	}
 	return errors.Join(errs...)
 }

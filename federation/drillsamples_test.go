@@ -1,6 +1,8 @@
 package federation
 
 import (
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -8,6 +10,7 @@ import (
 
 	"github.com/federator/federator/dns"
 	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/federation/state"
 )
 
 // fakeTally is what DNS would count; one second is one call of second.
@@ -95,6 +98,31 @@ func TestLongDrillsAreSampledMoreCoarsely(t *testing.T) {
 	}
 	if len(got.Buckets) > catalog.MaxSampleBuckets || lookups != 3*seconds {
 		t.Fatalf("%d buckets of %s hold %d lookups of %d", len(got.Buckets), time.Duration(got.Step), lookups, 3*seconds)
+	}
+}
+
+func TestSamplesThatNameManyRegionsAreMadeCoarserUntilOtherRegionsTakeThem(t *testing.T) {
+	s := catalog.DrillSamples{Drill: "d", Region: "r0", Start: drillNoon, Step: catalog.Duration(time.Second)}
+	for range catalog.MaxSampleBuckets {
+		b := catalog.SampleBucket{Lookups: 1, Named: map[string]uint64{}}
+		for region := range 60 {
+			b.Named[fmt.Sprintf("region-with-a-name-%d", region)] = 100_000
+		}
+		s.Buckets = append(s.Buckets, b)
+	}
+	if _, err := state.NewEnvelope(state.Meta{ID: "x"}, &state.PutSamples{Samples: s}); !errors.Is(err, state.ErrInvalid) {
+		t.Fatalf("expected samples that no other region takes, found %v", err)
+	}
+	got := publishableSamples(s)
+	if _, err := state.NewEnvelope(state.Meta{ID: "x"}, &state.PutSamples{Samples: got}); err != nil {
+		t.Error(err)
+	}
+	var lookups uint64
+	for _, b := range got.Buckets {
+		lookups += b.Lookups
+	}
+	if lookups != catalog.MaxSampleBuckets || len(got.Buckets) < catalog.MaxSampleBuckets/8 {
+		t.Errorf("expected the same lookups in as many buckets as fit, found %d in %d", lookups, len(got.Buckets))
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/federator/federator/federation/state"
 	"github.com/federator/federator/kube"
 	"github.com/federator/federator/kube/api/v1alpha1"
+	"github.com/federator/federator/kube/intents"
 	"github.com/federator/federator/peering/pb"
 	"github.com/federator/federator/test/controlplane"
 )
@@ -124,7 +125,8 @@ func (c *clustered) conditions(region, name, want, message string) {
 			c.Logf("%s of %s: found %s", name, region, found)
 		}
 	}()
-	eventually(c.T, 30*time.Second, fmt.Sprintf("policy %s of %s says %s: %s", name, region, want, message), func() bool {
+	// A kind that was missing for two minutes is asked for once a minute.
+	eventually(c.T, 90*time.Second, fmt.Sprintf("policy %s of %s says %s: %s", name, region, want, message), func() bool {
 		p, err := c.world.Cluster(region).Clients.Federator.FederatorV1alpha1().ResolutionPolicies("shop").Get(c.Context(), name, metav1.GetOptions{})
 		if err != nil || len(p.Status.Conditions) == 0 {
 			found = fmt.Sprint(err)
@@ -137,6 +139,31 @@ func (c *clustered) conditions(region, name, want, message string) {
 		found = strings.Join(got, ", ") + ": " + p.Status.Conditions[0].Message
 		return strings.Join(got, ", ") == want && strings.Contains(found, message)
 	})
+}
+
+// told waits until an Event of the reason is on an object of shop, and returns what
+// it says.
+func (c *clustered) told(region, kind, name, reason string) (message string) {
+	c.Helper()
+	eventually(c.T, 30*time.Second, fmt.Sprintf("%s %s of %s has an Event %s", kind, name, region, reason), func() bool {
+		events, err := c.world.Cluster(region).Clients.Core.CoreV1().Events("shop").List(c.Context(), metav1.ListOptions{
+			FieldSelector: "involvedObject.kind=" + kind + ",involvedObject.name=" + name + ",reason=" + reason,
+		})
+		if err != nil || len(events.Items) == 0 {
+			return false
+		}
+		message = events.Items[0].Type + " " + events.Items[0].Message
+		return events.Items[0].InvolvedObject.UID != "" // or kubectl describe does not show it
+	})
+	return message
+}
+
+// saidOf is an Event that has to begin with some words.
+func (c *clustered) saidOf(region, kind, name, reason, words string) {
+	c.Helper()
+	if got := c.told(region, kind, name, reason); !strings.HasPrefix(got, words) {
+		c.Errorf("%s of %s %s: expected %q, found %q", reason, kind, name, words, got)
+	}
 }
 
 // inForce waits until every region resolves shop/checkout by this order.
@@ -178,6 +205,7 @@ func TestAResolutionPolicyOfOneClusterHoldsInAll(t *testing.T) {
 	c.policy(west, "old", "us-west", "eu-central")
 	c.inForce("us-west", "eu-central")
 	c.conditions(west, "old", stateInForce, "in every region")
+	c.saidOf(west, v1alpha1.KindResolutionPolicy, "old", v1alpha1.ReasonInForce, "Normal it decides how shop/checkout is resolved")
 	answer, err := c.agents[east][0].operatorServer(nil).Resolve(t.Context(), &pb.ResolveRequest{Service: "shop/checkout", From: east})
 	c.must(err)
 	if text := fmt.Sprint(answer); answer.GetPolicy() != "shop/checkout" || !strings.Contains(text, "ResolutionPolicy old of cluster us-west-1") {
@@ -189,6 +217,7 @@ func TestAResolutionPolicyOfOneClusterHoldsInAll(t *testing.T) {
 	c.policy(east, "young", "eu-central")
 	c.conditions(east, "young", stateOlder, "ResolutionPolicy shop/old of cluster us-west-1 is older")
 	c.inForce("us-west", "eu-central")
+	c.saidOf(east, v1alpha1.KindResolutionPolicy, "young", "Conflict", "Warning ResolutionPolicy shop/old of cluster us-west-1 is older")
 
 	list, err := c.agents[east][0].operatorServer(nil).ListPolicies(t.Context(), &pb.ListPoliciesRequest{})
 	c.must(err)
@@ -205,6 +234,7 @@ func TestAResolutionPolicyOfOneClusterHoldsInAll(t *testing.T) {
 	c.object(west, catalog.KindExportRule, "shop", catalog.ExportRule{Services: []string{"shop/*"}, Clusters: []string{"region:eu-central"}})
 	c.inForce("eu-central")
 	c.conditions(west, "old", stateRefused, "no export rule of the federation lets cluster us-west-1 export shop/checkout")
+	c.saidOf(west, v1alpha1.KindResolutionPolicy, "old", v1alpha1.ReasonExportRules, "Warning no export rule of the federation lets cluster us-west-1")
 	c.conditions(east, "young", stateInForce, "")
 	c.object(west, catalog.KindExportRule, "shop", nil)
 	c.conditions(east, "young", stateOlder, "")
@@ -269,6 +299,7 @@ func TestADrillOfACluster(t *testing.T) {
 	if d := c.drilled("nowhere", "Over failed, Started=False Unsafe, Complete=True Over"); !strings.Contains(d.Status.Detail, "there is no region mars; known are eu-central, us-west") {
 		t.Errorf("found %s", d.Status.Detail)
 	}
+	c.saidOf("us-west", v1alpha1.KindDrill, "nowhere", v1alpha1.ReasonUnsafe, "Warning it does not begin: there is no region mars")
 
 	short := c.drill("short", "eu-central", "4s")
 	eventually(t, 30*time.Second, "the other region takes the traffic away, too", func() bool {
@@ -283,6 +314,9 @@ func TestADrillOfACluster(t *testing.T) {
 	if over.ID != "kube-"+string(short.UID) || over.Begun == nil || over.Ended == nil || len(over.Regions) != 2 || over.Regions[0].Vote != "granted" || over.Regions[1].Vote != "granted" {
 		t.Errorf("found %+v", over)
 	}
+
+	c.saidOf("us-west", v1alpha1.KindDrill, "short", intents.DrillStarted, "Normal drill kube-")
+	c.saidOf("us-west", v1alpha1.KindDrill, "short", intents.DrillEnded, "Normal it is over: succeeded")
 
 	long := c.drill("long", "eu-central", "1h")
 	c.drilled("long", "Hold , Started=True Hold, Complete=False Hold")

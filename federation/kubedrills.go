@@ -17,6 +17,10 @@ import (
 // maxFindings is how many of the findings against a drill its status names.
 const maxFindings = 5
 
+// maxStatusRegions is how many regions the status of a Drill may name (its
+// CustomResourceDefinition says so); the report has all.
+const maxStatusRegions = 64
+
 // Drills implements [intents.Federation].
 func (i intentions) Drills() []catalog.DrillView {
 	return slices.DeleteFunc(i.r.catalog.Drills(), func(v catalog.DrillView) bool { return v.Region != i.r.card.Replica.Region })
@@ -30,7 +34,7 @@ func (i intentions) Report(v *catalog.DrillView) intents.DrillReport {
 		Outcome: string(r.Outcome), Detail: r.Detail, Verdict: string(r.Verdict),
 		Lookups: r.Totals.Lookups, Failed: r.Totals.Failed, Begun: v.Begun, Ended: v.Ended,
 	}
-	for _, region := range r.Regions {
+	for _, region := range r.Regions[:min(len(r.Regions), maxStatusRegions)] {
 		out.Regions = append(out.Regions, v1alpha1.DrillRegion{
 			Region: v1alpha1.Label(region.Region), Vote: region.Vote, Reason: shorten(region.Reason, 500), Verdict: string(region.Verdict),
 		})

@@ -6,18 +6,22 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/federation/state"
 	"github.com/federator/federator/kube"
+	kubeimports "github.com/federator/federator/kube/imports"
 	"github.com/federator/federator/kube/intents"
 )
 
 // openIntents prepares what takes the ResolutionPolicies and Drills of the own Kubernetes cluster
-// to the federation. leading reports whether it is this replica's turn.
-func (r *Replica) openIntents(cluster *kube.Cluster, leading func() bool) (*intents.Registrar, error) {
+// to the federation, whenever it is the turn of the replica to write imports.
+func (r *Replica) openIntents(cluster *kube.Cluster, writer *kubeimports.Writer) (*intents.Registrar, error) {
 	return intents.New(intents.Config{
 		Kube: cluster, Link: cluster, Cluster: r.card.Replica.Cluster, Region: r.card.Replica.Region,
-		Catalog: r.catalog, Federation: intentions{r}, Leading: leading,
+		Catalog: r.catalog, Federation: intentions{r}, Leading: writer.Leading,
+		Tell:   func(on *corev1.ObjectReference, n intents.Notice) { writer.Tell(on, n.Warning, n.Reason, n.Message) },
 		Logger: r.log.WithGroup("kube"), Metrics: r.metrics,
 	})
 }

@@ -90,7 +90,7 @@ func (r *Replica) openKubernetes() error {
 		return err
 	}
 	r.kube = k
-	k.intents, err = r.openIntents(k.cluster, k.writer.Leading)
+	k.intents, err = r.openIntents(k.cluster, k.writer)
 	return err
 }
 

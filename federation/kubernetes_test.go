@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/federator/federator/federation/catalog"
+	kubeimports "github.com/federator/federator/kube/imports"
+	"github.com/federator/federator/kube/intents"
 )
 
 func TestTheKubernetesSectionIsValidated(t *testing.T) {
@@ -39,6 +41,13 @@ func TestTheKubernetesSectionIsValidated(t *testing.T) {
 				t.Errorf("got %v, want %q", err, c.wrong)
 			}
 		})
+	}
+}
+
+func TestAllThatIsWrittenIntoAClusterIsAtMost200WritesASecond(t *testing.T) {
+	// That each keeps to its own is tested beside it.
+	if sum := kubeimports.MostWritesPerSecond + intents.MostWritesPerSecond; sum > 200 {
+		t.Errorf("imports %d, policies and drills %d: expected 200 in all, found %d", kubeimports.MostWritesPerSecond, intents.MostWritesPerSecond, sum)
 	}
 }
 

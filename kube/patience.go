@@ -28,6 +28,14 @@ var ErrNotInstalled = errors.New("the API server knows no")
 // back, or a kind of object that was installed, would go unseen.
 const askAgain = time.Second
 
+// askEagerly is for how long a kind that a cluster may lack is asked for that often
+// too: it is being installed, or an API server that starts does not know it yet. After
+// that the cluster does without, and it is asked for every askSeldom.
+const (
+	askEagerly = 2 * time.Minute
+	askSeldom  = time.Minute
+)
+
 // patience is what all requests of the informers go through. It makes those again
 // that cannot be answered now, knows for each kind of object why not, and can have
 // everything listed anew.
@@ -46,6 +54,9 @@ type patience struct {
 	heard time.Time // when a watch last said anything
 	// told has room for one: something is new.
 	told chan struct{}
+	// installed is closed when a kind of federator's own can be read that could not:
+	// the others may be there, too.
+	installed chan struct{}
 }
 
 // line is the requests for one kind of object.
@@ -66,7 +77,7 @@ type fault struct {
 }
 
 func newPatience() *patience {
-	return &patience{pause: askAgain, clock: time.Now, lines: map[string]*line{}, told: make(chan struct{}, 1)}
+	return &patience{pause: askAgain, clock: time.Now, lines: map[string]*line{}, told: make(chan struct{}, 1), installed: make(chan struct{})}
 }
 
 // through returns a configuration of clients whose requests go through here.
@@ -161,6 +172,10 @@ func (p *patience) note(path string, f *fault) {
 		f.since = l.fault.since
 	}
 	l.fault = f
+	if news && f == nil && optional(path) {
+		close(p.installed)
+		p.installed = make(chan struct{})
+	}
 	p.mu.Unlock()
 	if news {
 		p.tell()
@@ -235,12 +250,25 @@ func (t *patient) RoundTrip(req *http.Request) (*http.Response, error) {
 		if resp != nil {
 			_ = resp.Body.Close()
 		}
+		pause, sooner := t.rest(a, f)
 		select {
 		case <-req.Context().Done():
 			return nil, req.Context().Err()
-		case <-time.After(t.pause):
+		case <-time.After(pause):
+		case <-sooner:
 		}
 	}
+}
+
+// rest returns how long to wait until a request is made again, and what ends that
+// earlier.
+func (p *patience) rest(a ask, f *fault) (pause time.Duration, sooner <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if optional(a.path) && errors.Is(f.err, ErrNotInstalled) && p.clock().Sub(f.since) >= askEagerly {
+		return askSeldom, p.installed
+	}
+	return p.pause, nil
 }
 
 // take notes an answer, and listens in on a watch.

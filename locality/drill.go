@@ -68,7 +68,7 @@ func (p *plan) admitDrill() {
 // precedence.
 func (p *plan) noteOtherDrills() {
 	drills := p.in.Conditions.Drills
-	if len(drills) < 2 {
+	if p.drill == nil || len(drills) < 2 { // none acts where drills are left out, see Availability
 		return
 	}
 	var others []*catalog.DrillInForce

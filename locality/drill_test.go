@@ -229,4 +229,11 @@ func TestADrillDoesNotRamp(t *testing.T) {
 	if got := Availability(in.drill("d", "us-west", 100)); !maps.Equal(got, before) {
 		t.Errorf("available %v, before %v", got, before)
 	}
+	// Nor do two at once, of one service or of two, as namespaces begin them.
+	for name, second := range map[string]string{"of one service": "us-west", "of two services": "us-west service shop/other"} {
+		in := world("eu-central/a hh", "us-west/a hh").drill("d", "us-west service shop/checkout", 100).drill("e", second, 100)
+		if got := Availability(in); !maps.Equal(got, before) {
+			t.Errorf("two drills %s: available %v, before %v", name, got, before)
+		}
+	}
 }

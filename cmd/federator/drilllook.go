@@ -89,7 +89,7 @@ func (a *app) drillReportCmd() *cobra.Command {
 					return err
 				}
 				if file == "" {
-					_, err = a.out.Write(r.GetReport())
+					_, err = plain{a.out}.Write(r.GetReport())
 					return err
 				}
 				if err := os.WriteFile(file, r.GetReport(), 0o600); err != nil {

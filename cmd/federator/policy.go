@@ -105,6 +105,9 @@ func (a *app) policyListCmd() *cobra.Command {
 					p.row(policy.GetName(), m.GetGeneration(), moment(m.GetWritten()), m.GetRegion(), m.GetActor(), string(policy.GetSpec()))
 				}
 				printClusterPolicies(p, r.GetClusterPolicies())
+				if n := r.GetClusterPoliciesLeftOut(); n > 0 {
+					p.line("and %d more; kubectl get resolutionpolicies -A lists those of a cluster", n)
+				}
 			}, err
 		})
 	consistently(cmd, &consistent)
@@ -123,7 +126,7 @@ func printClusterPolicies(p *printer, policies []*pb.ClusterPolicyInfo) {
 		if because := c.GetWinner() + strings.Join(c.GetRules(), ", "); because != "" {
 			standing += ": " + because
 		}
-		p.row(c.GetCluster(), c.GetNamespace()+"/"+c.GetName(), c.GetService(), moment(c.GetCreated()), standing, string(c.GetSpec()))
+		p.row(c.GetCluster(), c.GetNamespace()+"/"+c.GetName(), c.GetService(), moment(c.GetCreated()), standing, or(string(c.GetSpec()), "(long: see kubectl)"))
 	}
 }
 

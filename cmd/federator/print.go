@@ -24,7 +24,7 @@ func (p *printer) line(format string, args ...any) { fmt.Fprintf(p.w, format+"\n
 func (p *printer) row(cells ...any) {
 	texts := make([]string, len(cells))
 	for i, c := range cells {
-		if texts[i] = fmt.Sprint(c); texts[i] == "" {
+		if texts[i] = cell(fmt.Sprint(c)); texts[i] == "" {
 			texts[i] = "-"
 		}
 	}
@@ -46,7 +46,7 @@ func (a *app) print(message proto.Message, text show) error {
 		}
 		return a.printJSON(json.RawMessage(b))
 	}
-	p := &printer{tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)}
+	p := &printer{tabwriter.NewWriter(plain{a.out}, 0, 0, 2, ' ', 0)}
 	text(p)
 	return p.w.Flush()
 }

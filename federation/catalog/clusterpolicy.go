@@ -21,7 +21,7 @@ const (
 	MaxOrigin     = 253
 	// MaxClusterPolicy bounds the JSON of a [ClusterPolicy], in bytes: half of what
 	// regions take of an object.
-	MaxClusterPolicy = 32 << 10
+	MaxClusterPolicy = MaxSpec / 2
 )
 
 // PolicyOrigin identifies a policy that comes from a cluster.

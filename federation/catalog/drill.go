@@ -277,6 +277,13 @@ type Safety struct {
 	Gates []string `json:"gates,omitempty"`
 }
 
+// FromKubernetes begins the [Drill.Actor] of drills that users of a namespace began:
+// "kubernetes:CLUSTER/NAMESPACE/NAME".
+const FromKubernetes = "kubernetes:"
+
+// ByUser reports whether users of a Kubernetes namespace began the drill.
+func (d *Drill) ByUser() bool { return strings.HasPrefix(d.Actor, FromKubernetes) }
+
 // DrillSamples is what the replicas of one region answered around a drill.
 type DrillSamples struct {
 	Drill  string `json:"drill"`

@@ -16,6 +16,10 @@ const (
 	KindExportRule ObjectKind = "exportrule" // Spec is an [ExportRule]
 )
 
+// MaxSpec bounds the spec of an object, in bytes of JSON: what regions take of each
+// other, and so what each of them writes.
+const MaxSpec = 64 << 10
+
 // ObjectKey identifies an object across the federation.
 type ObjectKey struct {
 	Kind ObjectKind `json:"kind"`

@@ -172,11 +172,15 @@ func (j *judge) scope() []Finding {
 // others finds drills in the way.
 func (j *judge) others() []Finding {
 	var out []Finding
+	giving := j.w.GivingWay(j.d)
 	for _, o := range j.w.rivals(j.d) {
 		f := Finding{Code: OtherDrill, Severity: Blocks, Subject: "drill " + o.ID,
 			Found: fmt.Sprintf("it is %s, takes away %s and overlaps", o.State, o.Scope), Do: "wait for its end, or end it: federator drill stop " + o.ID}
 		if o.Schedule != "" && j.d.Schedule == "" {
 			f.Severity, f.Found, f.Do = Warns, f.Found+"; it is practice on schedule and would be ended", "nothing"
+		}
+		if slices.ContainsFunc(giving, func(g catalog.DrillView) bool { return g.ID == o.ID }) {
+			f.Severity, f.Found, f.Do = Warns, f.Found+"; users of a Kubernetes namespace began it ("+strings.TrimPrefix(o.Actor, catalog.FromKubernetes)+"), and it would be ended", "nothing"
 		}
 		out = append(out, f)
 	}

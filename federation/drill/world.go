@@ -55,6 +55,16 @@ func (w *World) rivals(d catalog.Drill) []catalog.DrillView {
 	return out
 }
 
+// GivingWay returns the drills that a drill of an operator ends: those of users of
+// Kubernetes namespaces, who practise with one service each and must not keep
+// operators from practising with all. For any other drill there are none.
+func (w *World) GivingWay(d catalog.Drill) []catalog.DrillView {
+	if d.Schedule != "" || d.ByUser() {
+		return nil
+	}
+	return slices.DeleteFunc(w.rivals(d), func(o catalog.DrillView) bool { return !o.ByUser() })
+}
+
 // holds reports whether an endpoint is in the scope.
 func holds(s catalog.Scope, region, cluster, zone string) bool {
 	return region == s.Region && (s.Zone == "" || zone == s.Zone) && (s.Cluster == "" || cluster == s.Cluster)

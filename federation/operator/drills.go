@@ -14,10 +14,11 @@ import (
 	"github.com/federator/federator/federation/drill"
 	"github.com/federator/federator/federation/state"
 	"github.com/federator/federator/peering/pb"
+	"github.com/federator/federator/peering/rpc"
 )
 
 // maxDrillSpec bounds the JSON of a drill or a schedule, in bytes.
-const maxDrillSpec = 64 << 10
+const maxDrillSpec = catalog.MaxSpec
 
 // drillWorld is what drills are judged by, as seen from here.
 func (s *Server) drillWorld() drill.World {
@@ -54,11 +55,19 @@ func (s *Server) startDrill(ctx context.Context, d catalog.Drill) (*pb.DrillInfo
 	if known := s.knownRegions(); !slices.Contains(known, d.Scope.Region) {
 		return nil, missing("region", d.Scope.Region, known)
 	}
-	unsafe := drill.Unsafe(drill.Check(s.drillWorld(), d))
+	world := s.drillWorld()
+	unsafe := drill.Unsafe(drill.Check(world, d))
 	if len(unsafe) > 0 && !d.Forced {
 		return nil, unmet("UNSAFE", "the plan of this drill is unsafe: %s; see \"federator drill plan\", which says what to do, or start it with --force, which is recorded", strings.Join(most(unsafe, 5), "; "))
 	}
 	d.Forced = d.Forced && len(unsafe) > 0 // a safe drill keeps the protection of its rules
+	for _, o := range world.GivingWay(d) {
+		end := &catalog.DrillEnd{Outcome: catalog.OutcomeInterrupted, Reason: "drill " + d.ID + " of an operator takes its place", Actor: s.actor(ctx), At: s.Now().UTC()}
+		_, err := s.propose(ctx, &state.MarkBallot{Drill: o.ID, End: end, Release: true})
+		if err != nil && rpc.Reason(err) != "CONFLICT" { // it has ended meanwhile
+			return nil, err
+		}
+	}
 	if _, err := s.propose(ctx, &state.StartDrill{Drill: d}); err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/federator/federator/federation/catalog"
@@ -19,7 +20,15 @@ import (
 )
 
 // maxPolicy bounds the JSON of one policy, in bytes.
-const maxPolicy = 64 << 10
+const maxPolicy = catalog.MaxSpec
+
+// maxShown bounds the JSON of a cluster's policy that is shown in a list, and
+// maxListed all of those together, in bytes: users of clusters write them, and must not
+// make the answer longer than a message may be.
+const (
+	maxShown  = 4 << 10
+	maxListed = 4 << 20
+)
 
 // ListPolicies lists the policies by name.
 func (s *Server) ListPolicies(ctx context.Context, r *pb.ListPoliciesRequest) (*pb.ListPoliciesResponse, error) {
@@ -31,10 +40,15 @@ func (s *Server) ListPolicies(ctx context.Context, r *pb.ListPoliciesRequest) (*
 	for _, o := range living(objects, catalog.KindPolicy) {
 		out.Policies = append(out.Policies, policyInfo(o))
 	}
-	for _, p := range s.Catalog.ClusterPolicies() {
-		info, err := clusterPolicyInfo(&p)
+	standings, size := s.Catalog.ClusterPolicies(), 0
+	for i := range standings {
+		info, err := clusterPolicyInfo(&standings[i])
 		if err != nil {
 			return nil, refused(err)
+		}
+		if size += proto.Size(info); size > maxListed {
+			out.ClusterPoliciesLeftOut = uint32(len(standings) - i)
+			break
 		}
 		out.ClusterPolicies = append(out.ClusterPolicies, info)
 	}
@@ -46,6 +60,9 @@ func clusterPolicyInfo(p *catalog.PolicyStanding) (*pb.ClusterPolicyInfo, error)
 	info := &pb.ClusterPolicyInfo{
 		Cluster: p.Cluster, Namespace: p.Namespace, Name: p.Name, Service: p.About().String(), Spec: spec,
 		Created: timestamppb.New(p.CreatedAt), Region: p.Region, Standing: string(p.Standing), Rules: p.Rules,
+	}
+	if len(spec) > maxShown {
+		info.Spec = nil
 	}
 	if p.Winner != (catalog.PolicyOrigin{}) {
 		info.Winner = p.Winner.String()

@@ -325,13 +325,14 @@ func TestBoundsAreRefusedBeforeTheyAreLogged(t *testing.T) {
 	twice := putSet("west-1", "file", "checkout", "e1", "e1")
 	for name, cmd := range map[string]Command{
 		"too many endpoints": big, "endpoint twice": twice,
-		"no label":        &RemoveReplica{Name: "NO"},
-		"long detail":     &Audit{Action: strings.Repeat("x", 600), Target: "t"},
-		"no secrets":      &PutSecrets{},
-		"spec too long":   &PutObject{ObjectKey: policy("default"), Spec: []byte(`"` + strings.Repeat("x", maxSpec) + `"`)},
-		"hash too short":  &CreateToken{ID: "t", Purpose: "p", Hash: []byte("short")},
-		"other's set":     &PutSets{Cluster: "west-2", Source: "file", Upserts: []catalog.EndpointSet{set("west-1", "file", "checkout")}},
-		"no such version": &RaiseProtocol{},
+		"no label":                        &RemoveReplica{Name: "NO"},
+		"long detail":                     &Audit{Action: strings.Repeat("x", 600), Target: "t"},
+		"no secrets":                      &PutSecrets{},
+		"spec that no other region takes": &PutObject{ObjectKey: policy("default"), Spec: []byte(`"` + strings.Repeat("x", catalog.MaxSpec-1) + `"`)},
+		"spec too long":                   &PutObject{ObjectKey: policy("default"), Spec: []byte(`"` + strings.Repeat("x", maxSpec) + `"`)},
+		"hash too short":                  &CreateToken{ID: "t", Purpose: "p", Hash: []byte("short")},
+		"other's set":                     &PutSets{Cluster: "west-2", Source: "file", Upserts: []catalog.EndpointSet{set("west-1", "file", "checkout")}},
+		"no such version":                 &RaiseProtocol{},
 	} {
 		if _, err := NewEnvelope(Meta{ID: "x"}, cmd); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)

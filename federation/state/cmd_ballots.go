@@ -143,6 +143,10 @@ func (p *PutSamples) validate() error {
 	return nil
 }
 
+func (p *PutSamples) spec() (string, int) {
+	return "samples of drill " + p.Samples.Drill, len(encodeValue(&p.Samples))
+}
+
 func (p *PutSamples) apply(c *change) (any, error) {
 	s := p.Samples
 	if s.Region != c.about.Region {

@@ -9,14 +9,6 @@ import (
 	"github.com/federator/federator/federation/catalog"
 )
 
-// The bounds of objects.
-const (
-	maxSpec       = 256 << 10
-	maxObjectName = 256
-	maxRegions    = 1000
-	maxGeneration = 1 << 62
-)
-
 // MaxObjects bounds the objects in one [MergeObjects] command.
 const MaxObjects = 10_000
 
@@ -70,6 +62,8 @@ func (p *PutObject) audit() (string, string) {
 }
 
 func (p *PutObject) validate() error { return checkObject(p.ObjectKey, p.Spec, p.Deleted) }
+
+func (p *PutObject) spec() (string, int) { return p.ObjectKey.String(), len(p.Spec) }
 
 func (p *PutObject) apply(c *change) (any, error) {
 	var seen catalog.ObjectVersion
@@ -382,18 +376,4 @@ func sortedUnion(lists ...[]string) []string {
 	all := slices.Concat(lists...)
 	slices.Sort(all)
 	return slices.Compact(all)
-}
-
-func checkObject(key catalog.ObjectKey, spec json.RawMessage, deleted bool) error {
-	switch {
-	case key.Kind == "" || len(key.Kind) > 63 || slices.Contains([]byte(key.Kind), '/'):
-		return ErrInvalid.withf("object kind %q: expected a word", key.Kind)
-	case key.Name == "" || len(key.Name) > maxObjectName:
-		return ErrInvalid.withf("%s: expected a name of 1 to %d bytes", key.Kind, maxObjectName)
-	case len(spec) > maxSpec:
-		return ErrInvalid.withf("%s: %d bytes exceed the bound of %d", key, len(spec), maxSpec)
-	case !deleted && len(spec) == 0:
-		return ErrInvalid.withf("%s: expected a spec", key)
-	}
-	return nil
 }

@@ -277,7 +277,7 @@ func TestDrillCommandsOutOfBoundsAreRefusedBeforeTheyAreLogged(t *testing.T) {
 	long, short := drillOf("d", "us-west"), drillOf("d", "us-west")
 	long.Shape.Hold, short.Shape.Hold = catalog.Duration(25*time.Hour), 0
 	fat := samples(1)
-	fat.Samples.Buckets[0].Named = map[string]uint64{strings.Repeat("x", maxSpec): 1}
+	fat.Samples.Buckets[0].Named = map[string]uint64{strings.Repeat("x", catalog.MaxSpec): 1}
 	for name, cmd := range map[string]Command{
 		"too long": &StartDrill{Drill: long}, "too short": &StartDrill{Drill: short},
 		"no id":                 &StartDrill{Drill: drillOf("", "us-west")},

@@ -67,6 +67,9 @@ func NewEnvelope(meta Meta, cmd Command) (Envelope, error) {
 	if err := cmd.validate(); err != nil {
 		return Envelope{}, err
 	}
+	if err := publishable(cmd); err != nil {
+		return Envelope{}, err
+	}
 	body, err := json.Marshal(cmd)
 	if err != nil {
 		return Envelope{}, fmt.Errorf("encode %s: %w", cmd.kind(), err)

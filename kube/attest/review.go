@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
 	authentication "k8s.io/api/authentication/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,6 +21,10 @@ const (
 	// reviews bounds how many are under way: strangers ask, and an API server has
 	// other things to do.
 	reviews = 16
+	// reviewsPerSecond, after a burst, bounds how many there are: they share what one
+	// replica may ask of its API server with what it reads and writes there.
+	reviewsPerSecond = 50
+	reviewBurst      = 100
 )
 
 // Reviewer has the API server of one cluster review tokens.
@@ -28,6 +33,7 @@ type Reviewer struct {
 	cluster  string
 	audience string
 	turns    chan struct{}
+	pace     *rate.Limiter
 
 	mu    sync.Mutex
 	since time.Time // when reviews began to go unanswered
@@ -37,7 +43,7 @@ type Reviewer struct {
 // New makes a reviewer for the tokens of a trust domain. cluster is its name in the
 // federation, for people.
 func New(core kubernetes.Interface, cluster, trustDomain string) *Reviewer {
-	return &Reviewer{core: core, cluster: cluster, audience: Audience(trustDomain), turns: make(chan struct{}, reviews)}
+	return &Reviewer{core: core, cluster: cluster, audience: Audience(trustDomain), turns: make(chan struct{}, reviews), pace: rate.NewLimiter(reviewsPerSecond, reviewBurst)}
 }
 
 // Review finds out whose token it is. Nothing is remembered: a token that was good a
@@ -54,6 +60,9 @@ func (r *Reviewer) Review(ctx context.Context, token string) (Pod, error) {
 		defer func() { <-r.turns }()
 	case <-ctx.Done():
 		return Pod{}, fmt.Errorf("%w: %d reviews are under way in cluster %s; try again", ErrUnavailable, reviews, r.cluster)
+	}
+	if err := r.pace.Wait(ctx); err != nil {
+		return Pod{}, fmt.Errorf("%w: more than %d reviews a second are asked of cluster %s; try again", ErrUnavailable, reviewsPerSecond, r.cluster)
 	}
 	review := &authentication.TokenReview{Spec: authentication.TokenReviewSpec{Token: token, Audiences: []string{r.audience}}}
 	answer, err := r.core.AuthenticationV1().TokenReviews().Create(ctx, review, metav1.CreateOptions{})

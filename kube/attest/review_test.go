@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -159,5 +161,33 @@ func TestReviewsBeyondTheBoundWaitForTheirTurn(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestAFloodOfTokensIsNotAFloodForTheAPIServer(t *testing.T) {
+	var asked atomic.Int64
+	r := server(t, func(w http.ResponseWriter, review *authentication.TokenReview) {
+		asked.Add(1)
+		send(w, review) // of a token that proves nothing
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	begun := time.Now()
+	var pods sync.WaitGroup
+	for range 4 * reviews {
+		pods.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := r.Review(ctx, forged(whole)); !errors.Is(err, ErrRefused) && ctx.Err() == nil {
+					t.Errorf("expected a refusal, found %v", err)
+				}
+			}
+		})
+	}
+	for asked.Load() < reviewBurst+reviewsPerSecond/2 {
+		time.Sleep(5 * time.Millisecond)
+	}
+	cancel()
+	pods.Wait()
+	if most := reviewBurst + int(time.Since(begun).Seconds()*reviewsPerSecond) + reviews; int(asked.Load()) > most {
+		t.Errorf("expected at most %d reviews, found %d", most, asked.Load())
 	}
 }

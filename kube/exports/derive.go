@@ -132,7 +132,7 @@ type leftOut struct {
 	// keys are the labels and annotations, each with why.
 	keys []string
 	// local: the internal traffic policy is Local.
-	local bool
+	local     bool
 	protocols int // application protocols of ports that are too long
 }
 

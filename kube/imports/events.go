@@ -138,6 +138,14 @@ func (e *events) notice(n Notice) {
 	e.record(on, n.Warning, n.Reason, n.Message)
 }
 
+// Tell records an Event on any object while this replica is the writer. It does not
+// wait, and shares the bound on Events with all others.
+func (w *Writer) Tell(on *corev1.ObjectReference, warning bool, reason, message string) {
+	if w.Leading() {
+		w.events.record(on, warning, reason, message)
+	}
+}
+
 // tell turns notices into Events while this replica is the writer; the others only
 // take them, so that nobody waits.
 func (w *Writer) tell(ctx context.Context) {

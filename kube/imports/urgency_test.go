@@ -132,12 +132,12 @@ func TestWritesAreBoundedAndTheMostUrgentComeFirst(t *testing.T) {
 				t.Errorf("100 ms later: expected svc-%03d, all of whose endpoints had died, to be written, found %d others", n, len(first))
 			}
 		}
-		if most := writesPerSecond/10 + 2*writers; len(first) > most {
+		if most := writesPerSecond/10 + writeBurst + writers; len(first) > most {
 			t.Errorf("expected at most %d writes in 100 ms, found %d", most, len(first))
 		}
 		pass(900 * time.Millisecond)
-		if got := len(s.written()); got > writesPerSecond+2*writers {
-			t.Errorf("expected at most %d writes in a second, found %d", writesPerSecond+2*writers, got)
+		if got := len(s.written()); got > writesPerSecond+writeBurst+writers {
+			t.Errorf("expected at most %d writes in a second, found %d", writesPerSecond+writeBurst+writers, got)
 		}
 	})
 }

@@ -19,16 +19,24 @@ import (
 )
 
 const (
-	// writesPerSecond bounds the writes of objects, of which so many more as there are
-	// writers may come at once, and eventsPerSecond the Events: with the Lease, and the
-	// statuses of policies and drills, 200 in any second.
-	writesPerSecond = 165
+	// writesPerSecond bounds the writes of objects, of which writeBurst may come at
+	// once, and eventsPerSecond the Events.
+	writesPerSecond = 160
+	writeBurst      = 4
 	eventsPerSecond = 15
 	// writers is how many writes are on their way at a time.
 	writers = 8
 	// writeTimeout bounds one of them.
 	writeTimeout = 10 * time.Second
+	// leaseWrites is how often the Lease may be written in a second: taken or given up,
+	// and renewed.
+	leaseWrites = 2
 )
+
+// MostWritesPerSecond is how many writes of a Writer reach the API server in any second
+// at most: of objects, of which some may have been on their way before, of Events,
+// which go one after another, and of the Lease.
+const MostWritesPerSecond = writesPerSecond + writeBurst + writers + eventsPerSecond + 2 + leaseWrites
 
 // Config is what a [Writer] needs. Cluster's informers must not run yet.
 type Config struct {
@@ -105,7 +113,7 @@ func New(cfg Config) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kubernetes imports: %w", err)
 	}
-	w := &Writer{cfg: cfg, view: v, limit: rate.NewLimiter(writesPerSecond, writers)}
+	w := &Writer{cfg: cfg, view: v, limit: rate.NewLimiter(writesPerSecond, writeBurst)}
 	w.events = newEvents(cfg.Namespace, cfg.Replica, w.uid)
 	w.metrics = newMeters(w)
 	for _, m := range w.metrics.all() {

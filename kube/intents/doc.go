@@ -14,6 +14,10 @@
 // writes to the federation name the version that they follow, writes of a status the
 // resourceVersion.
 //
+// Users of namespaces write these objects, and need not mean well: how many count, how
+// often they change and how many drills begin is bounded for each namespace and for the
+// cluster, and statuses are written in turn.
+//
 // What the API server does not show counts as deleted only while it is read in full;
 // while it is away everything stays as it is.
 package intents

@@ -24,8 +24,6 @@ const (
 	// goneAfter is how long a drill that was known must not be known to be forgotten: a
 	// replica that has just become the writer may lag.
 	goneAfter = time.Minute
-	// actorPrefix begins the actor of a drill that a Drill began.
-	actorPrefix = "kubernetes:"
 )
 
 // Drills is what is known of the Drills of the own cluster.
@@ -69,11 +67,14 @@ func (r *Refusal) Error() string { return r.Message }
 
 // DrillPlan is what is to be done.
 type DrillPlan struct {
-	// Starts begin, whose status says so already; Stops are ids to be ended.
+	// Starts begin, whose status says so already, the oldest first; Stops are ids to be
+	// ended.
 	Starts []DrillStart
 	Stops  []DrillStop
-	// Statuses are objects whose status is to be updated.
+	// Statuses are objects whose status is to be updated, and Notices what is to be
+	// told with that.
 	Statuses []*v1alpha1.Drill
+	Notices  map[types.UID]Notice
 	// Missing is [Drills.Missing] from now on.
 	Missing map[types.UID]time.Time
 }
@@ -93,14 +94,14 @@ func DrillID(uid types.UID) string { return "kube-" + string(uid) }
 
 // Plan says what is to be done.
 func (in *Drills) Plan() DrillPlan {
-	plan := DrillPlan{Missing: map[types.UID]time.Time{}}
+	plan := DrillPlan{Missing: map[types.UID]time.Time{}, Notices: map[types.UID]Notice{}}
 	known := map[string]*catalog.DrillView{}
 	for i := range in.Known {
-		if v := &in.Known[i]; strings.HasPrefix(v.Actor, actorPrefix+in.Cluster+"/") {
+		if v := &in.Known[i]; strings.HasPrefix(v.Actor, catalog.FromKubernetes+in.Cluster+"/") {
 			known[v.ID] = v
 		}
 	}
-	for _, o := range in.Objects {
+	for _, o := range slices.SortedStableFunc(slices.Values(in.Objects), func(a, b *v1alpha1.Drill) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) }) {
 		if o.DeletionTimestamp != nil {
 			continue
 		}
@@ -112,16 +113,20 @@ func (in *Drills) Plan() DrillPlan {
 		next := o.DeepCopy()
 		if v != nil {
 			in.follow(next, v)
+			in.forbid(v, &plan)
 		} else {
 			in.begin(next, &plan)
 		}
 		if !equality.Semantic.DeepEqual(next.Status, o.Status) {
 			plan.Statuses = append(plan.Statuses, next)
+			if n, ok := drillNotice(o, next); ok {
+				plan.Notices[o.UID] = n
+			}
 		}
 	}
 	for id, v := range known { // whose objects are not there
 		if in.Whole && v.State != catalog.DrillEnded && v.End == nil {
-			plan.Stops = append(plan.Stops, DrillStop{id, "the Drill " + strings.TrimPrefix(v.Actor, actorPrefix) + " was deleted"})
+			plan.Stops = append(plan.Stops, DrillStop{id, "the Drill " + strings.TrimPrefix(v.Actor, catalog.FromKubernetes) + " was deleted"})
 		}
 	}
 	slices.SortFunc(plan.Stops, func(a, b DrillStop) int { return strings.Compare(a.ID, b.ID) })
@@ -139,7 +144,7 @@ func finished(o *v1alpha1.Drill) bool {
 func (in *Drills) drill(o *v1alpha1.Drill) (catalog.Drill, error) {
 	d := catalog.Drill{
 		ID: DrillID(o.UID), Kind: catalog.DrillEvacuate, Region: in.Region, Reason: o.Spec.Reason,
-		Actor: actorPrefix + in.Cluster + "/" + o.Namespace + "/" + o.Name, State: catalog.DrillPending,
+		Actor: catalog.FromKubernetes + in.Cluster + "/" + o.Namespace + "/" + o.Name, State: catalog.DrillPending,
 		Scope: catalog.Scope{
 			Region: string(o.Spec.Scope.Region), Zone: string(o.Spec.Scope.Zone), Cluster: o.Spec.Scope.Cluster,
 			Service: catalog.ServiceName{Namespace: o.Namespace, Name: string(o.Spec.Service)},
@@ -211,7 +216,7 @@ func (in *Drills) forgotten(o *v1alpha1.Drill, plan *DrillPlan) {
 		return
 	}
 	if o.Status.Outcome == "" {
-		o.Status.Outcome, o.Status.Detail = "unknown", "the federation has forgotten the drill: the newest 50 of a region are kept"
+		o.Status.Outcome, o.Status.Detail = "unknown", "the federation has forgotten the drill: only the newest drills of a region are kept"
 	}
 	o.Status.Phase = v1alpha1.PhaseOver
 	kept := slices.DeleteFunc(slices.Clone(o.Status.Conditions), func(c metav1.Condition) bool { return c.Type != v1alpha1.DrillStarted })
@@ -223,7 +228,7 @@ func (in *Drills) follow(o *v1alpha1.Drill, v *catalog.DrillView) {
 	r := in.Report(v)
 	s := &o.Status
 	s.ID, s.Phase = v.ID, phaseOf(v)
-	s.Outcome, s.Detail, s.Verdict = r.Outcome, clip(r.Detail), r.Verdict
+	s.Outcome, s.Detail, s.Verdict = shorten(r.Outcome, 32), clip(r.Detail), r.Verdict
 	s.Lookups, s.FailedLookups = int64(r.Lookups), int64(r.Failed)
 	s.Begun, s.Ended = moment(r.Begun), moment(r.Ended)
 	s.Regions = r.Regions
@@ -242,6 +247,16 @@ func (in *Drills) follow(o *v1alpha1.Drill, v *catalog.DrillView) {
 		}
 	}
 	in.settle(o, started, complete)
+}
+
+// forbid ends a drill of a service that the cluster may no longer speak for.
+func (in *Drills) forbid(v *catalog.DrillView, plan *DrillPlan) {
+	if v.State == catalog.DrillEnded || v.End != nil {
+		return
+	}
+	if rules := in.Refuses(v.Scope.Service); len(rules) > 0 {
+		plan.Stops = append(plan.Stops, DrillStop{v.ID, fmt.Sprintf("no export rule lets cluster %s export %s any more; it is named by %s", in.Cluster, v.Scope.Service, strings.Join(rules, ", "))})
+	}
 }
 
 // told reports whether all is known of a drill that has ended that will be.

@@ -220,6 +220,23 @@ func TestADrillWhoseObjectIsDeletedEnds(t *testing.T) {
 	}
 }
 
+func TestADrillOfAServiceThatTheClusterMayNoLongerExportEnds(t *testing.T) {
+	s := newStage(t, practice("a"))
+	for range 3 {
+		s.step(false)
+	}
+	v := s.view("kube-a-uid")
+	v.State, v.Recorded, v.Phase, v.Begun = catalog.DrillRunning, catalog.DrillRunning, catalog.PhaseHold, t0.Add(time.Second)
+	s.step(false)
+	s.rules = []string{"payments"}
+	if plan := s.step(false); len(plan.Stops) != 1 || !strings.Contains(plan.Stops[0].Reason, "cluster w1 export shop/checkout any more; it is named by payments") {
+		t.Errorf("expected it to be ended, found %+v", plan.Stops)
+	}
+	if plan := s.step(false); len(plan.Stops) != 0 {
+		t.Error("expected it to be ended once")
+	}
+}
+
 func TestADrillThatTheFederationForgotSaysSoAndIsNotBegunAgain(t *testing.T) {
 	s := newStage(t, practice("a"))
 	for range 3 {

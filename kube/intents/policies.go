@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/kube/api/v1alpha1"
@@ -43,8 +44,10 @@ type PolicyPlan struct {
 	// Puts and Deletes go to the federation, in order of their origins.
 	Puts    []PolicyPut
 	Deletes []PolicyPut
-	// Statuses are objects whose status is to be updated.
+	// Statuses are objects whose status is to be updated, and Notices what is to be
+	// told with that.
 	Statuses []*v1alpha1.ResolutionPolicy
+	Notices  map[types.UID]Notice
 	// Standing counts the objects by the reason of their condition Ready.
 	Standing map[string]int
 }
@@ -59,7 +62,7 @@ type PolicyPut struct {
 
 // Plan says what is to be written.
 func (in *Policies) Plan() PolicyPlan {
-	plan := PolicyPlan{Standing: map[string]int{}}
+	plan := PolicyPlan{Standing: map[string]int{}, Notices: map[types.UID]Notice{}}
 	written := in.ours()
 	standings := map[catalog.PolicyOrigin]*catalog.PolicyStanding{}
 	for i := range in.Standings {
@@ -72,19 +75,11 @@ func (in *Policies) Plan() PolicyPlan {
 			continue
 		}
 		origin := in.origin(p)
-		policy, err := translate(p)
-		err = cmp.Or(err, fits(origin, &policy))
-		var conditions []metav1.Condition
-		switch {
-		case err != nil:
-			conditions = []metav1.Condition{is(v1alpha1.PolicyReady, false, v1alpha1.ReasonInvalid, err.Error())}
-		case beyond[p]:
-			conditions = []metav1.Condition{is(v1alpha1.PolicyReady, false, v1alpha1.ReasonTooMany, fmt.Sprintf(
-				"the oldest %d ResolutionPolicies of a namespace and %d of a cluster count: delete some", MaxPoliciesPerNamespace, MaxPolicies))}
-		default:
+		policy, conditions := in.judge(p, beyond[p])
+		if conditions == nil {
 			wanted[origin] = true
 			o := written[origin]
-			if !says(o, &policy) {
+			if !in.says(o, &policy) {
 				plan.Puts = append(plan.Puts, PolicyPut{origin, policy, versionOf(o)})
 				if in.Stuck[origin] == "" {
 					plan.Standing[v1alpha1.ReasonPending]++
@@ -96,6 +91,9 @@ func (in *Policies) Plan() PolicyPlan {
 		plan.Standing[conditions[0].Reason]++
 		if next := in.status(p, conditions); next != nil {
 			plan.Statuses = append(plan.Statuses, next)
+			if n, ok := policyNotice(p, next); ok {
+				plan.Notices[p.UID] = n
+			}
 		}
 	}
 	for origin, o := range written {
@@ -107,6 +105,20 @@ func (in *Policies) Plan() PolicyPlan {
 		slices.SortFunc(puts, func(a, b PolicyPut) int { return a.Origin.Compare(b.Origin) })
 	}
 	return plan
+}
+
+// judge returns what the federation is to have of an object, or the conditions that
+// say why it gets nothing.
+func (in *Policies) judge(p *v1alpha1.ResolutionPolicy, beyond bool) (catalog.ClusterPolicy, []metav1.Condition) {
+	if beyond {
+		return catalog.ClusterPolicy{}, []metav1.Condition{is(v1alpha1.PolicyReady, false, v1alpha1.ReasonTooMany, fmt.Sprintf(
+			"the oldest %d ResolutionPolicies of a namespace and %d of a cluster count: delete some", MaxPoliciesPerNamespace, MaxPolicies))}
+	}
+	policy, err := translate(p)
+	if err = cmp.Or(err, fits(in.origin(p), &policy)); err != nil {
+		return policy, []metav1.Condition{is(v1alpha1.PolicyReady, false, v1alpha1.ReasonInvalid, err.Error())}
+	}
+	return policy, nil
 }
 
 // fits says what is too large for the federation.
@@ -157,9 +169,10 @@ func (in *Policies) beyond() map[*v1alpha1.ResolutionPolicy]bool {
 	return out
 }
 
-// says reports whether the federation's object says what the policy says.
-func says(o *catalog.Object, p *catalog.ClusterPolicy) bool {
-	if o == nil || o.Deleted {
+// says reports whether the federation's object says what the policy says, in the name
+// of the own region: what another wrote about this cluster counts for nothing.
+func (in *Policies) says(o *catalog.Object, p *catalog.ClusterPolicy) bool {
+	if o == nil || o.Deleted || o.Version.Region != in.Region {
 		return false
 	}
 	var have catalog.ClusterPolicy

@@ -227,6 +227,24 @@ func TestWhatAResolutionPolicySays(t *testing.T) {
 	}
 }
 
+func TestWhatAnotherRegionWroteInTheNameOfTheClusterIsWrittenAnew(t *testing.T) {
+	p := resolution("mine", "checkout", 5, "west")
+	w := newWorld(t, p)
+	w.settle()
+	policy, err := translate(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.write("east", PolicyPut{Origin: w.in.origin(p), Policy: policy}, false)
+	w.settle()
+	if got := told(w.in.Objects[0]); !strings.HasPrefix(got, "Ready=True InForce") {
+		t.Errorf("expected the policy to stay in force, found %s", got)
+	}
+	if o := w.objects[w.in.origin(p).String()]; o.Version.Region != "west" {
+		t.Errorf("expected the cluster's own region to have written last, found %s", o.Version.Region)
+	}
+}
+
 func TestOfTooManyResolutionPoliciesTheOldestCount(t *testing.T) {
 	var objects []*v1alpha1.ResolutionPolicy
 	for i := range MaxPoliciesPerNamespace + 2 {

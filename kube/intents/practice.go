@@ -3,6 +3,7 @@ package intents
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"time"
 
@@ -14,10 +15,13 @@ import (
 )
 
 const (
-	// startEvery and startBurst bound how many drills the users of a cluster begin:
-	// each asks every region, and only so many are remembered.
-	startEvery = 10 * time.Second
-	startBurst = 5
+	// startEvery and startBurst bound how many drills the users of a namespace begin, and
+	// startsEvery and startsBurst those of the cluster: each asks every region, and only
+	// so many are remembered.
+	startEvery  = 10 * time.Second
+	startBurst  = 5
+	startsEvery = 2 * time.Second
+	startsBurst = 20
 )
 
 // tries is what came of attempts to begin drills, by the UID of the object.
@@ -45,11 +49,12 @@ func (r *Registrar) stepDrills(ctx context.Context) {
 		r.start(ctx, start)
 	}
 	written := false
-	for _, next := range plan.Statuses {
+	r.turn++
+	for _, next := range inTurn(plan.Statuses, r.turn) {
 		if ctx.Err() != nil || !r.cfg.Leading() || !r.limit.Allow() {
 			return
 		}
-		ok := write(ctx, r, v1alpha1.KindDrill, r.drills, next, func(ctx context.Context, o metav1.UpdateOptions) (*v1alpha1.Drill, error) {
+		ok := write(ctx, r, v1alpha1.KindDrill, r.drills, next, plan.Notices, func(ctx context.Context, o metav1.UpdateOptions) (*v1alpha1.Drill, error) {
 			return r.cfg.Kube.Federator.FederatorV1alpha1().Drills(next.Namespace).UpdateStatus(ctx, next, o)
 		})
 		written = written || ok
@@ -78,10 +83,24 @@ func (t *tries) keep(objects []*v1alpha1.Drill) {
 	maps.DeleteFunc(t.stuck, func(uid types.UID, _ string) bool { return !there[uid] })
 }
 
+// wait remembers why a drill does not begin yet.
+func (t *tries) wait(uid types.UID, why string) {
+	if t.stuck == nil {
+		t.stuck = map[types.UID]string{}
+	}
+	t.stuck[uid] = why
+}
+
 func (r *Registrar) start(ctx context.Context, s DrillStart) {
-	if ctx.Err() != nil || !r.cfg.Leading() || !r.starts.Allow() {
+	namespace, now := s.Drill.Scope.Service.Namespace, time.Now()
+	if ctx.Err() != nil || !r.cfg.Leading() {
 		return
 	}
+	if !r.starts.has(namespace, now) {
+		r.tries.wait(s.UID, fmt.Sprintf("the users of namespace %s, or of the cluster, begin too many drills: those of a namespace one in %s, after a burst of %d", namespace, startEvery, startBurst))
+		return
+	}
+	r.starts.take(namespace, now)
 	limited, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
 	err := r.cfg.Federation.StartDrill(limited, s.Drill)
@@ -99,10 +118,7 @@ func (r *Registrar) start(ctx context.Context, s DrillStart) {
 		log.Info("a drill of the cluster does not begin", "reason", refusal.Reason, "detail", refusal.Message)
 		r.Look()
 	case err != nil:
-		if r.tries.stuck == nil {
-			r.tries.stuck = map[types.UID]string{}
-		}
-		r.tries.stuck[s.UID] = err.Error()
+		r.tries.wait(s.UID, err.Error())
 		log.Warn("a drill of the cluster did not reach the federation; trying again", "error", err)
 	default:
 		log.Info("a drill of the cluster", "service", s.Drill.Scope.Service, "scope", s.Drill.Scope)

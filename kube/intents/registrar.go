@@ -10,8 +10,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/federator/federator/federation/catalog"
@@ -22,9 +24,10 @@ import (
 const (
 	// FieldManager is who the API server says wrote.
 	FieldManager = "federator"
-	// statusesPerSecond bounds the writes to the API server, beside those of imports.
-	statusesPerSecond = 10
-	statusBurst       = 20
+	// statusesPerSecond bounds the writes to the API server, and with statusBurst those
+	// in any second: see [MostWritesPerSecond].
+	statusesPerSecond = 6
+	statusBurst       = 2
 	// writeTimeout bounds one write to the API server, recordTimeout one to the
 	// federation.
 	writeTimeout  = 10 * time.Second
@@ -33,13 +36,24 @@ const (
 	// changed, and how soon what failed is tried again.
 	lookEvery = 2 * time.Second
 	// lookAfter is how long a change waits for its like.
-	lookAfter = 50 * time.Millisecond
+	lookAfter = 250 * time.Millisecond
+	// changeEvery and changeBurst bound how often the users of a namespace change what
+	// the federation has of their policies, and changesEvery and MaxPolicies all of the
+	// cluster: each change is in the audit trail of the region, which is of a bounded
+	// length, and is judged by every replica of the federation.
+	changeEvery  = 10 * time.Second
+	changeBurst  = MaxPoliciesPerNamespace
+	changesEvery = time.Second
 	// uninstalledAfter is how long the API server must not know a kind until there
 	// are none of it: one that starts may not know it yet.
 	uninstalledAfter = time.Minute
 	// maxUnwritten bounds the objects of which is remembered what was said of them.
 	maxUnwritten = 1000
 )
+
+// MostWritesPerSecond is how many writes of a registrar reach the API server in any
+// second at most. Events are not among them: whom it tells bounds those.
+const MostWritesPerSecond = statusesPerSecond + statusBurst + 1 // one may have been on its way before
 
 // Federation is where intents are written.
 type Federation interface {
@@ -80,6 +94,8 @@ type Config struct {
 	Federation      Federation
 	// Leading reports whether this replica is the one of the cluster that writes.
 	Leading func() bool
+	// Tell makes an Event of what has become of an object. It does not wait.
+	Tell    func(on *corev1.ObjectReference, n Notice)
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
 }
@@ -91,7 +107,9 @@ type Registrar struct {
 	policies *shelf[*v1alpha1.ResolutionPolicy]
 	drills   *shelf[*v1alpha1.Drill]
 	limit    *rate.Limiter
-	starts   *rate.Limiter
+	changes  *allowance // of Run alone
+	starts   *allowance // of Run alone
+	turn     int        // of Run alone; see inTurn
 	wake     chan struct{}
 	metrics  *meters
 	stuck    map[catalog.PolicyOrigin]string // of Run alone
@@ -106,7 +124,8 @@ type Registrar struct {
 // New makes the registrar of a cluster, and asks the cluster for its informers.
 func New(cfg Config) (*Registrar, error) {
 	r := &Registrar{
-		cfg: cfg, limit: rate.NewLimiter(statusesPerSecond, statusBurst), starts: rate.NewLimiter(rate.Every(startEvery), startBurst), wake: make(chan struct{}, 1),
+		cfg: cfg, limit: rate.NewLimiter(statusesPerSecond, statusBurst), wake: make(chan struct{}, 1),
+		changes: newAllowance(changesEvery, MaxPolicies, changeEvery, changeBurst), starts: newAllowance(startsEvery, startsBurst, startEvery, startBurst),
 		stuck: map[catalog.PolicyOrigin]string{}, lacking: map[string]string{}, unwritten: map[string]string{},
 	}
 	r.policies = newShelf[*v1alpha1.ResolutionPolicy](cfg.Kube.FederatorInformers.ResolutionPolicies())
@@ -180,17 +199,19 @@ func (r *Registrar) stepPolicies(ctx context.Context) {
 	plan := in.Plan()
 	r.standing.Store(&plan.Standing)
 	clear(r.stuck)
+	answered := true
 	for i := range plan.Puts {
-		r.put(ctx, &plan.Puts[i], &plan.Puts[i].Policy)
+		answered = r.put(ctx, &plan.Puts[i], &plan.Puts[i].Policy, answered)
 	}
 	for i := range plan.Deletes {
-		r.put(ctx, &plan.Deletes[i], nil)
+		answered = r.put(ctx, &plan.Deletes[i], nil, answered)
 	}
-	for _, next := range plan.Statuses {
+	r.turn++
+	for _, next := range inTurn(plan.Statuses, r.turn) {
 		if ctx.Err() != nil || !r.cfg.Leading() || !r.limit.Allow() {
 			return // the rest at the next tick, so that nothing waits behind many statuses
 		}
-		write(ctx, r, v1alpha1.KindResolutionPolicy, r.policies, next, func(ctx context.Context, o metav1.UpdateOptions) (*v1alpha1.ResolutionPolicy, error) {
+		write(ctx, r, v1alpha1.KindResolutionPolicy, r.policies, next, plan.Notices, func(ctx context.Context, o metav1.UpdateOptions) (*v1alpha1.ResolutionPolicy, error) {
 			return r.cfg.Kube.Federator.FederatorV1alpha1().ResolutionPolicies(next.Namespace).UpdateStatus(ctx, next, o)
 		})
 	}
@@ -215,10 +236,20 @@ func read[T object](r *Registrar, resource string, from *shelf[T], now time.Time
 	return from.objects(now), away == nil && from.synced()
 }
 
-// put makes one write to the federation; p is nil for a deletion.
-func (r *Registrar) put(ctx context.Context, put *PolicyPut, p *catalog.ClusterPolicy) {
-	if ctx.Err() != nil || !r.cfg.Leading() {
-		return
+// put makes one write to the federation; p is nil for a deletion. It reports whether
+// the region answers: while it does not, the others are not tried, so that nothing else
+// waits for all of them.
+func (r *Registrar) put(ctx context.Context, put *PolicyPut, p *catalog.ClusterPolicy, answered bool) bool {
+	namespace := put.Origin.Namespace
+	switch {
+	case ctx.Err() != nil || !r.cfg.Leading():
+		return answered
+	case !answered:
+		r.stuck[put.Origin] = "the region takes no writes now; a majority of its voters has to run"
+		return false
+	case !r.changes.has(namespace, time.Now()):
+		r.stuck[put.Origin] = fmt.Sprintf("the policies of namespace %s, or of the cluster, change too often: of a namespace one change in %s is taken to the federation, after a burst of %d", namespace, changeEvery, changeBurst)
+		return true
 	}
 	limited, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
@@ -229,14 +260,19 @@ func (r *Registrar) put(ctx context.Context, put *PolicyPut, p *catalog.ClusterP
 	case err != nil:
 		r.stuck[put.Origin] = err.Error()
 		r.cfg.Logger.Warn("a resolution policy of the cluster did not reach the federation; trying again", "policy", put.Origin, "error", err)
+		// What gives up does so a little before its time is up.
+		deadline, _ := limited.Deadline()
+		return time.Until(deadline) > recordTimeout/5
 	default:
+		r.changes.take(namespace, time.Now())
 		r.cfg.Logger.Info("a resolution policy of the cluster", "policy", put.Origin, "deleted", p == nil, "service", put.Policy.Service)
 	}
+	return true
 }
 
-// write updates the status of one object, and reports whether it could. That it could
-// not is said once for each reason.
-func write[T object](ctx context.Context, r *Registrar, kind string, on *shelf[T], next T, update func(context.Context, metav1.UpdateOptions) (T, error)) bool {
+// write updates the status of one object, tells what is to be told with that, and
+// reports whether it could. That it could not is said once for each reason.
+func write[T object](ctx context.Context, r *Registrar, kind string, on *shelf[T], next T, notices map[types.UID]Notice, update func(context.Context, metav1.UpdateOptions) (T, error)) bool {
 	limited, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	have, err := update(limited, metav1.UpdateOptions{FieldManager: FieldManager})
@@ -245,6 +281,11 @@ func write[T object](ctx context.Context, r *Registrar, kind string, on *shelf[T
 	case err == nil:
 		on.wrote(have, time.Now())
 		delete(r.unwritten, kind+" "+name)
+		if n, ok := notices[next.GetUID()]; ok {
+			r.cfg.Tell(&corev1.ObjectReference{
+				APIVersion: v1alpha1.GroupVersion().String(), Kind: kind, Namespace: next.GetNamespace(), Name: next.GetName(), UID: next.GetUID(), ResourceVersion: have.GetResourceVersion(),
+			}, n)
+		}
 	case ctx.Err() != nil || apierrors.IsConflict(err) || apierrors.IsNotFound(err): // the informer will tell
 	case r.unwritten[kind+" "+name] != err.Error():
 		if len(r.unwritten) >= maxUnwritten {

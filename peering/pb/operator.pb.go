@@ -2942,10 +2942,13 @@ func (x *ListPoliciesRequest) GetConsistent() bool {
 type ListPoliciesResponse struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Policies []*PolicyInfo          `protobuf:"bytes,1,rep,name=policies,proto3" json:"policies,omitempty"`
-	// What the replica knows now, whatever was asked for.
+	// What the replica knows now, whatever was asked for, as far as it fits into a
+	// message.
 	ClusterPolicies []*ClusterPolicyInfo `protobuf:"bytes,2,rep,name=cluster_policies,json=clusterPolicies,proto3" json:"cluster_policies,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// How many did not fit.
+	ClusterPoliciesLeftOut uint32 `protobuf:"varint,3,opt,name=cluster_policies_left_out,json=clusterPoliciesLeftOut,proto3" json:"cluster_policies_left_out,omitempty"`
+	unknownFields          protoimpl.UnknownFields
+	sizeCache              protoimpl.SizeCache
 }
 
 func (x *ListPoliciesResponse) Reset() {
@@ -2992,6 +2995,13 @@ func (x *ListPoliciesResponse) GetClusterPolicies() []*ClusterPolicyInfo {
 	return nil
 }
 
+func (x *ListPoliciesResponse) GetClusterPoliciesLeftOut() uint32 {
+	if x != nil {
+		return x.ClusterPoliciesLeftOut
+	}
+	return 0
+}
+
 // ClusterPolicyInfo is a ResolutionPolicy of a cluster, and what has become of it.
 type ClusterPolicyInfo struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -2999,7 +3009,8 @@ type ClusterPolicyInfo struct {
 	Namespace string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	Name      string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	// "namespace/name"
-	Service string                 `protobuf:"bytes,4,opt,name=service,proto3" json:"service,omitempty"`
+	Service string `protobuf:"bytes,4,opt,name=service,proto3" json:"service,omitempty"`
+	// Empty if it is long.
 	Spec    []byte                 `protobuf:"bytes,5,opt,name=spec,proto3" json:"spec,omitempty"`
 	Created *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=created,proto3" json:"created,omitempty"`
 	Region  string                 `protobuf:"bytes,7,opt,name=region,proto3" json:"region,omitempty"`
@@ -8088,10 +8099,11 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\x13ListPoliciesRequest\x12\x1e\n" +
 	"\n" +
 	"consistent\x18\x01 \x01(\bR\n" +
-	"consistent\"\x98\x01\n" +
+	"consistent\"\xd3\x01\n" +
 	"\x14ListPoliciesResponse\x124\n" +
 	"\bpolicies\x18\x01 \x03(\v2\x18.federator.v1.PolicyInfoR\bpolicies\x12J\n" +
-	"\x10cluster_policies\x18\x02 \x03(\v2\x1f.federator.v1.ClusterPolicyInfoR\x0fclusterPolicies\"\xa5\x02\n" +
+	"\x10cluster_policies\x18\x02 \x03(\v2\x1f.federator.v1.ClusterPolicyInfoR\x0fclusterPolicies\x129\n" +
+	"\x19cluster_policies_left_out\x18\x03 \x01(\rR\x16clusterPoliciesLeftOut\"\xa5\x02\n" +
 	"\x11ClusterPolicyInfo\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +

@@ -1,6 +1,10 @@
 package replication
 
-import "time"
+import (
+	"time"
+
+	"github.com/federator/federator/federation/catalog"
+)
 
 // Limits on what is accepted from outside, and kept to when sending.
 const (
@@ -21,7 +25,7 @@ const (
 	maxName      = 253 // names, hosts, ids
 	maxKey       = 512 // record keys
 	maxText      = 1024
-	maxSpecBytes = 64 << 10
+	maxSpecBytes = catalog.MaxSpec
 	maxDERBytes  = 16 << 10
 	maxListBytes = 1 << 20
 	maxThreshold = 10

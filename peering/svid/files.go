@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/federator/federator/identity"
@@ -52,10 +53,11 @@ func Write(dir string, b Bundle) error {
 	if err != nil {
 		return err
 	}
+	before, _ := os.Readlink(filepath.Join(dir, current)) // none at first
 	if err := link(dir, filepath.Base(version)); err != nil {
 		return errors.Join(err, os.RemoveAll(version))
 	}
-	return clean(dir, filepath.Base(version))
+	return clean(dir, filepath.Base(version), before)
 }
 
 // writeVersion writes the files into a new directory below dir.
@@ -134,15 +136,16 @@ func replaceLink(dir, target, temporary, name string) error {
 	return os.Rename(made, filepath.Join(dir, name))
 }
 
-// clean removes every version but one, also those that a crash left.
-func clean(dir, but string) error {
+// clean removes every version but the current one and the one before, which somebody
+// may be reading who has followed the link already; also those that a crash left.
+func clean(dir string, but ...string) error {
 	all, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, f := range all {
-		if strings.HasPrefix(f.Name(), versions) && f.Name() != but {
+		if strings.HasPrefix(f.Name(), versions) && !slices.Contains(but, f.Name()) {
 			errs = append(errs, os.RemoveAll(filepath.Join(dir, f.Name())))
 		}
 	}

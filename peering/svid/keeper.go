@@ -118,16 +118,20 @@ func (k *Keeper) told(got Fetched) {
 	k.Log.Info("a certificate is in place", "id", k.ID.String(), "dir", k.Dir, "until", got.Leaf.NotAfter.Format(time.RFC3339), "from", got.From)
 }
 
-// until waits for a time of the clock; false if ctx ended first.
+// until waits for a time of the clock, and never longer than it was away at first: if
+// the clock is set back meanwhile, others see the certificate age all the same. It
+// returns false if ctx ended first.
 func (k *Keeper) until(ctx context.Context, at time.Time) bool {
-	for {
-		left := at.Sub(k.Now())
+	for longest := at.Sub(k.Now()); ; {
+		left := min(at.Sub(k.Now()), longest)
 		if left <= 0 {
 			return ctx.Err() == nil
 		}
-		if !sleep(ctx, min(left, look)) {
+		pause := min(left, look)
+		if !sleep(ctx, pause) {
 			return false
 		}
+		longest -= pause
 	}
 }
 

@@ -158,6 +158,28 @@ func TestAClockThatJumpsIsNoticed(t *testing.T) {
 	})
 }
 
+func TestAClockThatIsSetBackDoesNotPutARenewalOff(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		k := a.keeper(dir)
+		var back atomic.Int64
+		k.Now = func() time.Time { return time.Now().Add(-time.Duration(back.Load())) }
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- k.Run(ctx) }()
+		synctest.Wait()
+		back.Store(int64(10 * time.Hour))
+		time.Sleep(35 * time.Minute)
+		synctest.Wait()
+		if n := a.made.Load(); n != 2 {
+			t.Errorf("expected the certificate to be renewed half-way through its life, found %d certificates", n)
+		}
+		cancel()
+		must(t, <-done)
+	})
+}
+
 func TestAHeadlessServiceStandsForEveryReplica(t *testing.T) {
 	lookup := func(_ context.Context, host string) ([]string, error) {
 		if host != "peers.svc" {

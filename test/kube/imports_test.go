@@ -251,7 +251,9 @@ func (s *stage) told(region, in string, want ...string) {
 		}
 		var got []string
 		for _, e := range list.Items {
-			got = append(got, e.InvolvedObject.Kind+" "+e.Reason)
+			if e.InvolvedObject.UID != "" || e.InvolvedObject.Kind == "Lease" { // else kubectl describe does not show it
+				got = append(got, e.InvolvedObject.Kind+" "+e.Reason)
+			}
 		}
 		for _, w := range want {
 			if !slices.Contains(got, w) {

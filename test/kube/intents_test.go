@@ -25,7 +25,8 @@ func (s *stage) intents() {
 		ObjectMeta: metav1.ObjectMeta{Name: "nearest"}, Spec: v1alpha1.ResolutionPolicySpec{Service: "checkout", RegionOrder: v1alpha1.Labels{"eu-central", "us-west"}},
 	}, metav1.CreateOptions{})
 	s.must(err)
-	s.Until(30*time.Second, "the policy to be in force", func() error {
+	// A cluster that did without the kinds for a while is asked for them once a minute.
+	s.Until(90*time.Second, "the policy to be in force", func() error {
 		p, err := own.ResolutionPolicies(shop).Get(context.Background(), "nearest", metav1.GetOptions{})
 		if err == nil && (len(p.Status.Conditions) == 0 || p.Status.Conditions[0].Reason != v1alpha1.ReasonInForce) {
 			err = fmt.Errorf("found %+v", p.Status)
@@ -50,6 +51,7 @@ func (s *stage) intents() {
 		}
 		return err
 	})
+	s.told("us-west", shop, "ResolutionPolicy InForce", "Drill Unsafe")
 	s.must(own.ResolutionPolicies(shop).Delete(context.Background(), "nearest", metav1.DeleteOptions{}))
 	s.Until(30*time.Second, "the policy to be gone from the other region", func() error {
 		if out := eu.CLI("policy", "list").OK(s).Out; strings.Contains(out, "shop/nearest") {
