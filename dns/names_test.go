@@ -1,9 +1,13 @@
 package dns
 
 import (
+	"maps"
 	"testing"
+	"time"
 
 	mdns "github.com/miekg/dns"
+
+	"github.com/federator/federator/federation/catalog"
 )
 
 const svc = "checkout.shop.svc.clusterset.local."
@@ -128,6 +132,32 @@ func TestMCSHeadlessSRVNamesEveryEndpoint(t *testing.T) {
 	}
 	if len(want) > 0 {
 		t.Errorf("missing %v in %v", want, r)
+	}
+}
+
+func TestKEP1645SRVNamesEndpointsOfExportersThatExposeThePort(t *testing.T) {
+	f := newFixture(t)
+	odd := catalog.ServiceName{Namespace: "shop", Name: "odd"}
+	export := func(cluster, addr string, age time.Duration, ports ...catalog.Port) catalog.Record {
+		e := ep(addr, "a")
+		e.Ports = map[string]uint16{"web": 8080}
+		r := set(cluster, odd, false, e)
+		r.Set.Ports, r.Set.CreatedAt = ports, epoch.Add(-age)
+		return r
+	}
+	http := catalog.Port{Name: "http", Protocol: catalog.TCP, Number: 80}
+	f.upsert("us-west", export("us-west-1", "10.1.4.1", 3*time.Hour, http))
+	f.upsert("eu-central", export("eu-central-1", "10.2.4.1", 2*time.Hour, catalog.Port{Name: "web", Protocol: catalog.TCP, Number: 80}))
+	f.upsert("asia-east", export("asia-east-1", "10.3.4.1", time.Hour, catalog.Port{Name: "http", Protocol: catalog.TCP, Number: 81}))
+	const q = "_http._tcp.odd.shop.svc.clusterset.local."
+	r := ask(t, f.server(), new(mdns.Msg).SetQuestion(q, mdns.TypeSRV), "10.1.0.9")
+	found := map[string]uint16{}
+	for _, rr := range r.Answer {
+		found[rr.(*mdns.SRV).Target] = rr.(*mdns.SRV).Port
+	}
+	want := map[string]uint16{"10-1-4-1.odd.shop.svc.clusterset.local.": 80, "10-2-4-1.odd.shop.svc.clusterset.local.": 8080}
+	if !maps.Equal(found, want) {
+		t.Errorf("expected %v, found %v", want, found)
 	}
 }
 

@@ -217,10 +217,8 @@ func (b *srvBuilder) portOf(port catalog.Port, c candidate) (uint16, bool) {
 		if set == nil || set.Cluster != c.cluster {
 			continue
 		}
-		for _, p := range set.Ports {
-			if p.Name == port.Name && p.Protocol == port.Protocol {
-				return c.endpoint.PortNumber(p), c.endpoint.Address.IsValid()
-			}
+		if p, ok := set.Exposes(port); ok {
+			return c.endpoint.PortNumber(p), c.endpoint.Address.IsValid()
 		}
 	}
 	return 0, false

@@ -3,7 +3,6 @@ package federation
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -12,7 +11,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/federator/federator/federation/catalog"
-	"github.com/federator/federator/federation/state"
 	"github.com/federator/federator/source"
 	"github.com/federator/federator/source/probe"
 )
@@ -25,6 +23,10 @@ const (
 	takeoverAfter = 2 * time.Second
 	// deskTick is how often ownership is looked at.
 	deskTick = 200 * time.Millisecond
+	// wholeEvery is how often everything is compared, whatever is known to have
+	// changed. That takes some 30 ms for 3,000 services of 10 endpoints; a change of
+	// one of them takes a thousandth of it.
+	wholeEvery = 30 * time.Second
 )
 
 // ledger is where the desk writes what is to be durable: the region's Raft.
@@ -51,10 +53,12 @@ type desk struct {
 	prober *probe.Prober
 	wake   chan struct{}
 	// due is the takeover that may have to happen, and since when; unfolded is why
-	// the last fold failed. Only run works with them.
+	// the last fold failed; knows is what the region's Raft could last hold. Only run
+	// works with them.
 	due      ownership
 	dueSince time.Time
 	unfolded string
+	knows    extent
 
 	mu      sync.Mutex
 	owned   ownership
@@ -62,6 +66,7 @@ type desk struct {
 	epoch   uint64
 	seq     uint64
 	probing map[catalog.SetKey]*catalog.EndpointSet // what the prober was last given
+	backlog scope                                   // what may not be published as the sources say it
 	voice   voice
 }
 
@@ -109,58 +114,81 @@ func (d *desk) run(ctx context.Context) error {
 	defer tick.Stop()
 	fold := time.NewTicker(foldEvery)
 	defer fold.Stop()
+	whole := time.NewTicker(wholeEvery)
+	defer whole.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-watch.Changed():
-			if d.concerned(watch.Take()) {
-				d.retarget()
-				d.assert() // of what was just published, and has turned since it was written
-				d.reconcile(ctx)
+			if in := d.concerned(watch.Take()); !in.empty() {
+				d.compare(ctx, in)
 			}
 		case <-d.wake:
 			d.reconcile(ctx)
 		case <-tick.C:
 			if d.claim() {
-				d.retarget()
-				d.assert()
-				d.reconcile(ctx)
+				d.compare(ctx, everything())
 			}
 		case <-fold.C:
-			d.assert()
 			d.fold(ctx)
-			d.reconcile(ctx)
+			d.reconcile(ctx) // what could not be written before
+		case <-whole.C:
+			d.compare(ctx, everything())
 		}
 	}
 }
 
-// concerned reports whether a change of the catalog touches the sets of the own
-// cluster, so that flips and the rest of the world cost nothing here.
-func (d *desk) concerned(ch catalog.Changes) bool {
+// compare compares what the sources and the prober say of the services in scope with
+// what is published: of what just was, something may have turned since it was
+// written.
+func (d *desk) compare(ctx context.Context, in scope) {
+	d.retarget(in)
+	d.assert(in)
+	d.owe(in)
+	d.reconcile(ctx)
+}
+
+// concerned returns the own cluster's services whose sets a change of the catalog
+// touches, so that flips and the rest of the world cost nothing here. A set that is
+// said and not there may have been written and deleted since the last look.
+func (d *desk) concerned(ch catalog.Changes) scope {
 	d.mu.Lock()
 	owner, probing := d.owns, d.probing
+	var said []*source.Update
+	for _, f := range d.feeds {
+		if f.latest != nil {
+			said = append(said, f.latest)
+		}
+	}
 	d.mu.Unlock()
-	return owner && (ch.All || slices.ContainsFunc(ch.Services, func(name catalog.ServiceName) bool {
-		return d.set(name) != probing[catalog.SetKey{Cluster: d.self.Cluster, Service: name}]
-	}))
+	switch {
+	case !owner:
+		return scope{}
+	case ch.All:
+		return everything()
+	}
+	var in scope
+	for _, name := range ch.Services {
+		set := d.set(name)
+		missing := set == nil && slices.ContainsFunc(said, func(u *source.Update) bool {
+			_, ok := source.Find(u.Sets, name)
+			return ok
+		})
+		if missing || set != probing[d.key(name)] {
+			in.add(some(name))
+		}
+	}
+	return in
+}
+
+func (d *desk) key(name catalog.ServiceName) catalog.SetKey {
+	return catalog.SetKey{Cluster: d.self.Cluster, Service: name}
 }
 
 // set returns the own cluster's part of a service; nil if it has none.
 func (d *desk) set(name catalog.ServiceName) *catalog.EndpointSet {
-	return d.catalog.Set(d.self.Region, catalog.SetKey{Cluster: d.self.Cluster, Service: name})
-}
-
-// backend is set with the effective health; nil also if an export rule refuses it.
-func (d *desk) backend(name catalog.ServiceName) *catalog.Backend {
-	if s := d.catalog.Service(name); s != nil {
-		for i := range s.Backends {
-			if b := &s.Backends[i]; b.Region == d.self.Region && b.Set.Cluster == d.self.Cluster {
-				return b
-			}
-		}
-	}
-	return nil
+	return d.catalog.Set(d.self.Region, d.key(name))
 }
 
 // take keeps the newest word of a source, and spreads at once what it says anew of
@@ -168,14 +196,15 @@ func (d *desk) backend(name catalog.ServiceName) *catalog.Backend {
 // without a leader. reconcile acts on the rest.
 func (d *desk) take(f *feed, u source.Update) {
 	d.mu.Lock()
-	turned, more := f.note(&u)
-	changes := d.turned(f, turned)
+	n := f.note(&u)
+	d.backlog.add(n.in)
+	changes := d.turned(f, n.turned)
 	said := d.number(changes)
 	d.mu.Unlock()
 	if said {
 		d.spread(changes)
 	}
-	if !more {
+	if !n.more {
 		return
 	}
 	select {
@@ -187,11 +216,11 @@ func (d *desk) take(f *feed, u source.Update) {
 // turned returns the flips in what a source says of these sets. The caller holds
 // the lock, also until they are numbered: else a newer word could come between,
 // and be undone.
-func (d *desk) turned(f *feed, sets []catalog.EndpointSet) []catalog.HealthChange {
+func (d *desk) turned(f *feed, sets []*catalog.EndpointSet) []catalog.HealthChange {
 	var changes []catalog.HealthChange
-	for i := range sets {
-		if b := d.backend(sets[i].Service); b != nil && b.Set.Source == f.origin {
-			changes = append(changes, turns(&sets[i], b)...)
+	for _, said := range sets {
+		if b, ok := d.catalog.Part(d.self.Region, said.SetKey); ok && b.Set.Source == f.origin {
+			changes = append(changes, turns(said, &b)...)
 		}
 	}
 	return changes
@@ -262,23 +291,36 @@ func (d *desk) office() (ownership, bool) {
 // them, also those that an export rule refuses: they are published all the same.
 func (d *desk) own() []catalog.Backend { return d.catalog.Published(d.self.Region, d.self.Cluster) }
 
-// retarget gives the prober the endpoints to probe: all of the cluster's while
-// this replica owns it, else none.
-func (d *desk) retarget() {
+// ownOf is the part of own that is in scope.
+func (d *desk) ownOf(in scope) []catalog.Backend {
+	if in.all {
+		return d.own()
+	}
+	var own []catalog.Backend
+	for name := range in.names {
+		if b, ok := d.catalog.Part(d.self.Region, d.key(name)); ok {
+			own = append(own, b)
+		}
+	}
+	return own
+}
+
+// retarget gives the prober the endpoints to probe, of which those in scope may be
+// others: all of the cluster's while this replica owns it, else none.
+func (d *desk) retarget(in scope) {
 	var own []catalog.Backend
 	if _, owner := d.office(); owner {
-		own = d.own()
+		own = d.ownOf(in)
 	}
 	sets := make(map[catalog.SetKey]*catalog.EndpointSet, len(own))
 	for _, b := range own {
 		sets[b.Set.SetKey] = b.Set
 	}
-	d.mu.Lock()
-	same := maps.Equal(sets, d.probing)
-	d.probing = sets
-	d.mu.Unlock()
-	if same {
+	if !d.aim(in, sets) {
 		return
+	}
+	if !in.all {
+		own = d.own()
 	}
 	var targets []probe.Target
 	known := map[probe.Key]catalog.Health{}
@@ -291,77 +333,34 @@ func (d *desk) retarget() {
 	d.prober.Replace(targets, func(k probe.Key) catalog.Health { return known[k] })
 }
 
-// reconcile brings what the sources say into Raft.
-func (d *desk) reconcile(ctx context.Context) {
+// aim remembers the sets in scope as probed and reports whether one with a check is
+// another, gone or new: the others have nothing to probe.
+func (d *desk) aim(in scope, sets map[catalog.SetKey]*catalog.EndpointSet) (changed bool) {
 	d.mu.Lock()
-	office, owner := d.owned, d.owns
-	words := make([]word, 0, len(d.feeds))
-	for _, f := range d.feeds {
-		if f.latest != nil {
-			words = append(words, word{origin: f.origin, latest: f.latest, good: f.good})
+	defer d.mu.Unlock()
+	probes := func(s *catalog.EndpointSet) bool { return s != nil && s.Check != nil }
+	compare := func(k catalog.SetKey) {
+		if old, next := d.probing[k], sets[k]; old != next {
+			changed = changed || probes(old) || probes(next)
 		}
 	}
-	d.mu.Unlock()
-	if !owner || len(words) == 0 {
-		return
+	if in.all {
+		for k := range d.probing {
+			compare(k)
+		}
+		for k := range sets {
+			compare(k)
+		}
+		d.probing = sets
+		return changed
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	own := d.own()
-	desired := make([][]catalog.EndpointSet, len(words))
-	for i, w := range words {
-		desired[i], words[i].refusal = mine(w.origin, own, w.latest.Sets)
-	}
-	if len(words) == len(d.feeds) && !d.describe(ctx, office.term, words) {
-		return
-	}
-	for i, w := range words {
-		if w.latest.Err == nil {
-			d.publish(ctx, office.term, w.origin, own, desired[i])
+	for name := range in.names {
+		k := d.key(name)
+		if compare(k); sets[k] == nil {
+			delete(d.probing, k)
+		} else {
+			d.probing[k] = sets[k]
 		}
 	}
-}
-
-// describe records the state of the sources once all have spoken, and reports
-// whether it is recorded.
-func (d *desk) describe(ctx context.Context, term uint64, words []word) bool {
-	cluster, _ := d.lease()
-	now := describe(cluster, words)
-	if cluster.SourceError == now.fault && slices.Equal(cluster.Prefixes, now.prefixes) {
-		return true
-	}
-	if err := d.ledger.DescribeCluster(ctx, d.self.Cluster, term, now.prefixes, now.fault, now.since); err != nil {
-		d.log.Warn("could not record the state of the source; trying again", "cluster", d.self.Cluster, "error", err)
-		return false
-	}
-	return true
-}
-
-// publish writes what of one source differs from what is published.
-func (d *desk) publish(ctx context.Context, term uint64, origin string, own []catalog.Backend, desired []catalog.EndpointSet) {
-	var published []catalog.EndpointSet
-	byKey := map[catalog.SetKey]*catalog.EndpointSet{}
-	for _, b := range own {
-		if b.Set.Source == origin {
-			published = append(published, *b.Set)
-			byKey[b.Set.SetKey] = b.Set
-		}
-	}
-	affine, propertied := d.understands(state.AffinityProtocol), d.understands(state.PropertiesProtocol)
-	for i := range desired {
-		desired[i] = asPublished(desired[i], byKey[desired[i].SetKey])
-		if !affine {
-			desired[i].AffinitySeconds = 0
-		}
-		if !propertied {
-			desired[i].Properties = nil
-		}
-	}
-	changes := source.Diff(published, desired, time.Now().UTC())
-	if changes.Empty() {
-		return
-	}
-	if err := d.ledger.PutSets(ctx, d.self.Cluster, origin, term, changes); err != nil {
-		d.log.Warn("could not publish the services; trying again", "cluster", d.self.Cluster, "source", origin, "error", err)
-	}
+	return changed
 }

@@ -156,11 +156,11 @@ func BenchmarkReviewDeskPerChange(b *testing.B) {
 	for _, s := range c.Services() {
 		sets = append(sets, *s.Backends[0].Set)
 	}
-	d.take(d.feeds[0], source.Update{Sets: sets})
+	d.take(d.feeds[0], saying(sets...))
 	b.Run("retarget", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			d.retarget()
+			d.retarget(everything())
 		}
 	})
 	b.Run("reconcile", func(b *testing.B) {

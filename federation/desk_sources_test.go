@@ -95,7 +95,7 @@ func (h *loud) said() (out []string) {
 }
 
 // sourceDesk is an owner of a cluster with a source of each origin.
-func sourceDesk(t *testing.T, origins ...string) (*desk, *sourceLedger, *loud) {
+func sourceDesk(t testing.TB, origins ...string) (*desk, *sourceLedger, *loud) {
 	t.Helper()
 	c := catalog.New("r", "r")
 	snap := catalog.Snapshot{Region: "r", Version: catalog.Version{Epoch: 1, Seq: 1}, Records: []catalog.Record{{Cluster: &catalog.Cluster{Name: "c", HealthOwner: "a", HealthTerm: 256}}}}
@@ -126,7 +126,13 @@ func setOf(origin, name string, health ...catalog.Health) catalog.EndpointSet {
 	return s
 }
 
-func saying(sets ...catalog.EndpointSet) source.Update { return source.Update{Sets: sets} }
+func saying(sets ...catalog.EndpointSet) source.Update {
+	var u source.Update
+	for i := range sets {
+		u.Sets = append(u.Sets, &sets[i])
+	}
+	return u
+}
 
 func expectSaid(t *testing.T, h *loud, want ...string) {
 	t.Helper()
@@ -150,7 +156,7 @@ func TestAFlipOfASourceIsGossipedAndCostsNoWrite(t *testing.T) {
 	d.take(d.feeds[0], saying(setOf("kube", "a", catalog.Healthy, catalog.Unhealthy), setOf("kube", "b", catalog.Healthy)))
 	expectSaid(t, h, "e1 unhealthy")
 	d.reconcile(t.Context())
-	d.assert()
+	d.assert(everything())
 	expectSaid(t, h)
 	if len(l.puts) != 1 {
 		t.Errorf("%d writes, expected the first alone", len(l.puts))
@@ -202,8 +208,9 @@ func TestAnEndpointThatTurnedWhileItWasWrittenIsFlippedOnceItIsThere(t *testing.
 	}()
 	close(l.hang)
 	<-done
-	d.feeds[0].note(&source.Update{Sets: []catalog.EndpointSet{setOf("kube", "a", catalog.Healthy)}})
-	d.assert()
+	back := saying(setOf("kube", "a", catalog.Healthy))
+	d.feeds[0].note(&back)
+	d.assert(everything())
 	expectSaid(t, h, "e0 healthy")
 	expectHealth(t, d, "a", catalog.Healthy)
 }
@@ -215,7 +222,7 @@ func TestDrainingThroughAFlipHoldsAndCanBeTakenBack(t *testing.T) {
 			d.take(d.feeds[0], saying(setOf("kube", "a", published)))
 			d.reconcile(t.Context())
 			d.take(d.feeds[0], saying(setOf("kube", "a", catalog.Draining)))
-			d.assert()
+			d.assert(everything())
 			d.catalog.SetProbed(setOf("kube", "a").SetKey, map[string]catalog.Health{"e0": catalog.Healthy})
 			expectHealth(t, d, "a", catalog.Draining)
 			d.catalog.SetProbed(setOf("kube", "a").SetKey, nil)
@@ -231,15 +238,15 @@ func TestANewOwnerAssertsWhatItsSourceSaysNow(t *testing.T) {
 	d.reconcile(t.Context())
 	d.owns = false
 	d.take(d.feeds[0], saying(setOf("kube", "a", catalog.Healthy, catalog.Unhealthy)))
-	d.assert()
+	d.assert(everything())
 	expectSaid(t, h) // another speaks
 	d.owns, d.owned.term = true, 512
-	d.assert()
+	d.assert(everything())
 	expectSaid(t, h, "e1 unhealthy")
 	d.take(d.feeds[0], source.Update{Err: errors.New("away"), StaleSince: time.Unix(5, 0)})
 	d.emit([]catalog.HealthChange{{Service: setOf("", "a").Service, Endpoint: "e1", Health: catalog.Healthy}})
 	h.said()
-	d.assert()
+	d.assert(everything())
 	expectSaid(t, h) // what it said before it could not be read is no news
 	d.take(d.feeds[0], saying(setOf("kube", "a", catalog.Healthy, catalog.Unhealthy)))
 	expectSaid(t, h, "e1 unhealthy")
@@ -264,12 +271,12 @@ func TestTwoSourcesOfAClusterDoNotDisturbEachOther(t *testing.T) {
 	prefix := func(s string) []catalog.ClientPrefix {
 		return []catalog.ClientPrefix{{Prefix: netip.MustParsePrefix(s)}}
 	}
-	d.take(d.feeds[0], source.Update{Sets: []catalog.EndpointSet{setOf("file", "a", catalog.Healthy)}, Prefixes: prefix("10.1.0.0/16")})
+	d.take(d.feeds[0], source.Update{Sets: saying(setOf("file", "a", catalog.Healthy)).Sets, Prefixes: prefix("10.1.0.0/16")})
 	d.reconcile(t.Context())
 	if len(l.prefixes) != 0 {
 		t.Error("described before all sources have spoken")
 	}
-	d.take(d.feeds[1], source.Update{Sets: []catalog.EndpointSet{setOf("kube", "a", catalog.Healthy), setOf("kube", "b", catalog.Healthy)}, Prefixes: prefix("10.2.0.0/16")})
+	d.take(d.feeds[1], source.Update{Sets: saying(setOf("kube", "a", catalog.Healthy), setOf("kube", "b", catalog.Healthy)).Sets, Prefixes: prefix("10.2.0.0/16")})
 	d.reconcile(t.Context())
 	if len(l.prefixes) != 2 || !strings.Contains(l.fault, "owned by source \"file\"") {
 		t.Errorf("networks %v, fault %q: expected both networks, and a word on who owns a", l.prefixes, l.fault)
@@ -314,7 +321,7 @@ func TestWhatCameWithAProtocolIsLeftOutUntilTheWholeRegionKnowsIt(t *testing.T) 
 func TestAnUpdateLooksOnlyAtWhatTheSourceTouched(t *testing.T) {
 	a, b := setOf("kube", "a", catalog.Healthy), setOf("kube", "b", catalog.Healthy)
 	f := &feed{origin: "kube"}
-	names := func(sets []catalog.EndpointSet) (out []string) {
+	names := func(sets []*catalog.EndpointSet) (out []string) {
 		for _, s := range sets {
 			out = append(out, s.Service.Name)
 		}
@@ -332,10 +339,10 @@ func TestAnUpdateLooksOnlyAtWhatTheSourceTouched(t *testing.T) {
 		{saying(b), []string{"b"}, true},
 		{source.Update{Err: errors.New("away")}, nil, true},
 		{saying(a, b), []string{"a", "b"}, true},
-		{source.Update{Sets: []catalog.EndpointSet{a, b}, Prefixes: make([]catalog.ClientPrefix, 1)}, nil, true},
+		{source.Update{Sets: saying(a, b).Sets, Prefixes: make([]catalog.ClientPrefix, 1)}, nil, true},
 	} {
-		if got, more := f.note(&c.u); !slices.Equal(names(got), c.want) || more != c.more {
-			t.Errorf("update %d touches %q and more is %v, expected %q and %v", i, names(got), more, c.want, c.more)
+		if n := f.note(&c.u); !slices.Equal(names(n.turned), c.want) || n.more != c.more {
+			t.Errorf("update %d touches %q and more is %v, expected %q and %v", i, names(n.turned), n.more, c.want, c.more)
 		}
 	}
 }

@@ -75,13 +75,13 @@ func TestManyFlipsCostOneResyncAndTheLastIsNotLeftOut(t *testing.T) {
 
 func TestADeskIsConcernedWithItsOwnSetsOnly(t *testing.T) {
 	d, c := reviewDesk(t, 2, 1, &reviewLedger{})
-	d.retarget()
+	d.retarget(everything())
 	flip := catalog.Changes{Services: []catalog.ServiceName{aService}, Conditions: true}
-	if d.concerned(flip) {
+	if !d.concerned(flip).empty() {
 		t.Error("a flip of an own endpoint concerns the desk")
 	}
 	foreign := catalog.ServiceName{Namespace: "n", Name: "foreign"}
-	if d.concerned(catalog.Changes{Services: []catalog.ServiceName{foreign}}) {
+	if !d.concerned(catalog.Changes{Services: []catalog.ServiceName{foreign}}).empty() {
 		t.Error("a foreign service concerns the desk")
 	}
 	set := *c.Service(aService).Backends[0].Set
@@ -95,10 +95,10 @@ func TestADeskIsConcernedWithItsOwnSetsOnly(t *testing.T) {
 		if err := c.Apply(delta, time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		if !d.concerned(flip) {
+		if d.concerned(flip).empty() {
 			t.Errorf("change %d of an own set does not concern the desk", seq)
 		}
-		d.retarget()
+		d.retarget(everything())
 	}
 }
 

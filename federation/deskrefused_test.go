@@ -37,11 +37,11 @@ func TestADeskLooksAfterWhatAnExportRuleRefuses(t *testing.T) {
 	if c.Service(aService) != nil {
 		t.Fatal("the rule refuses nothing, so the test tests nothing")
 	}
-	d.retarget()
-	if len(d.probing) != 1 || d.concerned(catalog.Changes{Services: []catalog.ServiceName{aService}}) {
+	d.retarget(everything())
+	if len(d.probing) != 1 || !d.concerned(catalog.Changes{Services: []catalog.ServiceName{aService}}).empty() {
 		t.Errorf("expected the refused set to be probed still, found %v", d.probing)
 	}
-	d.take(d.feeds[0], source.Update{Sets: []catalog.EndpointSet{set}})
+	d.take(d.feeds[0], saying(set))
 	d.reconcile(context.Background())
 	if len(l.changes) != 0 {
 		t.Errorf("expected nothing to be written, found %v", l.changes)
@@ -51,4 +51,31 @@ func TestADeskLooksAfterWhatAnExportRuleRefuses(t *testing.T) {
 	if len(l.changes) != 1 || len(l.changes[0].Deletes) != 1 {
 		t.Errorf("expected the set to be deleted, found %v", l.changes)
 	}
+}
+
+// A rule may be lifted at any moment: what turned while it refused the service must be
+// known then.
+func TestAFlipOfWhatAnExportRuleRefusesIsToldAllTheSame(t *testing.T) {
+	d, l, h := sourceDesk(t, "kube")
+	d.take(d.feeds[0], saying(setOf("kube", "a", catalog.Healthy)))
+	d.reconcile(t.Context())
+	rule := catalog.Object{
+		ObjectKey: catalog.ObjectKey{Kind: catalog.KindExportRule, Name: "deny"},
+		Version:   catalog.ObjectVersion{Generation: 1, Region: "r"}, Spec: []byte(`{"services":["*/*"],"clusters":[]}`),
+	}
+	change := func(d catalog.Delta) catalog.Delta {
+		l.seq++
+		d.Region, d.Version = "r", catalog.Version{Epoch: 1, Seq: l.seq}
+		return d
+	}
+	refused := catalog.Record{Object: &rule}
+	if err := d.catalog.Apply(change(catalog.Delta{Upserts: []catalog.Record{refused}}), time.Now()); err != nil || d.catalog.Service(setOf("", "a").Service) != nil {
+		t.Fatalf("the rule refuses nothing, so the test tests nothing: %v", err)
+	}
+	d.take(d.feeds[0], saying(setOf("kube", "a", catalog.Unhealthy)))
+	expectSaid(t, h, "e0 unhealthy")
+	if err := d.catalog.Apply(change(catalog.Delta{Deletes: []catalog.RecordKey{refused.Key()}}), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	expectHealth(t, d, "a", catalog.Unhealthy)
 }

@@ -1,8 +1,6 @@
 package federation
 
 import (
-	"cmp"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -25,44 +23,67 @@ type feed struct {
 	source source.Source
 	latest *source.Update // its last word, perhaps an error
 	good   *source.Update // the last that was none
+	// refused is why services of good cannot be published; of those that cannot. Only
+	// the desk's run works with it.
+	refused map[catalog.ServiceName]string
 }
 
-// note takes in a word and returns the sets in which it may tell of a flip. more
-// is true if it says anything else that is new.
-func (f *feed) note(u *source.Update) (turned []catalog.EndpointSet, more bool) {
+// news is what is new in a word of a source.
+type news struct {
+	turned []*catalog.EndpointSet // the sets in which it may tell of a flip
+	in     scope                  // the services of which it says anything else than before
+	more   bool                   // it says more that is new than health
+}
+
+// note takes in a word. After one that was an error, or none, all is news.
+func (f *feed) note(u *source.Update) news {
 	before := f.good
 	recovered := f.latest == nil || f.latest.Err != nil
 	f.latest = u
 	if u.Err != nil {
-		return nil, true
+		return news{more: true}
 	}
 	f.good = u
 	if recovered {
-		return u.Sets, true
+		return news{turned: u.Sets, in: everything(), more: true}
 	}
-	turned, more = touched(before.Sets, u.Sets)
-	return turned, more || !slices.Equal(before.Prefixes, u.Prefixes)
+	n := touched(before.Sets, u.Sets)
+	n.more = n.more || !slices.Equal(before.Prefixes, u.Prefixes)
+	return n
 }
 
-// touched returns the sets of next that differ from the set of the same service in
-// old. more is true if one does in more than health, or is gone. Both are ordered by
-// service, and sources keep the slices of endpoints that did not change.
-func touched(old, next []catalog.EndpointSet) (out []catalog.EndpointSet, more bool) {
-	for i := range next {
-		for len(old) > 0 && old[0].Service.Compare(next[i].Service) < 0 {
-			old, more = old[1:], true
+// touched compares two states of a source. Both are ordered by service, and sources
+// keep the sets that did not change.
+func touched(old, next []*catalog.EndpointSet) (n news) {
+	for _, set := range next {
+		if len(old) > 0 && old[0] == set {
+			old = old[1:]
+			continue
+		}
+		for len(old) > 0 && old[0].Service.Compare(set.Service) < 0 {
+			n.gone(old[0])
+			old = old[1:]
 		}
 		difference := source.Membership
-		if len(old) > 0 && old[0].Service == next[i].Service {
-			difference = source.Compare(&old[0], &next[i])
+		if len(old) > 0 && old[0].Service == set.Service {
+			difference = source.Compare(old[0], set)
 			old = old[1:]
 		}
 		if difference != source.Same {
-			out = append(out, next[i])
+			n.turned = append(n.turned, set)
+			n.in.add(some(set.Service))
 		}
-		more = more || difference == source.Membership
+		n.more = n.more || difference == source.Membership
 	}
-	return out, more || len(old) > 0
+	for _, set := range old {
+		n.gone(set)
+	}
+	return n
+}
+
+func (n *news) gone(set *catalog.EndpointSet) {
+	n.in.add(some(set.Service))
+	n.more = true
 }
 
 // turns returns what the source says of the health of published endpoints and the
@@ -106,33 +127,10 @@ func placesOf(endpoints []catalog.Endpoint) func(hint int, e *catalog.Endpoint) 
 	}
 }
 
-// asPublished returns the set as it is to be published: an endpoint that is published
-// keeps the health that it was published with, because flips say what it is now,
-// and a write for every flip is what they are there to spare.
-func asPublished(said catalog.EndpointSet, published *catalog.EndpointSet) catalog.EndpointSet {
-	if published == nil || said.Check != nil || published.Check != nil {
-		return said
-	}
-	at := placesOf(published.Endpoints)
-	copied := false
-	for i := range said.Endpoints {
-		j := at(i, &said.Endpoints[i])
-		if j < 0 || published.Endpoints[j].Health == said.Endpoints[i].Health {
-			continue
-		}
-		if !copied {
-			copied, said.Endpoints = true, slices.Clone(said.Endpoints)
-		}
-		said.Endpoints[i].Health = published.Endpoints[j].Health
-	}
-	return said
-}
-
 // word is what a feed said last, read under the lock.
 type word struct {
-	origin       string
+	*feed
 	latest, good *source.Update
-	refusal      string // what of it cannot be published, and why
 }
 
 // description is what is recorded of the sources of a cluster.
@@ -155,8 +153,8 @@ func describe(cluster catalog.Cluster, words []word) description {
 			if d.since.IsZero() || w.latest.StaleSince.Before(d.since) {
 				d.since = w.latest.StaleSince
 			}
-		} else if w.refusal != "" {
-			faults = append(faults, w.refusal)
+		} else if refusal := w.refusal(); refusal != "" {
+			faults = append(faults, refusal)
 		}
 		if w.good == nil {
 			complete = false
@@ -177,27 +175,4 @@ func describe(cluster catalog.Cluster, words []word) description {
 		d.fault = strings.ToValidUTF8(d.fault[:maxSourceError], "") + "..."
 	}
 	return d
-}
-
-// mine leaves out the services that another source of the cluster owns, and says
-// which: one name in dispute must not keep the rest of a source from being
-// published.
-func mine(origin string, own []catalog.Backend, desired []catalog.EndpointSet) (sets []catalog.EndpointSet, refusal string) {
-	others := map[catalog.SetKey]string{}
-	for _, b := range own {
-		if b.Set.Source != origin {
-			others[b.Set.SetKey] = b.Set.Source
-		}
-	}
-	for _, set := range desired {
-		switch owner, taken := others[set.SetKey]; {
-		case taken:
-			refusal = cmp.Or(refusal, fmt.Sprintf("service %s of the %s is owned by source %q in cluster %s; delete it there, or leave it out here", set.Service, origin, owner, set.Cluster))
-		case len(set.Endpoints) > maxSetEndpoints:
-			refusal = cmp.Or(refusal, fmt.Sprintf("service %s has %d endpoints in cluster %s; expected at most %d", set.Service, len(set.Endpoints), set.Cluster, maxSetEndpoints))
-		default:
-			sets = append(sets, set)
-		}
-	}
-	return sets, refusal
 }

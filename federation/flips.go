@@ -110,15 +110,16 @@ func (d *desk) catchUp(ctx context.Context) {
 	}
 }
 
-// assert says again what the sources and the prober know and the catalog does not:
-// a new owner speaks in a new term for what it found out before.
-func (d *desk) assert() {
+// assert says again what the sources and the prober know of the services in scope
+// and the catalog does not: a new owner speaks in a new term for what it found out
+// before.
+func (d *desk) assert(in scope) {
 	if _, owner := d.office(); !owner {
 		return
 	}
-	d.assertSources()
+	d.assertSources(in)
 	var changes []catalog.HealthChange
-	for _, b := range d.own() {
+	for _, b := range d.ownOf(in) {
 		if b.Set.Check == nil {
 			continue
 		}
@@ -134,12 +135,12 @@ func (d *desk) assert() {
 }
 
 // assertSources does so for the sources that can be read now.
-func (d *desk) assertSources() {
+func (d *desk) assertSources(in scope) {
 	d.mu.Lock()
 	var changes []catalog.HealthChange
 	for _, f := range d.feeds {
 		if d.owns && f.latest != nil {
-			changes = append(changes, d.turned(f, f.latest.Sets)...) // none with an error
+			changes = append(changes, d.turned(f, in.of(f.latest.Sets))...) // none with an error
 		}
 	}
 	said := d.number(changes)

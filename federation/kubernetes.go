@@ -210,10 +210,11 @@ func (r *Replica) tellWriter(ctx context.Context) error {
 	k := r.kube
 	zones := time.NewTicker(zonesEvery)
 	defer zones.Stop()
-	said := map[catalog.ServiceName]kubeexports.Verdict{}
 	for {
 		changed := k.exports.Changed()
-		said = k.lookAtChanged(said)
+		for name := range k.exports.Turned() {
+			k.writer.Look(name)
+		}
 		for waiting := true; waiting; {
 			select {
 			case <-ctx.Done():
@@ -228,17 +229,6 @@ func (r *Replica) tellWriter(ctx context.Context) error {
 			return nil
 		}
 	}
-}
-
-// lookAtChanged has the services looked at whose verdicts are others than they were.
-func (k *kubernetes) lookAtChanged(said map[catalog.ServiceName]kubeexports.Verdict) map[catalog.ServiceName]kubeexports.Verdict {
-	now := make(map[catalog.ServiceName]kubeexports.Verdict, len(said))
-	for _, v := range k.exports.Exports() {
-		if now[v.Service] = v; said[v.Service] != v {
-			k.writer.Look(v.Service)
-		}
-	}
-	return now
 }
 
 func (k *kubernetes) countZones() {

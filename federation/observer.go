@@ -106,7 +106,7 @@ func (o *observer) tell(isolated bool, now time.Time) {
 	o.mu.Lock()
 	// A silent region whose workloads answer shows that the network is there.
 	isolated = isolated && !slices.Contains(slices.Collect(maps.Values(o.verdicts)), catalog.ControlPlaneLost)
-	r := catalog.Reachability{Regions: maps.Clone(o.verdicts), RTT: o.pulse.RTTs(), Isolated: isolated}
+	r := catalog.Reachability{Regions: maps.Clone(o.verdicts), RTT: steady(o.told.RTT, o.pulse.RTTs()), Isolated: isolated}
 	same := r.Isolated == o.told.Isolated && maps.Equal(r.Regions, o.told.Regions) && maps.Equal(r.RTT, o.told.RTT)
 	o.told = r
 	o.mu.Unlock()

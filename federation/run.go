@@ -23,7 +23,7 @@ func (r *Replica) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, loop := range []func(context.Context) error{
 		r.port.Run, r.serve, r.followState, r.followTrust, r.followRemoval, r.followDrills, r.followSecrets, r.found,
-		r.cache.Run, r.importer.Run, r.gossip.Run, r.observer.run, r.desk.run, r.watchKubernetes, r.writeImports, r.tellWriter, r.notify, r.keepIntents, r.renewer.Run, r.shorten,
+		r.cache.Run, r.importer.Run, r.gossiping, r.observer.run, r.desk.run, r.watchKubernetes, r.writeImports, r.tellWriter, r.notify, r.keepIntents, r.renewer.Run, r.shorten,
 		r.lead, r.announce, r.tick, r.describe, r.recertify, r.answer, r.leave,
 	} {
 		g.Go(func() error { return loop(ctx) })
@@ -46,6 +46,32 @@ func (r *Replica) stepDown() {
 			r.log.Debug("could not hand over the lead", "error", err)
 		}
 	}
+}
+
+// farewell is how long a replica that stops tells the others so.
+const farewell = 500 * time.Millisecond
+
+// gossiping gossips until ctx ends, and then tells the others that this replica
+// stops: it may come back elsewhere, as a pod does, and memberlist takes another
+// address from a replica only if that has left, or once it is sure of its death,
+// which takes half a minute.
+func (r *Replica) gossiping(ctx context.Context) error {
+	going, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	ended := make(chan error, 1)
+	go func() { ended <- r.gossip.Run(going) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	short, cancel := context.WithTimeout(going, farewell)
+	defer cancel()
+	if err := r.gossip.Leave(short); err != nil {
+		r.log.Debug("not all may know that this replica stops", "error", err)
+	}
+	end()
+	return <-ended
 }
 
 // serve answers gRPC on the port and on the socket.

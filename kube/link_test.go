@@ -122,6 +122,22 @@ func TestAServerThatIsAwayIsSaidSinceWhenAndEmptiesNothing(t *testing.T) {
 	}
 }
 
+// The pauses of an informer itself double with every failure that it sees, up to a
+// minute: a server that fails a few times while it starts would not be read for so
+// long.
+func TestAServerThatFailsAFewTimesIsReadAsSoonAsItDoesNot(t *testing.T) {
+	s := newServer(t)
+	s.put("a", "10.0.0.1")
+	s.broken = 8
+	start := time.Now()
+	l := connect(t, s)
+	l.until("a 10.0.0.1")
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("it was read after %v", took)
+	}
+	l.untilState("that it is there", well)
+}
+
 // A watch from a version that the server is still to reach says nothing, so that
 // only reading everything anew finds out.
 func TestAServerRestoredFromAnOlderSnapshotIsReadAnew(t *testing.T) {

@@ -25,7 +25,9 @@ var ErrNotInstalled = errors.New("the API server knows no")
 
 // askAgain is the pause before a request of an informer that found nobody is made
 // again. An informer's own pauses grow to a minute, for which a server that came
-// back, or a kind of object that was installed, would go unseen.
+// back, or a kind of object that was installed, would go unseen: they begin at a
+// second, double with every answer that sends an informer back to its list, those
+// that have it read anew among them, and are forgotten after two minutes without one.
 const askAgain = time.Second
 
 // askEagerly is for how long a kind that a cluster may lack is asked for that often
@@ -315,10 +317,8 @@ func (t *patient) examine(a ask, resp *http.Response, err error) (f *fault, agai
 		return &fault{now, fmt.Errorf("kubernetes: not allowed to %s %s; grant it to the service account of this replica (ClusterRole federator)", verb, what), false}, true
 	case http.StatusUnauthorized:
 		return &fault{now, fmt.Errorf("kubernetes: the API server does not accept the credentials of this replica (401 at %s %s)", verb, what), false}, false
-	case http.StatusBadGateway, http.StatusServiceUnavailable:
+	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable:
 		return &fault{now, fmt.Errorf("kubernetes: the API server answers %s to %s %s", resp.Status, verb, what), true}, true
-	case http.StatusInternalServerError:
-		return &fault{now, fmt.Errorf("kubernetes: the API server answers %s to %s %s", resp.Status, verb, what), true}, false
 	}
 	return nil, false
 }

@@ -28,6 +28,7 @@ type server struct {
 	events  []event
 	absent  bool // the server knows no Multi-Cluster Services
 	own     bool // it knows federator's own kinds
+	broken  int  // so many more requests for all there is are answered 500
 	changed chan struct{}
 	lists   int
 	http    *http.Server
@@ -109,8 +110,14 @@ func (s *server) counted() int {
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	absent, known := s.absent, s.own && r.URL.Path == own
+	broken := s.broken > 0 && r.URL.Path == builtIn && r.URL.Query().Get("limit") != "1"
+	if broken {
+		s.broken--
+	}
 	s.mu.Unlock()
 	switch {
+	case broken:
+		http.Error(w, "etcdserver: no leader", http.StatusInternalServerError)
 	case known && r.URL.Query().Get("watch") == "":
 		s.list(w, r)
 	case known:

@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/federator/federator/federation/catalog"
@@ -22,8 +23,10 @@ type Source interface {
 type Update struct {
 	// Sets are all endpoint sets of the source, ordered by service. Source and
 	// Cluster are filled in. CreatedAt is zero where the source does not know it;
-	// see [Diff].
-	Sets []catalog.EndpointSet
+	// see [Diff]. What was handed over is never changed. A source that knows a set
+	// to be as it was hands over the same pointer again: then it costs its reader
+	// nothing. Sets that differ in their pointers alone are compared, and equal.
+	Sets []*catalog.EndpointSet
 	// Prefixes are the networks whose DNS clients belong to this cluster.
 	Prefixes []catalog.ClientPrefix
 	// Err says, for an operator, why the source cannot be read. When it is set
@@ -31,4 +34,10 @@ type Update struct {
 	Err error
 	// StaleSince is when the source could first not be read; zero without Err.
 	StaleSince time.Time
+}
+
+// Find returns where the set of a service is, or would be, among sets that are
+// ordered by service, and whether it is there.
+func Find(sets []*catalog.EndpointSet, name catalog.ServiceName) (int, bool) {
+	return slices.BinarySearchFunc(sets, name, func(s *catalog.EndpointSet, name catalog.ServiceName) int { return s.Service.Compare(name) })
 }

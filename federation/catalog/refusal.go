@@ -148,6 +148,17 @@ func (c *Catalog) Published(region, cluster string) []Backend {
 	return out
 }
 
+// Part is Published for one service; false if the cluster has no part of it, or is
+// not the region's.
+func (c *Catalog) Part(region string, k SetKey) (Backend, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if of, ok := c.byName[k.Service][k]; !ok || of != region {
+		return Backend{}, false
+	}
+	return c.backend(region, k), true
+}
+
 // Set returns what a cluster of a region published of a service, refused or not;
 // nil if it did not, or if the cluster is not the region's.
 func (c *Catalog) Set(region string, k SetKey) *EndpointSet {

@@ -158,6 +158,29 @@ func TestALeavingReplicaIsGoneFromTheGossipAtOnce(t *testing.T) {
 	}
 }
 
+// A pod has another address after every start. memberlist takes the new address of a
+// replica that left, and otherwise only once it is sure that the old one is dead.
+func TestAReplicaThatLeftAndComesBackElsewhereIsFoundThereAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "us eu", 2)
+	w.within(10*time.Second, "all see all", w.converged)
+	before := w.get("eu", 0)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := before.Leave(ctx); err != nil {
+		t.Fatal(err)
+	}
+	before.kill()
+	after := w.add(before.name)
+	after.start()
+	w.within(4*time.Second, "all gossip to where it is now", w.everyone(func(n *node) bool {
+		n.directory.mu.RLock()
+		defer n.directory.mu.RUnlock()
+		return n == after || n.directory.members[after.name].UDP.String() == after.record.GossipAddress
+	}))
+	w.within(10*time.Second, "all see all again", w.converged)
+}
+
 func TestAReplicaOfAnotherTrustDomainOrKeyStaysOut(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "us eu", 1)

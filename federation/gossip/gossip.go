@@ -86,8 +86,8 @@ func (g *Gossip) Run(ctx context.Context) error {
 	return err
 }
 
-// Leave tells the others that this replica goes for good, until ctx is done.
-// Run goes on.
+// Leave tells the others that this replica goes, for good or to come back, perhaps
+// elsewhere, until ctx is done. Run goes on; nothing is gossiped any more.
 func (g *Gossip) Leave(ctx context.Context) error {
 	list := g.list.Load()
 	if list == nil || g.transport.ctx.Err() != nil {

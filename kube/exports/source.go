@@ -138,6 +138,10 @@ func (s *Source) Zones() map[string]int {
 	return counts
 }
 
+// Turned returns the services whose verdicts are others, or gone, since it was last
+// called. It is for one caller.
+func (s *Source) Turned() map[catalog.ServiceName]struct{} { return s.verdicts.takeTurned() }
+
 // Changed is closed at the next change of [Source.Exports]. Take it first.
 func (s *Source) Changed() <-chan struct{} { return s.verdicts.next() }
 

@@ -13,11 +13,12 @@ import (
 type verdicts struct {
 	mu      sync.Mutex
 	all     map[catalog.ServiceName]Verdict
+	turned  map[catalog.ServiceName]struct{} // since they were last taken
 	changed chan struct{}
 }
 
 func newVerdicts() *verdicts {
-	return &verdicts{all: map[catalog.ServiceName]Verdict{}, changed: make(chan struct{})}
+	return &verdicts{all: map[catalog.ServiceName]Verdict{}, turned: map[catalog.ServiceName]struct{}{}, changed: make(chan struct{})}
 }
 
 func (v *verdicts) put(one Verdict) {
@@ -25,7 +26,7 @@ func (v *verdicts) put(one Verdict) {
 	defer v.mu.Unlock()
 	if v.all[one.Service] != one {
 		v.all[one.Service] = one
-		v.signal()
+		v.signal(one.Service)
 	}
 }
 
@@ -34,11 +35,12 @@ func (v *verdicts) drop(name catalog.ServiceName) {
 	defer v.mu.Unlock()
 	if _, ok := v.all[name]; ok {
 		delete(v.all, name)
-		v.signal()
+		v.signal(name)
 	}
 }
 
-func (v *verdicts) signal() {
+func (v *verdicts) signal(name catalog.ServiceName) {
+	v.turned[name] = struct{}{}
 	close(v.changed)
 	v.changed = make(chan struct{})
 }
@@ -48,6 +50,14 @@ func (v *verdicts) get(name catalog.ServiceName) (Verdict, bool) {
 	defer v.mu.Unlock()
 	one, ok := v.all[name]
 	return one, ok
+}
+
+func (v *verdicts) takeTurned() map[catalog.ServiceName]struct{} {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	turned := v.turned
+	v.turned = map[catalog.ServiceName]struct{}{}
+	return turned
 }
 
 func (v *verdicts) list() []Verdict {

@@ -25,17 +25,17 @@ type worker struct {
 	begun, stale bool
 	told         string // the error that was last handed over
 	places       places
-	// said is what was handed over; waiting are the changes of membership that were
-	// not yet, nil for a service that is gone.
-	said    map[catalog.ServiceName]*catalog.EndpointSet
-	waiting map[catalog.ServiceName]*catalog.EndpointSet
-	order   []catalog.ServiceName // of said; nil when it has to be made anew
+	// said is what was handed over, ordered by service, with its endpoints counted;
+	// waiting are the changes of membership that were not yet, nil for a service that
+	// is gone.
+	said      []*catalog.EndpointSet
+	endpoints int
+	waiting   map[catalog.ServiceName]*catalog.EndpointSet
 }
 
 func newWorker(s *Source, out func(source.Update)) *worker {
 	w := &worker{
-		Source: s, out: out, settle: time.NewTimer(0),
-		said: map[catalog.ServiceName]*catalog.EndpointSet{}, waiting: map[catalog.ServiceName]*catalog.EndpointSet{},
+		Source: s, out: out, settle: time.NewTimer(0), waiting: map[catalog.ServiceName]*catalog.EndpointSet{},
 	}
 	w.settle.Stop()
 	return w
@@ -73,11 +73,12 @@ func (w *worker) work() {
 	if nodes {
 		w.relocate(services)
 	}
-	flipped := false
+	flipped := map[catalog.ServiceName]*catalog.EndpointSet{}
 	for name := range services {
-		flipped = w.rederive(name) || flipped
+		w.rederive(name, flipped)
 	}
-	if flipped {
+	if len(flipped) > 0 {
+		w.lay(flipped)
 		w.handOver()
 	}
 }
@@ -99,11 +100,14 @@ func (w *worker) relocate(services map[catalog.ServiceName]struct{}) {
 	}
 }
 
-// rederive derives one service and reports whether only health changed. The set
-// that was said stays the same value if nothing did.
-func (w *worker) rederive(name catalog.ServiceName) (flipped bool) {
+// rederive derives one service: it waits, or it is flipped if only health changed.
+// The set that was said stays the same value if nothing did.
+func (w *worker) rederive(name catalog.ServiceName, flipped map[catalog.ServiceName]*catalog.EndpointSet) {
 	next := w.derive(name)
-	old := w.said[name]
+	var old *catalog.EndpointSet
+	if at, ok := source.Find(w.said, name); ok {
+		old = w.said[at]
+	}
 	difference := source.Membership
 	switch {
 	case old == nil && next == nil:
@@ -114,13 +118,12 @@ func (w *worker) rederive(name catalog.ServiceName) (flipped bool) {
 	if difference == source.Membership {
 		w.waiting[name] = next
 		w.wait()
-		return false
+		return
 	}
 	delete(w.waiting, name) // it is as it was said again
 	if difference == source.HealthOnly {
-		w.said[name] = next
+		flipped[name] = next
 	}
-	return difference == source.HealthOnly
 }
 
 // derive finds the objects of a service. An export that is being deleted is none.
@@ -158,18 +161,30 @@ func (w *worker) wait() {
 func (w *worker) publish() {
 	w.due = false
 	w.settle.Stop()
-	for name, set := range w.waiting {
-		if set == nil {
-			delete(w.said, name)
-		} else {
-			w.said[name] = set
-		}
-	}
-	if len(w.waiting) > 0 {
-		w.order = nil
-	}
+	w.lay(w.waiting)
 	clear(w.waiting)
 	w.handOver()
+}
+
+// lay lays changes over what is said; nil takes a service out. What was handed over
+// stays as it is.
+func (w *worker) lay(changes map[catalog.ServiceName]*catalog.EndpointSet) {
+	old := w.said
+	next := make([]*catalog.EndpointSet, 0, len(old)+len(changes))
+	for _, name := range slices.SortedFunc(maps.Keys(changes), catalog.ServiceName.Compare) {
+		at, found := source.Find(old, name)
+		next = append(next, old[:at]...)
+		if found {
+			w.endpoints -= len(old[at].Endpoints)
+			at++
+		}
+		if set := changes[name]; set != nil {
+			next = append(next, set)
+			w.endpoints += len(set.Endpoints)
+		}
+		old = old[at:]
+	}
+	w.said = append(next, old...)
 }
 
 // handOver hands over what is said, unless there is something against it.
@@ -177,15 +192,6 @@ func (w *worker) handOver() {
 	if !w.begun || w.stale {
 		return
 	}
-	if w.order == nil {
-		w.order = slices.SortedFunc(maps.Keys(w.said), catalog.ServiceName.Compare)
-	}
-	u := source.Update{Sets: make([]catalog.EndpointSet, len(w.order)), Prefixes: w.places.prefixes}
-	endpoints := 0
-	for i, name := range w.order {
-		u.Sets[i] = *w.said[name]
-		endpoints += len(u.Sets[i].Endpoints)
-	}
-	w.metrics.endpoints.Set(float64(endpoints))
-	w.out(u)
+	w.metrics.endpoints.Set(float64(w.endpoints))
+	w.out(source.Update{Sets: w.said, Prefixes: w.places.prefixes})
 }

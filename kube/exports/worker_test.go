@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -215,6 +216,36 @@ func TestAnExportThatIsBeingDeletedIsNone(t *testing.T) {
 	if len(said.Sets) != 0 || len(s.Exports()) != 0 {
 		t.Errorf("got %+v, %+v", said, s.Exports())
 	}
+}
+
+func TestAVerdictThatTurnedIsNamedOnce(t *testing.T) {
+	s := bare()
+	for _, name := range []string{"a", "b"} {
+		_ = s.objects.exports.Add(anExport(name))
+		_ = s.objects.services.Add(aService(name))
+	}
+	w, _ := begun(s)
+	defer w.settle.Stop()
+	turned := func(want ...string) {
+		t.Helper()
+		var got []string
+		for name := range s.Turned() {
+			got = append(got, name.Name)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("the verdicts on %q turned, expected %q", got, want)
+		}
+	}
+	turned("a", "b")
+	turned()
+	take(s.objects.services, s.dirty.named(), aService("a"), false)
+	put(s.objects.services, s.dirty.named(), aService("b"))
+	w.work()
+	turned("a")
+	take(s.objects.exports, s.dirty.named(), anExport("b"), false)
+	w.work()
+	turned("b")
 }
 
 // genEvent does something to the objects of a cluster and tells the handlers, or

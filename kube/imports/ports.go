@@ -40,15 +40,12 @@ type exposed struct {
 	port  catalog.Port
 }
 
-// exposedBy returns which of the service's ports a cluster exposes: those with their
-// protocol and number, whatever it calls them. One that lost a conflict over that is
-// not exposed at all.
+// exposedBy returns which of the service's ports a cluster exposes.
 func exposedBy(set *catalog.EndpointSet, ports []catalog.Port) []exposed {
 	out := make([]exposed, 0, len(ports))
 	for i, p := range ports {
-		at := slices.IndexFunc(set.Ports, func(q catalog.Port) bool { return q.Number == p.Number && q.Protocol == p.Protocol })
-		if at >= 0 {
-			out = append(out, exposed{i, set.Ports[at]})
+		if port, ok := set.Exposes(p); ok {
+			out = append(out, exposed{i, port})
 		}
 	}
 	return out

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/source"
 )
 
@@ -114,7 +115,11 @@ func (s *Source) read(out func(source.Update)) {
 		s.log.Info("services file is readable again", "path", s.path)
 	}
 	s.failing, s.staleSince = "", time.Time{}
-	out(source.Update{Sets: services.Sets, Prefixes: services.Prefixes})
+	sets := make([]*catalog.EndpointSet, len(services.Sets))
+	for i := range services.Sets {
+		sets[i] = &services.Sets[i]
+	}
+	out(source.Update{Sets: sets, Prefixes: services.Prefixes})
 }
 
 func (s *Source) fail(err error, out func(source.Update)) {

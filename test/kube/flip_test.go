@@ -3,13 +3,11 @@
 package kube_test
 
 import (
-	"context"
 	"slices"
 	"testing"
 	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 )
 
@@ -27,11 +25,8 @@ func TestAReadinessFlipReachesTheImportsOfAnotherCluster(t *testing.T) {
 	s.export("us-west", "checkout", "10.0.0.1", "10.0.0.2", "10.0.0.3")
 	s.imported("eu-central", "checkout", "us-west-1")
 	s.lists(10*time.Second, "eu-central", "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.2", "us-west-1 10.0.0.3")
-	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
-	defer cancel()
-	seen, err := s.world.Cluster("eu-central").Clients.Core.DiscoveryV1().EndpointSlices(shop).Watch(ctx, metav1.ListOptions{LabelSelector: "federator.dev/import=checkout"})
+	seen, err := mirrorOf(t, s.world.Cluster("eu-central")).changes()
 	must(t, err)
-	defer seen.Stop()
 	var took []time.Duration
 	for i := range flips {
 		address := "10.0.0.2"
@@ -40,7 +35,7 @@ func TestAReadinessFlipReachesTheImportsOfAnotherCluster(t *testing.T) {
 		}
 		begun := time.Now()
 		s.serve("us-west", "checkout", "10.0.0.1", address, "10.0.0.3")
-		if !turned(seen.ResultChan(), "10.0.0.2", i%2 == 1, slowFlip) {
+		if !turned(seen, "10.0.0.2", i%2 == 1, slowFlip) {
 			t.Fatalf("flip %d did not arrive within %v", i+1, slowFlip)
 		}
 		took = append(took, time.Since(begun))
