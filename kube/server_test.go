@@ -28,9 +28,11 @@ type server struct {
 	events  []event
 	absent  bool // the server knows no Multi-Cluster Services
 	own     bool // it knows federator's own kinds
-	changed chan struct{}
-	lists   int
-	http    *http.Server
+	// forbidden is the path of a kind that nobody may read.
+	forbidden string
+	changed   chan struct{}
+	lists     int
+	http      *http.Server
 }
 
 // The paths that the server knows.
@@ -108,9 +110,11 @@ func (s *server) counted() int {
 // ServeHTTP implements [http.Handler].
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	absent, known := s.absent, s.own && r.URL.Path == own
+	absent, known, forbidden := s.absent, s.own && r.URL.Path == own, r.URL.Path == s.forbidden
 	s.mu.Unlock()
 	switch {
+	case forbidden:
+		http.Error(w, "forbidden", http.StatusForbidden)
 	case known && r.URL.Query().Get("watch") == "":
 		s.list(w, r)
 	case known:
