@@ -199,6 +199,53 @@ func TestAKindThatIsInstalledLaterIsTakenUpByItself(t *testing.T) {
 	}
 }
 
+func TestWhatExportsDoNotDependOnMayBeForbidden(t *testing.T) {
+	s := newServer(t)
+	s.forbidden = custom + "serviceimports"
+	l := connect(t, s)
+	s.put("a", "10.0.0.1")
+	l.until("a 10.0.0.1")
+	for start := time.Now(); ; {
+		l.link.patience.mu.Lock()
+		line := l.link.patience.lines[s.forbidden]
+		met := line != nil && line.fault != nil && line.fault.forbidden
+		l.link.patience.mu.Unlock()
+		if met {
+			break
+		}
+		if time.Since(start) > 10*time.Second {
+			t.Fatal("expected the informer to be refused")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	l.link.judge()
+	if since, err := l.State(); err != nil {
+		t.Errorf("expected all to be well, found %v since %s", err, since)
+	}
+	for kind, c := range map[string]struct {
+		fault   fault
+		read    bool
+		counted bool
+	}{
+		"/api/v1/namespaces":      {fault{forbidden: true}, false, false},
+		"/api/v1/nodes":           {fault{forbidden: true}, true, false},
+		"/api/v1/nodes/":          {fault{forbidden: true}, false, true}, // and so there are no zones
+		"/api/v1/services":        {fault{forbidden: true}, true, true},
+		custom + "serviceexports": {fault{forbidden: true}, true, true},
+		custom + "serviceimports": {fault{}, true, true}, // not installed
+		builtIn:                   {fault{away: true, forbidden: true}, true, true},
+	} {
+		p := newPatience()
+		if c.read {
+			p.at(kind).taken = p.round
+		}
+		p.note(kind, &c.fault)
+		if got := p.worst() != nil; got != c.counted {
+			t.Errorf("%s: counted %v, expected %v", kind, got, c.counted)
+		}
+	}
+}
+
 func TestFederatorsOwnKindsMayBeMissingAndAreTakenUpByThemselves(t *testing.T) {
 	s := newServer(t)
 	l := connect(t, s, func(c *Cluster) { c.FederatorInformers.ResolutionPolicies() })
@@ -233,8 +280,8 @@ func TestFederatorsOwnKindsMayBeMissingAndAreTakenUpByThemselves(t *testing.T) {
 func TestTheVerdictOnAServer(t *testing.T) {
 	at := func(seconds int) time.Time { return time.Unix(1000, 0).Add(time.Duration(seconds) * time.Second) }
 	away := errors.New("away")
-	transport := func(seconds int) *fault { return &fault{at(seconds), errors.New("refused"), true} }
-	absent := &fault{at(0), errors.New("absent"), false}
+	transport := func(seconds int) *fault { return &fault{since: at(seconds), err: errors.New("refused"), away: true} }
+	absent := &fault{since: at(0), err: errors.New("absent")}
 	type step struct {
 		at       int
 		check    error

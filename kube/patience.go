@@ -65,7 +65,7 @@ type patience struct {
 type line struct {
 	fault *fault
 	// listed is the round in which the server last listed the kind from the
-	// beginning, taken the one whose list the informer is known to hold.
+	// beginning, taken the one whose list the informer is known to hold; 0 for none.
 	listed, taken uint64
 	watches       map[*watched]struct{}
 }
@@ -76,10 +76,12 @@ type fault struct {
 	err   error
 	// away: it is the server that is missing, and not only the kind or the right.
 	away bool
+	// forbidden: the server does not allow it. Rights tells of that, too.
+	forbidden bool
 }
 
 func newPatience() *patience {
-	return &patience{pause: askAgain, clock: time.Now, lines: map[string]*line{}, told: make(chan struct{}, 1), installed: make(chan struct{})}
+	return &patience{round: 1, pause: askAgain, clock: time.Now, lines: map[string]*line{}, told: make(chan struct{}, 1), installed: make(chan struct{})}
 }
 
 // through returns a configuration of clients whose requests go through here.
@@ -135,15 +137,30 @@ func (p *patience) lacking(resource string) (since time.Time, err error) {
 	return time.Time{}, nil
 }
 
+// tolerable reports whether a fault of a kind is in nobody's way: what is exported,
+// flips above all, must not stop because a kind may not be read that it does not
+// depend on, or only by zones, which stay as they were read.
+func (l *line) tolerable(at string) bool {
+	switch kind := path.Base(at); {
+	case l.fault.away:
+		return false
+	case optional(at):
+		return true
+	case !l.fault.forbidden:
+		return false
+	default:
+		return kind == "namespaces" || kind == "serviceimports" || kind == "nodes" && l.taken > 0
+	}
+}
+
 // worst returns what is most in the way of reading: an absent server before all
-// else, then what lasts longest; nil if nothing is. That an optional kind is not
-// there is in nobody's way.
+// else, then what lasts longest; nil if nothing is.
 func (p *patience) worst() *fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var worst *fault
 	for at, l := range p.lines {
-		if f := l.fault; f != nil && (f.away || !optional(at)) && (worst == nil || f.away && !worst.away || f.away == worst.away && f.since.Before(worst.since)) {
+		if f := l.fault; f != nil && !l.tolerable(at) && (worst == nil || f.away && !worst.away || f.away == worst.away && f.since.Before(worst.since)) {
 			worst = f
 		}
 	}
@@ -299,7 +316,7 @@ func (t *patient) take(a ask, round uint64, resp *http.Response) *http.Response 
 func (t *patient) examine(a ask, resp *http.Response, err error) (f *fault, again bool) {
 	now := t.clock()
 	if err != nil {
-		return &fault{now, unanswered(err), true}, true
+		return &fault{since: now, err: unanswered(err), away: true}, true
 	}
 	what := path.Base(a.path)
 	verb := "list"
@@ -312,13 +329,13 @@ func (t *patient) examine(a ask, resp *http.Response, err error) (f *fault, agai
 		if optional(a.path) {
 			crds = "of " + v1alpha1.GroupVersion().String()
 		}
-		return &fault{now, fmt.Errorf("kubernetes: %w %s; install the CRDs %s: they are taken up by themselves", ErrNotInstalled, what, crds), false}, true
+		return &fault{since: now, err: fmt.Errorf("kubernetes: %w %s; install the CRDs %s: they are taken up by themselves", ErrNotInstalled, what, crds)}, true
 	case http.StatusForbidden:
-		return &fault{now, fmt.Errorf("kubernetes: not allowed to %s %s; grant it to the service account of this replica (ClusterRole federator)", verb, what), false}, true
+		return &fault{since: now, err: fmt.Errorf("kubernetes: not allowed to %s %s; grant it to the service account of this replica (ClusterRole federator)", verb, what), forbidden: true}, true
 	case http.StatusUnauthorized:
-		return &fault{now, fmt.Errorf("kubernetes: the API server does not accept the credentials of this replica (401 at %s %s)", verb, what), false}, false
+		return &fault{since: now, err: fmt.Errorf("kubernetes: the API server does not accept the credentials of this replica (401 at %s %s)", verb, what)}, false
 	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable:
-		return &fault{now, fmt.Errorf("kubernetes: the API server answers %s to %s %s", resp.Status, verb, what), true}, true
+		return &fault{since: now, err: fmt.Errorf("kubernetes: the API server answers %s to %s %s", resp.Status, verb, what), away: true}, true
 	}
 	return nil, false
 }

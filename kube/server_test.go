@@ -28,10 +28,12 @@ type server struct {
 	events  []event
 	absent  bool // the server knows no Multi-Cluster Services
 	own     bool // it knows federator's own kinds
-	broken  int  // so many more requests for all there is are answered 500
-	changed chan struct{}
-	lists   int
-	http    *http.Server
+	// forbidden is the path of a kind that nobody may read.
+	forbidden string
+	broken    int // so many more requests for all there is are answered 500
+	changed   chan struct{}
+	lists     int
+	http      *http.Server
 }
 
 // The paths that the server knows.
@@ -109,13 +111,15 @@ func (s *server) counted() int {
 // ServeHTTP implements [http.Handler].
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	absent, known := s.absent, s.own && r.URL.Path == own
+	absent, known, forbidden := s.absent, s.own && r.URL.Path == own, r.URL.Path == s.forbidden
 	broken := s.broken > 0 && r.URL.Path == builtIn && r.URL.Query().Get("limit") != "1"
 	if broken {
 		s.broken--
 	}
 	s.mu.Unlock()
 	switch {
+	case forbidden:
+		http.Error(w, "forbidden", http.StatusForbidden)
 	case broken:
 		http.Error(w, "etcdserver: no leader", http.StatusInternalServerError)
 	case known && r.URL.Query().Get("watch") == "":
