@@ -43,6 +43,7 @@ type Catalog struct {
 // the endpoints and replicas at each locality: both spare a walk over everything.
 type regionState struct {
 	version Version
+	partial bool // see [Snapshot.Partial]
 	records map[RecordKey]*Record
 	facts   map[RecordKey]*Record
 	places  map[Locality]int
@@ -83,18 +84,19 @@ func New(region, authority string) *Catalog {
 }
 
 // Reset replaces everything known of a region with a complete snapshot. A
-// snapshot that is not newer than the known state is ignored.
+// snapshot that is not newer than the known state is ignored, see [Snapshot.Replaces].
 func (c *Catalog) Reset(s Snapshot, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = now
 	old := c.regions[s.Region]
-	if old != nil && s.Version.Compare(old.version) <= 0 {
+	if old != nil && !s.Replaces(old.version, old.partial) {
 		return nil
 	}
 	dirty := newDirty()
 	dirty.conditions, dirty.ownership = true, s.Region == c.authority
 	next := newRegionState(s.Version)
+	next.partial = s.Partial
 	if old != nil {
 		next.places = old.places
 	}
@@ -232,11 +234,20 @@ func (c *Catalog) Snapshot(region string) (Snapshot, bool) {
 	if st == nil {
 		return Snapshot{}, false
 	}
-	s := Snapshot{Region: region, Version: st.version, Records: make([]Record, 0, len(st.records))}
+	s := Snapshot{Region: region, Version: st.version, Partial: st.partial, Records: make([]Record, 0, len(st.records))}
 	for _, k := range slices.Sorted(maps.Keys(st.records)) {
 		s.Records = append(s.Records, *st.records[k])
 	}
 	return s, true
+}
+
+// Partial reports whether what is known of a region lacks fields; see
+// [Snapshot.Partial].
+func (c *Catalog) Partial(region string) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	st := c.regions[region]
+	return st != nil && st.partial
 }
 
 // Service returns the merged service, or nil if no cluster exports it.

@@ -70,6 +70,16 @@ type Snapshot struct {
 	Region  string   `json:"region"`
 	Version Version  `json:"version"`
 	Records []Record `json:"records"`
+	// Partial: a build that did not know all fields of the records took them over, so
+	// that some may be missing. A snapshot of the same version that is not replaces it.
+	Partial bool `json:"-"`
+}
+
+// Replaces reports whether a snapshot is news to who holds a region at a version,
+// perhaps in part.
+func (s *Snapshot) Replaces(held Version, partial bool) bool {
+	n := s.Version.Compare(held)
+	return n > 0 || n == 0 && partial && !s.Partial
 }
 
 // Delta is one change of one region. It applies only to the state at

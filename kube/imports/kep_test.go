@@ -153,14 +153,16 @@ func TestKEP1645APortIsServedByTheNearestClusterThatExposesIt(t *testing.T) {
 	}
 }
 
+// six adds an IPv6 endpoint.
+func six(b catalog.Backend) catalog.Backend {
+	e := b.Set.Endpoints[0]
+	e.ID, e.Address = e.ID+"-six", mustSix(1)
+	b.Set.Endpoints, b.Health = append(b.Set.Endpoints, e), append(b.Health, catalog.Healthy)
+	return b
+}
+
 func TestKEP1645AConflictIsDecidedByTheOldestExportAndReportedOnAll(t *testing.T) {
 	renamed := catalog.Port{Name: "web", Protocol: catalog.TCP, Number: 80}
-	six := func(b catalog.Backend) catalog.Backend { // beside its IPv4 endpoint
-		e := b.Set.Endpoints[0]
-		e.ID, e.Address = e.ID+"-six", mustSix(1)
-		b.Set.Endpoints, b.Health = append(b.Set.Endpoints, e), append(b.Health, catalog.Healthy)
-		return b
-	}
 	spoken := http
 	spoken.AppProtocol = "kubernetes.io/h2c"
 	moved := catalog.Port{Name: "http", Protocol: catalog.TCP, Number: 8000}

@@ -354,9 +354,12 @@ func (x *Hello) GetRelayed() bool {
 
 // SnapshotBegin announces a complete snapshot, which follows in chunks.
 type SnapshotBegin struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Version       *Version               `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
-	Records       uint64                 `protobuf:"varint,2,opt,name=records,proto3" json:"records,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Version *Version               `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	Records uint64                 `protobuf:"varint,2,opt,name=records,proto3" json:"records,omitempty"`
+	// The server took the records over, at least some of them, when it did not know
+	// all of their fields. Only of a relay.
+	Partial       bool `protobuf:"varint,3,opt,name=partial,proto3" json:"partial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -403,6 +406,13 @@ func (x *SnapshotBegin) GetRecords() uint64 {
 		return x.Records
 	}
 	return 0
+}
+
+func (x *SnapshotBegin) GetPartial() bool {
+	if x != nil {
+		return x.Partial
+	}
+	return false
 }
 
 // SnapshotChunk carries records of a snapshot, about 256 KiB.
@@ -651,10 +661,11 @@ const file_federator_v1_replication_proto_rawDesc = "" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12/\n" +
 	"\aversion\x18\x02 \x01(\v2\x15.federator.v1.VersionR\aversion\x12\x18\n" +
 	"\areplica\x18\x03 \x01(\tR\areplica\x12\x18\n" +
-	"\arelayed\x18\x04 \x01(\bR\arelayed\"Z\n" +
+	"\arelayed\x18\x04 \x01(\bR\arelayed\"t\n" +
 	"\rSnapshotBegin\x12/\n" +
 	"\aversion\x18\x01 \x01(\v2\x15.federator.v1.VersionR\aversion\x12\x18\n" +
-	"\arecords\x18\x02 \x01(\x04R\arecords\"?\n" +
+	"\arecords\x18\x02 \x01(\x04R\arecords\x12\x18\n" +
+	"\apartial\x18\x03 \x01(\bR\apartial\"?\n" +
 	"\rSnapshotChunk\x12.\n" +
 	"\arecords\x18\x01 \x03(\v2\x14.federator.v1.RecordR\arecords\"C\n" +
 	"\vSnapshotEnd\x12\x18\n" +

@@ -30,6 +30,7 @@ type Cache struct {
 	mu       sync.Mutex
 	loaded   []catalog.Snapshot
 	versions map[string]catalog.Version
+	partial  map[string]bool // see [catalog.Snapshot.Partial]
 	pending  map[string]*change
 	err      error
 }
@@ -47,6 +48,7 @@ type CacheConfig struct {
 type change struct {
 	version catalog.Version
 	replace bool                                  // the records are all there are
+	partial bool                                  // of records that replace: they may lack fields
 	forget  bool                                  // the region is to go
 	records map[catalog.RecordKey]*catalog.Record // nil: deleted
 }
@@ -70,13 +72,14 @@ func OpenCache(path string, cfg CacheConfig) (*Cache, error) {
 		interval: cfg.Interval,
 		dirty:    make(chan struct{}, 1),
 		versions: map[string]catalog.Version{},
+		partial:  map[string]bool{},
 		pending:  map[string]*change{},
 	}
 	if err := c.open(); err != nil {
 		return nil, fmt.Errorf("opening the cache of imported regions %s: %w", path, err)
 	}
 	for _, s := range c.loaded {
-		c.versions[s.Region] = s.Version
+		c.versions[s.Region], c.partial[s.Region] = s.Version, s.Partial
 	}
 	return c, nil
 }
@@ -92,13 +95,14 @@ func (c *Cache) Load() []catalog.Snapshot {
 
 // Reset replaces a region with a complete snapshot, unless it is not newer.
 func (c *Cache) Reset(s catalog.Snapshot) {
-	ch := &change{version: s.Version, replace: true, records: make(map[catalog.RecordKey]*catalog.Record, len(s.Records))}
+	ch := &change{version: s.Version, replace: true, partial: s.Partial, records: make(map[catalog.RecordKey]*catalog.Record, len(s.Records))}
 	for i := range s.Records {
 		ch.records[s.Records[i].Key()] = &s.Records[i]
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.Version.Compare(c.versions[s.Region]) > 0 {
+	if s.Replaces(c.versions[s.Region], c.partial[s.Region]) {
+		c.partial[s.Region] = s.Partial
 		c.add(s.Region, ch)
 	}
 }
@@ -138,6 +142,7 @@ func (c *Cache) add(region string, ch *change) {
 	c.versions[region] = ch.version
 	if ch.forget {
 		delete(c.versions, region)
+		delete(c.partial, region)
 	}
 	c.pending[region] = c.pending[region].then(ch)
 	select {

@@ -171,9 +171,7 @@ func readRegion(b *bolt.Bucket, name string) (s catalog.Snapshot, err error) {
 		}
 		s = catalog.Snapshot{Region: name, Version: h.version}
 		if !complete(name, h.version, b.Get(fieldsKey())) {
-			// It serves until the region has sent all of it again: a link asks for a
-			// snapshot where it holds nothing that has a number.
-			s.Version.Seq = 0
+			s.Partial = true // it serves until the region has sent all of it again
 		}
 		records := b.Bucket(recordsBucket())
 		if records == nil {
@@ -240,10 +238,12 @@ func (ch *change) write(regions *bolt.Bucket, region string) error {
 		return err
 	}
 	var h head
+	whole := ch.replace && !ch.partial
 	if old := b.Get(headKey()); old != nil {
 		if h, err = parseHead(region, old); err != nil {
 			return err
 		}
+		whole = complete(region, h.version, b.Get(fieldsKey()))
 	}
 	records, err := b.CreateBucketIfNotExists(recordsBucket())
 	if err != nil {
@@ -253,8 +253,10 @@ func (ch *change) write(regions *bolt.Bucket, region string) error {
 	if err := ch.writeRecords(records, region, &h.count); err != nil {
 		return err
 	}
-	if err := b.Put(fieldsKey(), seal(region, string(fieldsKey()), fieldsOf(h.version))); err != nil {
-		return err
+	if whole {
+		if err := b.Put(fieldsKey(), seal(region, string(fieldsKey()), fieldsOf(h.version))); err != nil {
+			return err
+		}
 	}
 	return b.Put(headKey(), seal(region, string(headKey()), h.bytes()))
 }

@@ -53,10 +53,7 @@ func TestWhatAnOlderBuildTookOverWithoutSomeFieldsIsFetchedAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newNetwork(t)
-			eu := n.start("eu", "eu-0", options{epoch: 1})
-			// Its log goes back to its beginning, which nobody is to be taken through.
-			must(eu.Reset(catalog.Snapshot{Region: "eu", Version: catalog.Version{Epoch: 1}}))
-			eu.publish(said())
+			eu := n.region("eu", 1, said())[0]
 			eu.publish(set("api", 1))
 			path := cachePath(t)
 			us := n.start("us", "us-0", options{epoch: 1, cache: path})
@@ -67,14 +64,21 @@ func TestWhatAnOlderBuildTookOverWithoutSomeFieldsIsFetchedAgain(t *testing.T) {
 
 			n.cut("us-0", "eu-0", true)
 			us = n.start("us", "us-0", options{epoch: 1, cache: path})
-			if us.catalog.Service(set("web", 1).Set.Service) == nil || us.properties("eu") != nil {
-				t.Fatal("expected what is there to serve meanwhile, without properties")
+			us.found(1)
+			if us.catalog.Service(set("web", 1).Set.Service) == nil || us.Version("eu") != eu.Version("eu") || us.properties("eu") != nil {
+				t.Fatalf("expected what is there to serve meanwhile, without properties, found version %v", us.Version("eu"))
 			}
+			n.cut("us-1", "eu-0", true)
+			late := n.start("us", "us-1", options{epoch: 1})
+			late.found(1)
+			eventually(t, "a sibling has it, too", func() bool { return late.Version("eu") == eu.Version("eu") && late.Partial("eu") })
 			n.cut("us-0", "eu-0", false)
 			eventually(t, "all of it", func() bool { return us.holds(eu) && us.properties("eu").Equal(said().Set.Properties) })
-			if got := us.metric("received_snapshots_total", "eu"); got != 1 {
-				t.Fatalf("expected a snapshot instead of the whole history, found %v", got)
-			}
+			n.cut("us-1", "eu-0", false)
+			eventually(t, "all of it there", func() bool { return late.holds(eu) && late.properties("eu").Equal(said().Set.Properties) })
+			late.stop()
+			eu.publish(set("api", 2))
+			eventually(t, "a change", func() bool { return us.holds(eu) })
 			us.stop()
 
 			us = n.start("us", "us-0", options{epoch: 1, cache: path})
@@ -109,5 +113,39 @@ func TestASiblingOfAnOlderBuildRelaysNothing(t *testing.T) {
 	eventually(t, "the region itself answers", func() bool { return current.holds(eu) && current.properties("eu") != nil })
 	if got := old.metric("served_snapshots_total", "eu"); got != 0 {
 		t.Fatalf("the older sibling served %v snapshots", got)
+	}
+}
+
+func TestARegionInTheCacheIsPartialUntilAllOfItIsReplaced(t *testing.T) {
+	path := cachePath(t)
+	v := func(seq uint64) catalog.Version { return catalog.Version{Epoch: 1, Seq: seq} }
+	snapshot := func(seq uint64, partial bool) catalog.Snapshot {
+		return catalog.Snapshot{Region: "eu", Version: v(seq), Partial: partial, Records: []catalog.Record{said(), set("api", 1)}}
+	}
+	for _, step := range []struct {
+		name string
+		do   func(*Cache)
+		want bool
+	}{
+		{"all of it", func(c *Cache) { c.Reset(snapshot(1, false)) }, false},
+		{"a change", func(c *Cache) { must(c.Apply(catalog.Delta{Region: "eu", Version: v(2)})) }, false},
+		{"part of it is no news", func(c *Cache) { c.Reset(snapshot(2, true)) }, false},
+		{"part of something newer", func(c *Cache) { c.Reset(snapshot(3, true)) }, true},
+		{"a change of a part", func(c *Cache) { must(c.Apply(catalog.Delta{Region: "eu", Version: v(4)})) }, true},
+		{"a part and a change at once", func(c *Cache) {
+			c.Reset(snapshot(5, true))
+			must(c.Apply(catalog.Delta{Region: "eu", Version: v(6)}))
+		}, true},
+		{"the same in whole", func(c *Cache) { c.Reset(snapshot(6, false)) }, false},
+	} {
+		c := openTestCache(t, path, nil)
+		c.Load()
+		step.do(c)
+		must(c.Close())
+		c = openTestCache(t, path, nil)
+		if held := c.Load(); len(held) != 1 || held[0].Partial != step.want {
+			t.Errorf("%s: expected partial %v, found %+v", step.name, step.want, held)
+		}
+		must(c.Close())
 	}
 }

@@ -33,6 +33,9 @@ func (m *model) Version(region string) catalog.Version {
 	return m.versions[region]
 }
 
+// Partial is always false: the model knows all fields.
+func (m *model) Partial(string) bool { return false }
+
 func (m *model) Snapshot(region string) (catalog.Snapshot, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

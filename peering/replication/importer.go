@@ -19,13 +19,16 @@ import (
 
 // Sink takes what links receive. It is called by one goroutine per region.
 type Sink interface {
-	// Reset replaces the state of a region, unless it is not newer.
+	// Reset replaces the state of a region, unless it is not newer; see
+	// [catalog.Snapshot.Replaces].
 	Reset(catalog.Snapshot) error
 	// Apply applies one change. It ignores one that is contained already and
 	// returns catalog.ErrGap for one whose predecessor is missing.
 	Apply(catalog.Delta) error
 	// Version is what is held of a region, zero if nothing.
 	Version(region string) catalog.Version
+	// Partial reports whether what is held lacks fields; see [catalog.Snapshot.Partial].
+	Partial(region string) bool
 }
 
 // Dial opens a connection to the peering port of a replica. The importer closes

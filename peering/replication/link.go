@@ -212,14 +212,14 @@ func (l *link) apply(s *session, e effect) error {
 	default:
 		return nil
 	}
-	s.core.held = sink.Version(l.region)
+	s.core.held, s.core.partial = sink.Version(l.region), sink.Partial(l.region)
 	return nil
 }
 
 // begin makes a session the current one. Another may have brought news since it
 // was opened.
 func (l *link) begin(s *session) {
-	s.core.held = l.im.cfg.Sink.Version(l.region)
+	s.core.held, s.core.partial = l.im.cfg.Sink.Version(l.region), l.im.cfg.Sink.Partial(l.region)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.current, l.target, l.removed = s, s.core.target, 0

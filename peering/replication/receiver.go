@@ -21,6 +21,7 @@ type receiver struct {
 	relayed bool                    // the upstream is expected to relay
 	removed func(epoch uint64) bool // whether an epoch of the region was removed
 	held    catalog.Version         // what the sink holds
+	partial bool                    // and whether that lacks fields
 	target  catalog.Version         // the newest version the server announced
 	age     time.Duration           // how old the server's own knowledge is
 	greeted bool
@@ -156,7 +157,7 @@ func (r *receiver) begin(b *pb.SnapshotBegin) error {
 		return fmt.Errorf("snapshot_begin.records: %d, expected at most %d", b.GetRecords(), maxRecords)
 	}
 	r.part = &assembly{
-		snapshot: catalog.Snapshot{Region: r.region, Version: v},
+		snapshot: catalog.Snapshot{Region: r.region, Version: v, Partial: b.GetPartial()},
 		keys:     map[catalog.RecordKey]bool{},
 		limit:    b.GetRecords(),
 		sum:      sha256.New(),
@@ -201,7 +202,7 @@ func (r *receiver) end(e *pb.SnapshotEnd) (effect, error) {
 		return effect{}, fmt.Errorf("snapshot of %d records, %d arrived", e.GetRecords(), len(a.snapshot.Records))
 	case !bytes.Equal(e.GetChecksum(), a.sum.Sum(nil)):
 		return effect{}, errors.New("snapshot checksum differs: a chunk was lost or is foreign")
-	case a.snapshot.Version.Compare(r.held) <= 0:
+	case !a.snapshot.Replaces(r.held, r.partial):
 		return effect{}, nil
 	}
 	return effect{reset: &a.snapshot}, nil

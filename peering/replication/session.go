@@ -43,6 +43,7 @@ func (l *link) open(ctx, life context.Context, up upstream, full bool) (_ *sessi
 		relayed: up.relays,
 		removed: func(epoch uint64) bool { return l.im.cfg.Removed(l.region, epoch) },
 		held:    l.im.cfg.Sink.Version(l.region),
+		partial: l.im.cfg.Sink.Partial(l.region),
 	}}
 	s.ctx, s.cancel = context.WithCancelCause(life)
 	defer context.AfterFunc(ctx, func() { s.cancel(context.Cause(ctx)) })()
@@ -61,7 +62,7 @@ func (l *link) open(ctx, life context.Context, up upstream, full bool) (_ *sessi
 	s.stream, err = pb.NewReplicationClient(conn).Watch(s.ctx, &pb.WatchRequest{
 		Region:      l.region,
 		From:        VersionToPB(s.core.held),
-		Full:        full || s.core.held.Seq == 0,
+		Full:        full || s.core.partial,
 		CallerEpoch: l.im.cfg.Epoch(),
 
 		CallerPeerAddress:   l.im.cfg.PeerAddress,

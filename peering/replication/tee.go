@@ -13,6 +13,7 @@ type View interface {
 	Reset(s catalog.Snapshot, now time.Time) error
 	Apply(d catalog.Delta, now time.Time) error
 	Forget(region string)
+	Partial(region string) bool
 }
 
 // Tee is the [Sink] of a replica: the view first, because clients read it; then
@@ -40,6 +41,9 @@ func (t *Tee) Restore() (int, error) {
 
 // Version implements [Sink].
 func (t *Tee) Version(region string) catalog.Version { return t.View.Version(region) }
+
+// Partial implements [Sink].
+func (t *Tee) Partial(region string) bool { return t.View.Partial(region) }
 
 // Reset implements [Sink].
 func (t *Tee) Reset(s catalog.Snapshot) error {

@@ -178,7 +178,7 @@ func (w *watch) snapshot() error {
 	if !ok {
 		return status.Errorf(codes.NotFound, "region %q is not known here any more", w.region)
 	}
-	begin := &pb.SnapshotBegin{Version: VersionToPB(snap.Version), Records: uint64(len(snap.Records))}
+	begin := &pb.SnapshotBegin{Version: VersionToPB(snap.Version), Records: uint64(len(snap.Records)), Partial: snap.Partial}
 	if err := w.send(&pb.WatchEvent{Event: &pb.WatchEvent_SnapshotBegin{SnapshotBegin: begin}}); err != nil {
 		return err
 	}
