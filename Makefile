@@ -21,8 +21,8 @@ test: ## the tests
 
 KUBERNETES = FEDERATOR_CONTROLPLANE=1 FEDERATOR_E2E_SLOW=$(SLOW) go test -count=1 -timeout 30m
 e2e: controlplane ## real Kubernetes: three clusters with federator in pods, and what needs no pods; root on Linux; SLOW=1: the long forms, and all of test/e2e
-	$(KUBERNETES) -p 1 ./test/clusters $(if $(SLOW),./test/e2e)
-	$(KUBERNETES) -p 2 ./test/kube ./test/controlplane/... ./federation ./kube/imports
+	$(KUBERNETES) -p 2 ./test/clusters ./test/controlplane/... ./federation ./kube/imports
+	$(KUBERNETES) -p 1 ./test/kube $(if $(SLOW),./test/e2e)
 
 e2e-kind: ## the tests on three clusters of kind; needs Docker and kind, see test/kind
 	go run ./test/kind

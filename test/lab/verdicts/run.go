@@ -73,7 +73,8 @@ type run struct {
 	result    Result
 	began     time.Time
 	outages   []Outage
-	reported  int // how many false verdicts were logged
+	reported  int  // how many false verdicts were logged
+	wrong     bool // one of them, and not while the WAN stood still
 
 	mu      sync.Mutex // guards what follows
 	tally   tally
@@ -215,7 +216,7 @@ func (r *run) pass(until time.Time) {
 		wrong, ofStalls := False(r.watch.Events(), r.outages, r.stalls)
 		r.mu.Unlock()
 		if n := len(wrong) + len(ofStalls); n != r.reported {
-			r.reported = n
+			r.reported, r.wrong = n, len(wrong) > 0
 			all := append(wrong, ofStalls...)
 			r.Logf("%s: %d FALSE VERDICTS, and %d while the WAN stood still, at load %.1f: %v",
 				r.opt.World.Name, len(wrong), len(ofStalls), load(), all[max(0, len(all)-9):])
@@ -227,7 +228,7 @@ func (r *run) pass(until time.Time) {
 }
 
 // enough reports whether nothing that is still to come matters.
-func (r *run) enough() bool { return r.opt.UntilFalse && r.reported > 0 }
+func (r *run) enough() bool { return r.opt.UntilFalse && r.wrong }
 
 func (r *run) must(err error) {
 	if err != nil {
