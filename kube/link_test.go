@@ -180,11 +180,12 @@ func (s *server) now() uint64 {
 func TestAKindThatIsInstalledLaterIsTakenUpByItself(t *testing.T) {
 	s := newServer(t)
 	s.absent = true
+	s.put("a", "10.0.0.1")
 	l := connect(t, s)
 	l.untilState("the remedy", func(_ time.Time, err error) bool {
 		return err != nil && strings.Contains(err.Error(), "knows no serviceexports; install the CRDs") || err != nil && strings.Contains(err.Error(), "knows no serviceimports; install the CRDs")
 	})
-	l.until()
+	l.until("a 10.0.0.1") // so that this kind was listed once
 	lists := s.counted()
 	s.mu.Lock()
 	s.absent = false
