@@ -94,7 +94,7 @@ func (d dataDir) markLeft() error { return writeFile(d.leftMark(), []byte("left\
 
 // claim makes the directory if need be, locks it and checks that it holds no
 // replica yet.
-func (d dataDir) claim() (*os.File, error) {
+func (d dataDir) claim() (*dirLock, error) {
 	if d == "" {
 		return nil, errors.New("data directory: expected a path, found none; give --data-dir")
 	}
@@ -103,7 +103,9 @@ func (d dataDir) claim() (*os.File, error) {
 	}
 	lock, inUse := d.lock()
 	if err := errors.Join(d.vacant(), inUse); err != nil {
-		_ = lock.Close() // nil if it is in use
+		if lock != nil {
+			_ = lock.Close()
+		}
 		return nil, err
 	}
 	return lock, nil
@@ -179,7 +181,7 @@ func (d dataDir) readCard() (Card, error) {
 
 // lock keeps other processes out of the directory until the returned file is
 // closed. The kernel drops the lock with the process, so a crash leaves none.
-func (d dataDir) lock() (*os.File, error) {
+func (d dataDir) lock() (*dirLock, error) {
 	f, err := os.OpenFile(d.path("lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
@@ -192,7 +194,16 @@ func (d dataDir) lock() (*os.File, error) {
 	}
 	_ = f.Truncate(0)
 	_, _ = fmt.Fprintf(f, "%d", os.Getpid())
-	return f, nil
+	return &dirLock{f}, nil
+}
+
+// dirLock is held until it is closed.
+type dirLock struct{ *os.File }
+
+// Close gives the lock up by itself: a program that is started at this moment shares
+// the open file until it runs, and would hold on to the lock.
+func (l *dirLock) Close() error {
+	return errors.Join(unix.Flock(int(l.Fd()), unix.LOCK_UN), l.File.Close())
 }
 
 // writeJSON replaces a file as a whole.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/federator/federator/identity"
 )
 
@@ -28,6 +30,27 @@ func TestADirectoryInUseIsLeftAlone(t *testing.T) {
 	if _, err := os.Stat(dataDir(p.DataDir).identity()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("expected nothing in the directory, found an identity: %v", err)
 	}
+}
+
+func TestADirectoryIsGivenUpAlsoWhileAProgramIsBeingStarted(t *testing.T) {
+	dir := dataDir(t.TempDir())
+	lock, err := dir.lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := unix.Dup(int(lock.Fd())) // as a program has it until it runs
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(other)
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := dir.lock()
+	if err != nil {
+		t.Fatalf("expected it to be free: %v", err)
+	}
+	_ = again.Close()
 }
 
 func TestARestoreThatWasCutShortIsRunAgain(t *testing.T) {

@@ -209,7 +209,7 @@ type ownKeys struct {
 
 // claim checks the place and keeps others out of its data directory, which holds
 // no replica yet, until the lock is closed.
-func (p *Place) claim() (lock *os.File, err error) {
+func (p *Place) claim() (lock *dirLock, err error) {
 	p.fill()
 	if err := p.validate(); err != nil {
 		return nil, err

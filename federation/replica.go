@@ -38,7 +38,7 @@ type Replica struct {
 	log     *slog.Logger
 	metrics *prometheus.Registry
 	started time.Time
-	lock    *os.File
+	lock    *dirLock
 
 	keys     ownKeys
 	verifier *identity.Verifier
