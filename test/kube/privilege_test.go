@@ -121,11 +121,13 @@ func (g *grants) needToWrite(c *controlplane.Cluster) {
 	imports := c.Clients.MCS.MulticlusterV1beta1().ServiceImports(shop)
 	o := metav1.UpdateOptions{}
 
-	g.export("us-west", "fresh", "10.0.0.1") // to be imported, and its export to be told of
+	g.export("us-west", "fresh", "10.0.0.1") // to be imported
+	_, err := g.exports("us-west").Create(ctx, exportObject("nobody"), metav1.CreateOptions{})
+	g.must(err) // to be told of, which is a patch, and with an Event
 	g.must(services.Delete(ctx, g.derived(c, "service-create").Name, metav1.DeleteOptions{}))
 	update := g.derived(c, "service-update")
 	update.Spec.Ports[0].Port++
-	_, err := services.Update(ctx, update, o)
+	_, err = services.Update(ctx, update, o)
 	g.must(err)
 	headless := g.derived(c, "service-delete")
 	g.must(services.Delete(ctx, headless.Name, metav1.DeleteOptions{}))
