@@ -13,6 +13,10 @@
 //     cluster, one address family and one set of port numbers, so that kube-proxy,
 //     and anything else that reads Services, sends clients there.
 //
+// What else an exporter says of its service, such as exported labels, goes into the
+// ServiceImport and nowhere else. The clusterset IPs are of the IP families in which
+// the service is exported.
+//
 // The IP enters the ServiceImport only once the endpoints are in place, so that
 // nobody is told an address that leads nowhere.
 //

@@ -73,7 +73,7 @@ func openIn(ctx context.Context, dir string) (*federation, error) {
 	f, tar := &federation{}, dir+"/federator.tar"
 	var work errgroup.Group
 	work.Go(func() (err error) { f.binary, err = fleet.Binary(root, dir); return err })
-	work.Go(func() error { return buildImage(ctx, tar) })
+	work.Go(func() error { return controlplane.BuildFederator(ctx, root, tar) })
 	work.Go(func() (err error) {
 		f.world, err = controlplane.Start(ctx, controlplane.Options{
 			Clusters: names, Nodes: true, DNS: true, Audit: []string{"system:serviceaccounts:" + namespace}, Progress: os.Stderr,

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,15 +21,6 @@ import (
 
 // root is the checkout, from here.
 const root = "../.."
-
-// buildImage builds the image as make image does, for this machine only.
-func buildImage(ctx context.Context, tar string) error {
-	cmd := exec.CommandContext(ctx, "go", "run", "-C", root+"/tools", "./image", "-arch", runtime.GOARCH, "-out", tar)
-	if text, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the image: %w\n%s", err, text)
-	}
-	return nil
-}
 
 // install applies what deploy/clusters holds for a cluster.
 func (c *cluster) install(ctx context.Context) error {

@@ -45,6 +45,16 @@ func BuildStatic(ctx context.Context, dir, program string) error {
 	return nil
 }
 
+// BuildFederator builds the image of federator as make image does, for this machine
+// only, as a tar that [Cluster.Load] takes. checkout is the root of the sources.
+func BuildFederator(ctx context.Context, checkout, tar string) error {
+	cmd := exec.CommandContext(ctx, "go", "run", "-C", filepath.Join(checkout, "tools"), "./image", "-arch", runtime.GOARCH, "-out", tar)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the image of federator from the checkout %s: %w\n%s", checkout, err, text)
+	}
+	return nil
+}
+
 // WriteImage writes an image as a tar that [Cluster.Load] takes.
 func WriteImage(path string, image Image) (err error) {
 	layer, err := os.CreateTemp(filepath.Dir(path), "layer-")

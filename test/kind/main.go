@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -150,7 +149,7 @@ func deletion(clusters []cluster) string {
 func images(ctx context.Context, dir string) ([]string, error) {
 	federator, program, workload := filepath.Join(dir, "federator.tar"), filepath.Join(dir, "workload"), filepath.Join(dir, "workload.tar")
 	return []string{federator, workload}, errors.Join(
-		do(ctx, "go", "run", "-C", "tools", "./image", "-arch", runtime.GOARCH, "-out", federator),
+		controlplane.BuildFederator(ctx, ".", federator),
 		controlplane.BuildStatic(ctx, "test/controlplane/workload", program),
 		controlplane.WriteImage(workload, controlplane.Image{Names: []string{controlplane.WorkloadImage}, Program: program}),
 	)

@@ -12,10 +12,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -57,7 +55,7 @@ func up(ctx context.Context, names []string, kubeconfig string) (err error) {
 		image = filepath.Join(dir, "federator.tar")
 		work  errgroup.Group
 	)
-	work.Go(func() error { return buildImage(ctx, image) })
+	work.Go(func() error { return controlplane.BuildFederator(ctx, ".", image) })
 	work.Go(func() (err error) {
 		world, err = controlplane.Start(ctx, controlplane.Options{Clusters: names, Nodes: true, DNS: true, Progress: os.Stderr})
 		return err
@@ -89,15 +87,6 @@ func up(ctx context.Context, names []string, kubeconfig string) (err error) {
 	fmt.Printf("pods can run the image %s, too, which serves HTTP on port 8080 with the argument serve\n", controlplane.WorkloadImage)
 	<-ctx.Done()
 	fmt.Println("removing them")
-	return nil
-}
-
-// buildImage builds federator's image as make image does, for this machine only.
-func buildImage(ctx context.Context, tar string) error {
-	cmd := exec.CommandContext(ctx, "go", "run", "-C", "tools", "./image", "-arch", runtime.GOARCH, "-out", tar)
-	if text, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the image, from the root of the checkout: %w\n%s", err, text)
-	}
 	return nil
 }
 
