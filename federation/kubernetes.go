@@ -81,10 +81,10 @@ func (r *Replica) openKubernetes() error {
 	k.writer, err = kubeimports.New(kubeimports.Config{
 		Kube: k.cluster, Catalog: r.catalog, Cluster: k.self.Cluster, Region: k.self.Region, Replica: k.self.Name,
 		Namespace: cmp.Or(c.Namespace, defaultNamespace), Federation: r.foundation,
-		Removed:  func(region string) bool { return r.removed(region, 0) },
-		Zones:    k.countedZones,
-		Settled:  func() bool { return k.countedZones() != nil && placed(r.catalog.Conditions(), r.otherRegions()) },
-		Affinity: affinityOf, Verdict: k.verdict, Notices: k.notices, Logger: log, Metrics: r.metrics,
+		Removed: func(region string) bool { return r.removed(region, 0) },
+		Zones:   k.countedZones,
+		Settled: func() bool { return k.countedZones() != nil && placed(r.catalog.Conditions(), r.otherRegions()) },
+		Verdict: k.verdict, Notices: k.notices, Logger: log, Metrics: r.metrics,
 	})
 	if err != nil {
 		return err
@@ -104,10 +104,6 @@ func (r *Replica) foundation() string {
 		return ""
 	}
 	return fmt.Sprintf("%s/%.16s", about.TrustDomain, about.Founder)
-}
-
-func affinityOf(set *catalog.EndpointSet) kubeimports.Affinity {
-	return kubeimports.Affinity{ClientIP: set.AffinitySeconds > 0, Seconds: int32(set.AffinitySeconds)} // at most a day
 }
 
 // verdict says what has become of a ServiceExport of the own cluster: whether its

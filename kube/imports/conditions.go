@@ -103,14 +103,14 @@ func (in *Input) conflicts() (reasons []string, message string) {
 	first, n := in.oldest(), len(in.Service.Backends)
 	types, ports, affinities, timeouts, reached := 0, 0, 0, 0, 0
 	properties := map[catalog.ConflictReason]int{}
-	affinity, all := in.affinity(), in.reached()
+	held, all := in.affinity(), in.reached()
 	for i := range in.Service.Backends {
 		set := in.Service.Backends[i].Set
 		types += btoi(set.Headless != in.Service.Headless)
 		ports += btoi(!in.exactly(set.Ports))
-		a := in.affinityOf(set)
-		affinities += btoi(!in.Service.Headless && a.ClientIP != affinity.ClientIP)
-		timeouts += btoi(!in.Service.Headless && a.ClientIP && affinity.ClientIP && a.seconds() != affinity.seconds())
+		a := affinity(set.AffinitySeconds)
+		affinities += btoi(!in.Service.Headless && (a == 0) != (held == 0))
+		timeouts += btoi(!in.Service.Headless && a != 0 && held != 0 && a != held)
 		for _, reason := range catalog.Disagreements(set, first.Set) {
 			properties[reason]++
 		}
@@ -124,11 +124,11 @@ func (in *Input) conflicts() (reasons []string, message string) {
 			words = append(words, fmt.Sprintf("%s; %d of %d clusters disagree", holds, disagree, n))
 		}
 	}
-	kind, _ := affinity.kubernetes()
+	kind, _ := held.kubernetes()
 	note(mcsv1beta1.ServiceExportReasonPortConflict, ports, "ports differ: those of all clusters are exposed, and each leads to the clusters that have it; of one name, or of one protocol and number, the oldest export decides")
 	note(mcsv1beta1.ServiceExportReasonTypeConflict, types, fmt.Sprintf("type: %s, from the oldest export, of cluster %s", typeOf(in.Service), first.Set.Cluster))
 	note(mcsv1beta1.ServiceExportReasonSessionAffinityConflict, affinities, fmt.Sprintf("session affinity: %s, from the oldest export, of cluster %s", kind, first.Set.Cluster))
-	note(mcsv1beta1.ServiceExportReasonSessionAffinityConfigConflict, timeouts, fmt.Sprintf("session affinity: %d s, from the oldest export, of cluster %s", affinity.seconds(), first.Set.Cluster))
+	note(mcsv1beta1.ServiceExportReasonSessionAffinityConfigConflict, timeouts, fmt.Sprintf("session affinity: %d s, from the oldest export, of cluster %s", held, first.Set.Cluster))
 	for _, p := range in.properties() {
 		note(mcsv1beta1.ServiceExportConditionReason(p.reason), properties[p.reason], fmt.Sprintf("%s the oldest export, of cluster %s", p.holds, first.Set.Cluster))
 	}

@@ -166,15 +166,10 @@ func TestKEP1645AConflictIsDecidedByTheOldestExportAndReportedOnAll(t *testing.T
 	spoken := http
 	spoken.AppProtocol = "kubernetes.io/h2c"
 	moved := catalog.Port{Name: "http", Protocol: catalog.TCP, Number: 8000}
-	sticky := func(set *catalog.EndpointSet) Affinity {
-		return Affinity{ClientIP: set.Cluster == "west-1", Seconds: 60}
-	}
-	longer := func(set *catalog.EndpointSet) Affinity {
-		return Affinity{ClientIP: true, Seconds: map[string]int32{"west-1": 60}[set.Cluster]}
-	}
+	sticky, longer := map[string]uint32{"west-1": 60}, map[string]uint32{"west-1": 60, "east-1": 10800}
 	for name, tt := range map[string]struct {
 		mine, other catalog.Backend
-		affinity    func(*catalog.EndpointSet) Affinity
+		affinity    map[string]uint32 // in seconds, by cluster
 		status      metav1.ConditionStatus
 		reason      string
 		says        string
@@ -206,8 +201,10 @@ func TestKEP1645AConflictIsDecidedByTheOldestExportAndReportedOnAll(t *testing.T
 			reason: "PortConflict,SessionAffinityConflict,LabelsConflict,AnnotationsConflict,InternalTrafficPolicyConflict,TrafficDistributionConflict,IPFamilyConflict",
 		},
 	} {
+		for _, b := range []catalog.Backend{tt.mine, tt.other} {
+			b.Set.AffinitySeconds = tt.affinity[b.Set.Cluster]
+		}
 		s := newStore(t, tt.mine, tt.other)
-		s.in.Affinity = tt.affinity
 		s.in.Verdict = &Verdict{Valid: true}
 		s.in.Facts.Export = &mcsv1beta1.ServiceExport{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "checkout", Generation: 3}}
 		s.settle(t)
@@ -224,8 +221,9 @@ func TestKEP1645TheOldestExportDecidesTypeAndSessionAffinity(t *testing.T) {
 	if i := s.in.Facts.Import; i.Spec.Type != mcsv1beta1.Headless || len(i.Spec.IPs) != 0 || s.in.Facts.Service.Spec.ClusterIP != "None" {
 		t.Errorf("expected a headless import without an IP, found %+v", i.Spec)
 	}
-	s = newStore(t, older(backend("west-1@us-west/a h")), backend("east-1@us-east/a h"))
-	s.in.Affinity = func(set *catalog.EndpointSet) Affinity { return Affinity{ClientIP: set.Cluster == "west-1"} }
+	mine := older(backend("west-1@us-west/a h"))
+	mine.Set.AffinitySeconds = 10800
+	s = newStore(t, mine, backend("east-1@us-east/a h"))
 	s.settle(t)
 	for what, got := range map[string]corev1.ServiceAffinity{
 		"import": s.in.Facts.Import.Spec.SessionAffinity, "derived Service": s.in.Facts.Service.Spec.SessionAffinity,
@@ -235,7 +233,7 @@ func TestKEP1645TheOldestExportDecidesTypeAndSessionAffinity(t *testing.T) {
 		}
 	}
 	if got := *s.in.Facts.Service.Spec.SessionAffinityConfig.ClientIP.TimeoutSeconds; got != 10800 {
-		t.Errorf("expected the default of 10800 s, found %d", got)
+		t.Errorf("expected 10800 s, found %d", got)
 	}
 }
 

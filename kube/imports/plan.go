@@ -26,8 +26,6 @@ type Input struct {
 	Cluster, Region string
 	// Zones counts the nodes of every zone of this cluster.
 	Zones map[string]int
-	// Affinity says what an exporter wants; nil: none wants any.
-	Affinity func(*catalog.EndpointSet) Affinity
 	// Knowledge was taken before Service was read.
 	Knowledge *Knowledge
 	// Verdict is on the ServiceExport of this cluster; nil while there is none.

@@ -229,7 +229,7 @@ func (w *Writer) input(t *term, name catalog.ServiceName, age time.Duration) (In
 	knowledge := w.know(age)
 	in := Input{
 		Name: name, Service: w.cfg.Catalog.Service(name), Conditions: t.conditions.Load(),
-		Cluster: w.cfg.Cluster, Region: w.cfg.Region, Zones: w.cfg.Zones(), Affinity: w.cfg.Affinity,
+		Cluster: w.cfg.Cluster, Region: w.cfg.Region, Zones: w.cfg.Zones(),
 		Knowledge: knowledge, Facts: w.view.facts(name, now), Now: metav1.NewTime(now.Truncate(time.Second)),
 	}
 	if in.Facts.Export != nil {

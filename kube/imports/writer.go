@@ -55,10 +55,8 @@ type Config struct {
 	// Settled reports whether is known, after a start, what besides the catalog decides
 	// the plans: the zones, and how far away the other regions are. nil: it is.
 	Settled func() bool
-	// Affinity and Verdict: see [Input]. Verdict is nil for a service of which there
-	// is no ServiceExport.
-	Affinity func(*catalog.EndpointSet) Affinity
-	Verdict  func(catalog.ServiceName) *Verdict
+	// Verdict: see [Input]. It is nil for a service of which there is no ServiceExport.
+	Verdict func(catalog.ServiceName) *Verdict
 	// Notices become Events; see [Notice]. It may be nil.
 	Notices <-chan Notice
 	Logger  *slog.Logger
