@@ -24,7 +24,18 @@ import (
 // agent is a replica that runs within the test.
 type agent struct {
 	*Replica
-	stop func() error
+	stop    func() error
+	logFile string // what it said, from Info on
+}
+
+// logged returns what the agent has said so far.
+func (a *agent) logged(t *testing.T) string {
+	t.Helper()
+	said, err := os.ReadFile(a.logFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(said)
 }
 
 func place(t *testing.T, region, name string) Place {
@@ -80,7 +91,13 @@ func startWith(t *testing.T, p Place, cfg Config) *agent {
 	if testing.Verbose() {
 		level = slog.LevelInfo
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	logFile, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = logFile.Close() }) // after the replica's end, which is a later cleanup
+	log := slog.New(slog.NewMultiHandler(
+		slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}), slog.NewTextHandler(logFile, nil)))
 	socket := filepath.Join(t.TempDir(), "s")
 	cfg.DataDir, cfg.Listen = p.DataDir, Listen{HTTP: "off", Socket: socket}
 	cfg = cfg.WithDefaults()
@@ -99,7 +116,7 @@ func startWith(t *testing.T, p Place, cfg Config) *agent {
 		done <- err
 	}()
 	stopped := false
-	a := &agent{Replica: r, stop: func() error {
+	a := &agent{Replica: r, logFile: logFile.Name(), stop: func() error {
 		if stopped {
 			return nil
 		}

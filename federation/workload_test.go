@@ -1,11 +1,9 @@
 package federation
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -127,8 +125,6 @@ func (a *agent) admitInto(t *testing.T, cluster, name string) *agent {
 
 func TestAVoterGivesAPodTheCertificateOfItsAccountAndSaysSo(t *testing.T) {
 	west := initialise(t, "us-west", "a", "")
-	var log bytes.Buffer
-	west.log = slog.New(slog.NewTextHandler(&log, nil))
 	api := &apiServer{}
 	s := api.attends(west)
 	web := identity.WorkloadID("test.example", "shop", "web")
@@ -144,12 +140,13 @@ func TestAVoterGivesAPodTheCertificateOfItsAccountAndSaysSo(t *testing.T) {
 	if n := s.counted(t, svidIssued); n != 2 {
 		t.Errorf("%v are counted as issued", n)
 	}
+	log := west.logged(t)
 	for _, want := range []string{"spiffe://test.example/ns/shop/sa/web", "pod=web-0", "uid=u1", "serial=", "peer=10.0.0.9:1"} {
-		if !strings.Contains(log.String(), want) {
-			t.Errorf("expected the log to say %s, found %s", want, log.String())
+		if !strings.Contains(log, want) {
+			t.Errorf("expected the log to say %s, found %s", want, log)
 		}
 	}
-	if strings.Contains(log.String(), strings.Split(podToken(true), ".")[1]) {
+	if strings.Contains(log, strings.Split(podToken(true), ".")[1]) {
 		t.Error("the token is in the log")
 	}
 }
