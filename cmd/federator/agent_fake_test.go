@@ -77,7 +77,7 @@ func (f *fakeAgent) Status(context.Context, *pb.StatusRequest) (*pb.StatusRespon
 		},
 		Clusters:    []*pb.ClusterStatus{{Name: "west-1", Region: "us-west", HealthOwner: "us-west-1", SourceError: "3 mistake(s) in the services file; it was not taken:\n  line 3: bad\n  line 5: worse\n  line 9: worst", StaleSince: at(1), Services: 2, Endpoints: 6, Unhealthy: 1, Refused: 1}},
 		Evacuations: []*pb.EvacuationInfo{evacuated("eu-central")}, Drills: []*pb.DrillInfo{drillAt(1)},
-		Imports: &pb.ImportsStatus{Holder: "us-west-1", UnansweredSince: at(2), Foreign: []string{"Service shop/derived-x"}},
+		Imports: &pb.ImportsStatus{Holder: "us-west-1", UnansweredSince: at(2), Foreign: []string{"Service shop/derived-x"}, Contested: []string{"ServiceImport shop/checkout"}},
 	}, nil
 }
 

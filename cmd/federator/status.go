@@ -71,6 +71,9 @@ func importsNote(i *pb.ImportsStatus) string {
 	if n := len(i.GetForeign()); n > 0 {
 		writer += fmt.Sprintf(", %d object(s) in the way", n)
 	}
+	if n := len(i.GetContested()); n > 0 {
+		writer += fmt.Sprintf(", %d object(s) that something keeps changing back", n)
+	}
 	return writer
 }
 

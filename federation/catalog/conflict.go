@@ -106,7 +106,7 @@ func Disagreements(set, oldest *EndpointSet) (reasons []ConflictReason) {
 		{!maps.Equal(a.Labels, b.Labels), LabelsConflict},
 		{!maps.Equal(a.Annotations, b.Annotations), AnnotationsConflict},
 		{!oldest.Headless && a.NodeLocal != b.NodeLocal, InternalTrafficPolicyConflict},
-		{!oldest.Headless && a.TrafficDistribution != b.TrafficDistribution, TrafficDistributionConflict},
+		{!oldest.Headless && a.distribution() != b.distribution(), TrafficDistributionConflict},
 	} {
 		if one.differs {
 			reasons = append(reasons, one.reason)

@@ -41,6 +41,15 @@ const (
 	maxKeyName   = 63
 )
 
+// distribution is the traffic distribution under one of its names: PreferClose is the
+// former one of PreferSameZone (Kubernetes' API reference, ServiceSpec).
+func (p *Properties) distribution() string {
+	if p.TrafficDistribution == "PreferClose" {
+		return "PreferSameZone"
+	}
+	return p.TrafficDistribution
+}
+
 // Empty reports whether nothing is said; so do nil Properties.
 func (p *Properties) Empty() bool {
 	return p == nil || len(p.Labels) == 0 && len(p.Annotations) == 0 && !p.NodeLocal && p.TrafficDistribution == "" && !p.IPv4 && !p.IPv6

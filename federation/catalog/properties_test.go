@@ -121,3 +121,21 @@ func TestNobodyDisagreesAboutTrafficToAHeadlessService(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestTheTwoNamesOfATrafficDistributionAreNoConflict(t *testing.T) {
+	for _, tt := range []struct {
+		old, young string
+		conflict   bool
+	}{
+		{"PreferClose", "PreferSameZone", false},
+		{"PreferSameZone", "PreferClose", false},
+		{"PreferClose", "PreferSameNode", true},
+		{"", "PreferClose", true},
+	} {
+		old, young := set("w1", "a"), set("w2", "b")
+		old.Properties, young.Properties = &Properties{TrafficDistribution: tt.old}, &Properties{TrafficDistribution: tt.young}
+		if got := len(Disagreements(young, old)) > 0; got != tt.conflict {
+			t.Errorf("%q and %q: a conflict is %v, expected %v", tt.old, tt.young, got, tt.conflict)
+		}
+	}
+}

@@ -17,9 +17,10 @@ type Imports struct {
 	Unanswered time.Time
 	Refused    string
 	// What the writer counts: services that are imported, those that it leaves alone
-	// until it knows more, and objects that are in the way.
-	Imports, Behind int
-	Foreign         []string
+	// until it knows more, objects that are in the way, and objects of ours that
+	// something else keeps changing back.
+	Imports, Behind    int
+	Foreign, Contested []string
 }
 
 const (
@@ -35,7 +36,7 @@ func (i *Imports) wire() *pb.ImportsStatus {
 	}
 	return &pb.ImportsStatus{
 		Writer: i.Writer, Holder: i.Holder, UnansweredSince: moment(i.Unanswered), Refused: i.Refused,
-		Imports: uint32(i.Imports), Behind: uint32(i.Behind), Foreign: most(i.Foreign, maxAlike),
+		Imports: uint32(i.Imports), Behind: uint32(i.Behind), Foreign: most(i.Foreign, maxAlike), Contested: most(i.Contested, maxAlike),
 	}
 }
 
@@ -64,6 +65,10 @@ func (v *view) checkImports() []problem {
 	for _, object := range i.Foreign {
 		out = append(out, problem{severity: warning, code: "imports-foreign", subject: object, expected: "an object of ours, or none", found: "one that somebody else made has its name, and is left alone",
 			action: "delete or rename it, and the import is completed by itself"})
+	}
+	for _, object := range i.Contested {
+		out = append(out, problem{severity: warning, code: "imports-contested", subject: object, expected: "that it stays as this replica writes it", found: "something keeps changing it back, so it is written less often",
+			action: "see who with kubectl get --show-managed-fields, and which admission webhooks change it; have them leave objects with the label federator.dev/import alone"})
 	}
 	return out
 }

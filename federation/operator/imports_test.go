@@ -24,6 +24,7 @@ func importTroubles() []trouble {
 		{"nobody writes", with(Imports{}), "warning imports-unwritten imports of cluster us-west-0", "federator-imports"},
 		{"nobody writes yet", func(v *view) { v.imports, v.started = &Imports{}, since(10*time.Second) }, "", ""},
 		{"something is in the way", with(Imports{Writer: true, Holder: "us-west-0", Foreign: []string{"Service shop/derived-x"}}), "warning imports-foreign Service shop/derived-x", "delete or rename"},
+		{"something changes one back", with(Imports{Writer: true, Holder: "us-west-0", Contested: []string{"Service shop/derived-x"}}), "warning imports-contested Service shop/derived-x", "managed-fields"},
 	}
 }
 
@@ -32,8 +33,8 @@ func TestStatusTellsHowTheImportsAre(t *testing.T) {
 	if got := v.status().GetImports(); got != nil {
 		t.Errorf("outside of Kubernetes it tells %v", got)
 	}
-	v.imports = &Imports{Writer: true, Holder: "us-west-0", Imports: 3, Behind: 1, Foreign: []string{"a"}}
-	want := &pb.ImportsStatus{Writer: true, Holder: "us-west-0", Imports: 3, Behind: 1, Foreign: []string{"a"}}
+	v.imports = &Imports{Writer: true, Holder: "us-west-0", Imports: 3, Behind: 1, Foreign: []string{"a"}, Contested: []string{"b"}}
+	want := &pb.ImportsStatus{Writer: true, Holder: "us-west-0", Imports: 3, Behind: 1, Foreign: []string{"a"}, Contested: []string{"b"}}
 	if got := v.status().GetImports(); !proto.Equal(got, want) {
 		t.Errorf("it tells %v, expected %v", got, want)
 	}

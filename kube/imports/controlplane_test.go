@@ -168,6 +168,7 @@ func TestImportsOnARealAPIServer(t *testing.T) {
 	t.Run("a failed region is left within moments", func(t *testing.T) { r.fails(t, west, east) })
 	t.Run("a new writer writes nothing", func(t *testing.T) { r.succeeded(t, west, east) })
 	t.Run("an API that drops fields is not sent them again and again", func(t *testing.T) { r.older(t, west, east) })
+	t.Run("who always changes it back is not fought", func(t *testing.T) { r.contested(t, west, east) })
 	t.Run("an API server that was away is compared in full", func(t *testing.T) { r.away(t, west, east) })
 	t.Run("etcd goes back in time", func(t *testing.T) { r.backInTime(t, west, east) })
 	t.Run("everything goes with the last export", func(t *testing.T) { r.goes(t) })
@@ -214,6 +215,60 @@ func (r *real) succeeded(t *testing.T, west, east catalog.Backend) {
 	if got := r.writes(); got != 0 {
 		t.Errorf("expected no writes, found %v", got)
 	}
+}
+
+// contested has a controller take the ports out of the slices whenever they have some.
+func (r *real) contested(t *testing.T, west, east catalog.Backend) {
+	endpoints := r.cluster.Clients.Core.DiscoveryV1().EndpointSlices("shop")
+	empty := func(ctx context.Context) {
+		list, err := endpoints.List(ctx, metav1.ListOptions{LabelSelector: LabelImport + "=checkout"})
+		if err != nil {
+			return
+		}
+		for i := range list.Items {
+			if s := &list.Items[i]; len(s.Ports) > 0 {
+				s.Ports = nil
+				_, _ = endpoints.Update(ctx, s, metav1.UpdateOptions{}) // else the next time
+			}
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var controller sync.WaitGroup
+	controller.Go(func() {
+		for ctx.Err() == nil {
+			empty(ctx)
+			time.Sleep(5 * time.Millisecond)
+		}
+	})
+	defer controller.Wait()
+	defer cancel()
+	contested := func(want float64) func() (any, bool) {
+		return func() (any, bool) {
+			got := r.metric("federator_kube_import_contested_objects")
+			return got, got == want
+		}
+	}
+	r.until("the slice to be told as contested", contested(1))
+	before, begun := r.writes(), time.Now()
+	r.world.export(t, backend("west-1@us-west/a hu"), east)
+	r.lists("one endpoint", "west-1")
+	r.world.export(t, west, east)
+	r.lists("both endpoints", "west-1", "west-1")
+	r.until("the slice to be told as contested again", contested(1))
+	// Each change of what is to be said, a step of a ramp included, may be written and
+	// repeated at once, no more.
+	n, most := r.writes()-before, (freeRepeats+3)*(3+time.Since(begun).Seconds())
+	if n > most {
+		t.Errorf("expected at most %v writes, found %v", most, n)
+	}
+	t.Logf("%v writes, of %v at most", n, most)
+	cancel()
+	controller.Wait()
+	r.until("nothing to be contested any more", contested(0))
+	r.until("the ports to be there", func() (any, bool) {
+		list, err := endpoints.List(t.Context(), metav1.ListOptions{LabelSelector: LabelImport + "=checkout"})
+		return list, err == nil && !slices.ContainsFunc(list.Items, func(s discoveryv1.EndpointSlice) bool { return len(s.Ports) == 0 })
+	})
 }
 
 // away stops the API server for a while.

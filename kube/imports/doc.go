@@ -44,7 +44,8 @@
 // names the resourceVersion that it was decided on. Objects are written with
 // update, not by server-side apply, which would merge into an object that somebody
 // else made in the meantime; the status of ServiceExports, which are other people's
-// objects, is applied, so that only our conditions are touched.
+// objects, is applied, so that only our conditions are touched. What something else
+// keeps changing back is written less and less often (contested.go), and told.
 //
 // # Parts
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"strings"
 	"sync"
 
 	"golang.org/x/time/rate"
@@ -121,6 +122,13 @@ func (e *events) note(name catalog.ServiceName, n Note) {
 // foreign tells that an object is in the way of an import.
 func (e *events) foreign(name catalog.ServiceName, object string) {
 	e.record(e.reference(kindImport, name), true, "ForeignObject", object+" has the name of one of ours and is not: it is left alone")
+}
+
+// contested tells that something keeps changing an object of an import, or the status
+// of an export, back.
+func (e *events) contested(name catalog.ServiceName, object string) {
+	e.note(name, Note{OnExport: strings.HasPrefix(object, kindExport+" "), Warning: true, Reason: "ChangedBack",
+		Message: object + ": something keeps changing it back, such as an admission webhook or another controller, so it is written less often; see its managed fields, and have that leave objects with the label " + LabelImport + " alone"})
 }
 
 func (e *events) reference(kind string, name catalog.ServiceName) *corev1.ObjectReference {

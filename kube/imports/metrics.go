@@ -47,6 +47,7 @@ func newMeters(w *Writer) *meters {
 		}),
 		gauge("federator_kube_imports", "Services that are imported; 0 on replicas that do not write.", func() float64 { return w.books.sum().imports }),
 		gauge("federator_kube_import_foreign_objects", "Objects that are in the way of imports and not ours.", func() float64 { return w.books.sum().foreign }),
+		gauge("federator_kube_import_contested_objects", "Objects of ours that something else keeps changing back; they are written less often.", func() float64 { return w.books.sum().contested }),
 		gauge("federator_kube_import_behind_services", "Services left alone because their objects were planned from more than this replica knows.", func() float64 { return w.books.sum().behind }),
 		gauge("federator_kube_import_share_error_ratio", "The largest part of an import's traffic that goes elsewhere than wanted, because shares of endpoints only approximate shares of traffic.", func() float64 { return w.books.sum().worst }),
 	}
@@ -84,11 +85,12 @@ type books struct {
 type entry struct {
 	imported bool
 	err      uint64
-	foreign  string // a list
 	behind   string
+	// lists
+	foreign, contested string
 }
 
-type totals struct{ imports, foreign, behind, worst float64 }
+type totals struct{ imports, foreign, contested, behind, worst float64 }
 
 // enter notes a plan and returns the entry before it.
 func (b *books) enter(name catalog.ServiceName, e entry) entry {
@@ -119,16 +121,15 @@ func (b *books) sum() (t totals) {
 		t.imports += float64(btoi(e.imported))
 		t.behind += float64(btoi(e.behind != ""))
 		t.worst = max(t.worst, float64(e.err)/unit)
-		if e.foreign != "" {
-			t.foreign += float64(1 + strings.Count(e.foreign, ", "))
-		}
+		t.foreign += float64(len(separated(e.foreign)))
+		t.contested += float64(len(separated(e.contested)))
 	}
 	return t
 }
 
 // note keeps the books, and says once what stands in the way of a service.
 func (w *Writer) note(name catalog.ServiceName, p *Plan) {
-	e := entry{imported: p.Imported, err: p.Err, foreign: strings.Join(p.Foreign, ", "), behind: p.Behind}
+	e := entry{imported: p.Imported, err: p.Err, behind: p.Behind, foreign: joined(p.Foreign), contested: joined(p.Contested)}
 	old := w.books.enter(name, e)
 	if e.foreign != "" && e.foreign != old.foreign {
 		w.cfg.Logger.Warn("an object that is not ours is in the way of an import and is left alone", "service", name, "objects", e.foreign)
@@ -136,7 +137,24 @@ func (w *Writer) note(name catalog.ServiceName, p *Plan) {
 			w.events.foreign(name, object)
 		}
 	}
+	if e.contested != "" && e.contested != old.contested {
+		w.cfg.Logger.Warn("something keeps changing objects of an import back, so they are written less often", "service", name, "objects", e.contested)
+		for _, object := range p.Contested {
+			w.events.contested(name, object)
+		}
+	}
 	if e.behind != "" && old.behind == "" {
 		w.cfg.Logger.Info("the objects of an import know more than this replica and are left alone until it has caught up", "service", name, "cluster", e.behind)
 	}
+}
+
+const listSeparator = ", " // no name of an object has it
+
+func joined(objects []string) string { return strings.Join(objects, listSeparator) }
+
+func separated(list string) []string {
+	if list == "" {
+		return nil
+	}
+	return strings.Split(list, listSeparator)
 }

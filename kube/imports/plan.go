@@ -119,6 +119,9 @@ type Plan struct {
 	// the existing objects know more about than we do: they are left alone.
 	Foreign []string
 	Behind  string
+	// Contested lists objects that something else keeps changing back; the writer finds
+	// them.
+	Contested []string
 }
 
 // urgency is that of one of the writes.

@@ -45,11 +45,13 @@ type server struct {
 	mu       sync.Mutex
 	version  int
 	ip       int
-	writes   []string // "verb resource name", Leases and Events aside
+	writes   []string                         // "verb resource name", Leases and Events aside
+	applied  map[types.UID][]metav1.Condition // of ServiceExports, as last applied
 	noGC     bool
 	away     bool
 	losing   bool // updates are answered and not kept, as before its store goes back in time
 	refusing func(verb, resource, name string) error
+	admits   func(runtime.Object) // changes what is written, as admission webhooks do
 }
 
 var errAway = errors.New("dial tcp 10.0.0.1:6443: connect: connection refused")
@@ -59,7 +61,7 @@ func newServer(t testing.TB) *server {
 	// The fake of sigs.k8s.io/mcs-api knows lists and watches, but no watches that
 	// begin with a list.
 	clientfeaturestesting.SetFeatureDuringTest(t, clientfeatures.WatchListClient, false)
-	s := &server{core: fake.NewClientset(), mcs: mcsfake.NewSimpleClientset()}
+	s := &server{core: fake.NewClientset(), mcs: mcsfake.NewSimpleClientset(), applied: map[types.UID][]metav1.Condition{}}
 	s.core.PrependReactor("*", "*", s.react(s.core.Tracker()))
 	s.mcs.PrependReactor("*", "*", s.react(s.mcs.Tracker()))
 	s.create(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}})
@@ -146,6 +148,9 @@ func (s *server) react(tracker clienttesting.ObjectTracker) clienttesting.Reacti
 func (s *server) write(tracker clienttesting.ObjectTracker, action clienttesting.Action, object metav1.Object) (bool, runtime.Object, error) {
 	s.version++
 	version := strconv.Itoa(s.version)
+	if create, ok := action.(clienttesting.CreateAction); ok && s.admits != nil {
+		s.admits(create.GetObject())
+	}
 	gvr, ns := action.GetResource(), action.GetNamespace()
 	switch a := action.(type) {
 	case clienttesting.UpdateActionImpl:
@@ -257,6 +262,12 @@ func (s *server) applyStatus(tracker clienttesting.ObjectTracker, a clienttestin
 	if patch.ResourceVersion != next.ResourceVersion || patch.UID != next.UID {
 		return true, nil, apierrors.NewConflict(a.GetResource().GroupResource(), a.GetName(), errors.New("the object has been modified"))
 	}
+	for _, c := range s.applied[patch.UID] { // what is no longer applied goes
+		if meta.FindStatusCondition(patch.Status.Conditions, c.Type) == nil {
+			meta.RemoveStatusCondition(&next.Status.Conditions, c.Type)
+		}
+	}
+	s.applied[patch.UID] = patch.Status.Conditions
 	for _, c := range patch.Status.Conditions {
 		meta.SetStatusCondition(&next.Status.Conditions, c)
 	}

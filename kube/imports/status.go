@@ -2,7 +2,6 @@ package imports
 
 import (
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -17,9 +16,10 @@ type Status struct {
 	Unanswered time.Time
 	Refused    string
 	// What the writer counts: services that are imported, those that it leaves alone
-	// until it knows more, and objects in the way that are not ours, in order.
-	Imports, Behind int
-	Foreign         []string
+	// until it knows more, and, in order, objects in the way that are not ours and
+	// objects of ours that something else keeps changing back.
+	Imports, Behind    int
+	Foreign, Contested []string
 }
 
 // Status returns how the imports are now.
@@ -33,10 +33,10 @@ func (w *Writer) Status() Status {
 	for _, e := range w.books.services {
 		s.Imports += btoi(e.imported)
 		s.Behind += btoi(e.behind != "")
-		if e.foreign != "" {
-			s.Foreign = append(s.Foreign, strings.Split(e.foreign, ", ")...)
-		}
+		s.Foreign = append(s.Foreign, separated(e.foreign)...)
+		s.Contested = append(s.Contested, separated(e.contested)...)
 	}
 	slices.Sort(s.Foreign)
+	slices.Sort(s.Contested)
 	return s
 }

@@ -33,7 +33,7 @@ const (
 
 // lead writes until the context ends.
 func (w *Writer) lead(ctx context.Context) {
-	t := &term{queue: newQueue(), planners: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), gone: map[catalog.ServiceName]time.Time{}}
+	t := &term{queue: newQueue(), planners: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), contests: newContests(), gone: map[catalog.ServiceName]time.Time{}}
 	t.conditions.Store(w.cfg.Catalog.Conditions())
 	watch := w.cfg.Catalog.Watch()
 	defer watch.Close()
@@ -143,6 +143,7 @@ func (w *Writer) carryOut(ctx context.Context, t *term, name catalog.ServiceName
 			w.failed(ctx, t, name, write, err)
 			return false
 		}
+		t.contests.wrote(name, write, time.Now())
 		for _, n := range write.Notes {
 			w.events.note(name, n)
 		}
@@ -211,6 +212,7 @@ func (w *Writer) plan(t *term, name catalog.ServiceName) (Plan, time.Time) {
 	if p.Behind != "" {
 		due = sooner(due, in.Now.Add(behindPause))
 	}
+	due = sooner(due, t.contests.hold(name, &p, time.Now()))
 	w.note(name, &p)
 	return p, due
 }

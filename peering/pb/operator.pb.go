@@ -388,10 +388,12 @@ type ImportsStatus struct {
 	// Why the API server refuses to let it become the writer.
 	Refused string `protobuf:"bytes,4,opt,name=refused,proto3" json:"refused,omitempty"`
 	// What the writer counts; of other replicas 0 and none. Services that are imported,
-	// those that it leaves alone until it knows more, objects that are in the way.
+	// those that it leaves alone until it knows more, objects that are in the way, and
+	// objects of its own that something else keeps changing back.
 	Imports       uint32   `protobuf:"varint,5,opt,name=imports,proto3" json:"imports,omitempty"`
 	Behind        uint32   `protobuf:"varint,6,opt,name=behind,proto3" json:"behind,omitempty"`
 	Foreign       []string `protobuf:"bytes,7,rep,name=foreign,proto3" json:"foreign,omitempty"`
+	Contested     []string `protobuf:"bytes,8,rep,name=contested,proto3" json:"contested,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -471,6 +473,13 @@ func (x *ImportsStatus) GetBehind() uint32 {
 func (x *ImportsStatus) GetForeign() []string {
 	if x != nil {
 		return x.Foreign
+	}
+	return nil
+}
+
+func (x *ImportsStatus) GetContested() []string {
+	if x != nil {
+		return x.Contested
 	}
 	return nil
 }
@@ -7868,7 +7877,7 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\bclusters\x18\x0f \x03(\v2\x1b.federator.v1.ClusterStatusR\bclusters\x123\n" +
 	"\x05build\x18\x10 \x01(\v2\x1d.federator.v1.VersionResponseR\x05build\x12/\n" +
 	"\x06drills\x18\x11 \x03(\v2\x17.federator.v1.DrillInfoR\x06drills\x125\n" +
-	"\aimports\x18\x12 \x01(\v2\x1b.federator.v1.ImportsStatusR\aimports\"\xec\x01\n" +
+	"\aimports\x18\x12 \x01(\v2\x1b.federator.v1.ImportsStatusR\aimports\"\x8a\x02\n" +
 	"\rImportsStatus\x12\x16\n" +
 	"\x06writer\x18\x01 \x01(\bR\x06writer\x12\x16\n" +
 	"\x06holder\x18\x02 \x01(\tR\x06holder\x12E\n" +
@@ -7876,7 +7885,8 @@ const file_federator_v1_operator_proto_rawDesc = "" +
 	"\arefused\x18\x04 \x01(\tR\arefused\x12\x18\n" +
 	"\aimports\x18\x05 \x01(\rR\aimports\x12\x16\n" +
 	"\x06behind\x18\x06 \x01(\rR\x06behind\x12\x18\n" +
-	"\aforeign\x18\a \x03(\tR\aforeign\"\xc7\x02\n" +
+	"\aforeign\x18\a \x03(\tR\aforeign\x12\x1c\n" +
+	"\tcontested\x18\b \x03(\tR\tcontested\"\xc7\x02\n" +
 	"\n" +
 	"RaftStatus\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x16\n" +
