@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 
 	"github.com/federator/federator/federation/catalog"
@@ -40,11 +41,13 @@ type contests struct {
 	last map[catalog.ServiceName]map[deed]*done
 }
 
-// deed is one kind of write of one object.
+// deed is one kind of write of one object, which is none of another object that has
+// its name later.
 type deed struct {
 	verb Verb
 	kind string
 	name string
+	uid  types.UID // "" of a Create
 }
 
 // done is the last write of that kind.
@@ -58,7 +61,9 @@ func newContests() *contests {
 	return &contests{seed: maphash.MakeSeed(), last: map[catalog.ServiceName]map[deed]*done{}}
 }
 
-func deedOf(w *Write) deed { return deed{w.Verb, kindOfObject(w.Object), w.Object.GetName()} }
+func deedOf(w *Write) deed {
+	return deed{w.Verb, kindOfObject(w.Object), w.Object.GetName(), w.Object.GetUID()}
+}
 
 // contested reports whether the same has been written too often.
 func (d *done) contested() bool { return d.repeats > freeRepeats }
@@ -68,15 +73,18 @@ func (d *done) until() time.Time {
 	return d.at.Add(min(lastContest, firstContest<<min(d.repeats-freeRepeats-1, 12)))
 }
 
-// wrote takes in a write that succeeded.
+// wrote takes in a write that succeeded. What we delete ourselves, with all that goes
+// with it, is free to be made again.
 func (c *contests) wrote(name catalog.ServiceName, w *Write, now time.Time) {
-	if w.Verb == Delete {
-		return
-	}
 	print := c.print(w)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	of := c.last[name]
+	if w.Verb == Delete {
+		kind, object := kindOfObject(w.Object), w.Object.GetName()
+		maps.DeleteFunc(of, func(d deed, _ *done) bool { return kind == kindImport || d.kind == kind && d.name == object })
+		return
+	}
 	if of == nil {
 		of = map[deed]*done{}
 		c.last[name] = of
@@ -122,13 +130,13 @@ func (c *contests) hold(name catalog.ServiceName, p *Plan, now time.Time) (due t
 	return due
 }
 
-// print tells apart what writes say of the fields that are ours. Metadata is left out:
-// others keep theirs there.
+// print tells apart what writes say that is ours to say. Of the metadata that is what a
+// ServiceImport carries; others keep theirs there, too.
 func (c *contests) print(w *Write) uint64 {
 	var said any
 	switch o := w.Object.(type) {
 	case *mcsv1beta1.ServiceImport:
-		said = o.Spec
+		said = []any{o.Spec, metadata(o)}
 		if w.Verb == UpdateStatus {
 			said = []any{o.Status.Clusters, o.Status.EndpointSliceObjects, timeless(o.Status.Conditions)}
 		}
@@ -143,16 +151,32 @@ func (c *contests) print(w *Write) uint64 {
 	}
 	text, err := json.Marshal(said)
 	if err != nil {
-		return 0 // never: all of it came as JSON, or goes as such
+		return 0 // never: all of it goes to the API server as JSON, or could
 	}
 	return maphash.Bytes(c.seed, text)
 }
 
-// timeless is the conditions without what changes with every write of them.
+// metadata is what of an import's labels and annotations is ours: that of its origin
+// which is no version, as versions are others at every write.
+func metadata(i *mcsv1beta1.ServiceImport) []any {
+	carries, gone, labels, annotations := carriedBy(i.Annotations), map[string]bool{}, map[string]string{}, map[string]string{}
+	for cluster, p := range originOf(i.Annotations).Points {
+		gone[cluster] = p.Gone
+	}
+	for _, key := range carries.Labels {
+		labels[key] = i.Labels[key]
+	}
+	for _, key := range append(carries.Annotations, AnnotationShares, AnnotationDerived) {
+		annotations[key] = i.Annotations[key]
+	}
+	return []any{carries, gone, labels, annotations}
+}
+
+// timeless is the conditions without the times, which may be others at every write.
 func timeless(conditions []metav1.Condition) []metav1.Condition {
 	out := slices.Clone(conditions)
 	for i := range out {
-		out[i].LastTransitionTime, out[i].ObservedGeneration = metav1.Time{}, 0
+		out[i].LastTransitionTime = metav1.Time{}
 	}
 	return out
 }

@@ -9,8 +9,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
+
+	"github.com/federator/federator/federation/catalog"
 )
 
 // What others do in a cluster to objects of ours, again and again.
@@ -134,4 +137,53 @@ func TestWhatIsContestedDoesNotKeepEndpointsFromBeingWritten(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestWhatChangesByItselfIsNotContested(t *testing.T) {
+	west, east := "west-1@us-west/a hh", "east-1@us-east/a hh"
+	for name, step := range map[string]func(t *testing.T, s *server, w *world, even bool){
+		"a region comes and goes": func(t *testing.T, _ *server, w *world, even bool) {
+			w.export(t, backend([]string{west, "west-1@us-west/a uu"}[btoi(even)]), backend(east))
+		},
+		"an exporter comes and goes": func(t *testing.T, _ *server, w *world, even bool) {
+			w.export(t, []catalog.Backend{backend(west), backend(east)}[:2-btoi(even)]...)
+		},
+		"the service comes and goes": func(t *testing.T, _ *server, w *world, even bool) {
+			w.export(t, []catalog.Backend{backend(west), backend(east)}[:2*(1-btoi(even))]...)
+		},
+		"exported labels change": func(t *testing.T, _ *server, w *world, even bool) {
+			w.export(t, saying(backend(west), catalog.Properties{Labels: map[string]string{"team": []string{"a", "b"}[btoi(even)]}}))
+		},
+		"a user makes the export anew": func(t *testing.T, s *server, _ *world, even bool) {
+			exports, export := mcsv1beta1.SchemeGroupVersion.WithResource("serviceexports"), &mcsv1beta1.ServiceExport{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "checkout"}}
+			if !even {
+				if _, err := s.mcs.MulticlusterV1beta1().ServiceExports("shop").Create(t.Context(), export, metav1.CreateOptions{}); err != nil {
+					t.Fatal(err)
+				}
+			} else if err := s.mcs.Tracker().Delete(exports, "shop", "checkout"); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, w := newServer(t), newWorld()
+				w.export(t, backend(west), backend(east))
+				r := s.start(t, "replica-0", w.Catalog)
+				defer r.stop()
+				pass(5 * time.Second)
+				s.forget()
+				for i := range 4 * freeRepeats {
+					step(t, s, w, i%2 == 1)
+					pass(gonePause + time.Second)
+					if got := r.Status().Contested; len(got) != 0 {
+						t.Fatalf("step %d: expected nothing contested, found %q", i, got)
+					}
+				}
+				if n := len(s.written()); n < 2*freeRepeats {
+					t.Errorf("expected writes at every second step at least, found %d", n)
+				}
+			})
+		})
+	}
 }
