@@ -31,10 +31,18 @@ const (
 	rounds = 6
 )
 
+func newTerm(c *catalog.Conditions) *term {
+	t := &term{
+		queue: newQueue(), planners: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		contests: newContests(), gone: map[catalog.ServiceName]time.Time{},
+	}
+	t.conditions.Store(c)
+	return t
+}
+
 // lead writes until the context ends.
 func (w *Writer) lead(ctx context.Context) {
-	t := &term{queue: newQueue(), planners: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), contests: newContests(), gone: map[catalog.ServiceName]time.Time{}}
-	t.conditions.Store(w.cfg.Catalog.Conditions())
+	t := newTerm(w.cfg.Catalog.Conditions())
 	watch := w.cfg.Catalog.Watch()
 	defer watch.Close()
 	w.leading.Store(t)
@@ -155,6 +163,7 @@ func (w *Writer) send(ctx context.Context, name catalog.ServiceName, write *Writ
 	begun := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
+	defer w.view.sending(name)()
 	object, err := send(ctx, w.cfg.Kube, write)
 	w.metrics.wrote(write, err)
 	if ctx.Err() != context.Canceled {

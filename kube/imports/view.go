@@ -43,6 +43,9 @@ type view struct {
 	mu     sync.Mutex
 	echoes map[catalog.ServiceName][]echo
 	taken  map[catalog.ServiceName]taken
+	// gone are the objects that the informers have shown to be deleted while something
+	// of their service was being written.
+	gone map[catalog.ServiceName]map[types.UID]bool
 }
 
 // echo is one write of ours: the object as the API server returned it, nil after a
@@ -97,6 +100,7 @@ func newView(c *kube.Cluster) (*view, error) {
 		services: core.Services().Lister(), namespaces: core.Namespaces().Lister(),
 		slices: endpoints.GetIndexer(), owned: []cache.Indexer{services.GetIndexer(), endpoints.GetIndexer()},
 		echoes: map[catalog.ServiceName][]echo{}, taken: map[catalog.ServiceName]taken{},
+		gone: map[catalog.ServiceName]map[types.UID]bool{},
 	}, nil
 }
 
@@ -215,6 +219,19 @@ func over[T interface {
 	return wrote, false
 }
 
+// sending is called before something of a service is written, and what it returns once
+// [view.wrote] was.
+func (v *view) sending(name catalog.ServiceName) (sent func()) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.gone[name] = map[types.UID]bool{}
+	return func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		delete(v.gone, name)
+	}
+}
+
 // wrote remembers a write that the API server has answered with an object, nil for
 // a deletion.
 func (v *view) wrote(name catalog.ServiceName, w *Write, object metav1.Object, now time.Time) {
@@ -222,8 +239,41 @@ func (v *view) wrote(name catalog.ServiceName, w *Write, object metav1.Object, n
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.echoes[name] = append(slices.DeleteFunc(v.echoes[name], func(o echo) bool { return o.kind == e.kind && o.name == e.name }), e)
+	if object != nil && v.gone[name][object.GetUID()] {
+		v.forget(name, object.GetUID())
+	}
 	if e.kind == kindService && w.Verb == Create {
 		delete(v.taken, name)
+	}
+}
+
+// deleted forgets a write of an object that the informers have shown, and show no more:
+// somebody deleted it right after. It may come before the answer to the write does.
+func (v *view) deleted(object any) {
+	if gone, ok := object.(cache.DeletedFinalStateUnknown); ok {
+		object = gone.Obj
+	}
+	o, ok := object.(metav1.Object)
+	if !ok {
+		return
+	}
+	name, ok := serviceOf(o)
+	if !ok { // an export
+		name = catalog.ServiceName{Namespace: o.GetNamespace(), Name: o.GetName()}
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.forget(name, o.GetUID())
+	if gone := v.gone[name]; gone != nil {
+		gone[o.GetUID()] = true
+	}
+}
+
+// forget forgets the writes of one object.
+func (v *view) forget(name catalog.ServiceName, uid types.UID) {
+	v.echoes[name] = slices.DeleteFunc(v.echoes[name], func(e echo) bool { return e.object != nil && e.object.GetUID() == uid })
+	if len(v.echoes[name]) == 0 {
+		delete(v.echoes, name)
 	}
 }
 

@@ -154,7 +154,7 @@ func (w *Writer) listen() error {
 		handler, err := l.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 			AddFunc:    l.changed,
 			UpdateFunc: func(old, next any) { l.changed(old); l.changed(next) },
-			DeleteFunc: l.changed,
+			DeleteFunc: func(object any) { w.view.deleted(object); l.changed(object) },
 		})
 		if err != nil {
 			return err

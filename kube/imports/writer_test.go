@@ -236,12 +236,39 @@ func TestAWriteThatIsLostIsMadeAgain(t *testing.T) {
 	})
 }
 
+func TestAnObjectThatIsDeletedAsSoonAsItIsMadeIsMadeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, w := newServer(t), newWorld()
+		services := corev1.SchemeGroupVersion.WithResource("services")
+		watch, err := s.core.Tracker().Watch(services, "shop")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			<-watch.ResultChan()
+			watch.Stop()
+			_ = s.core.Tracker().Delete(services, "shop", DerivedName(checkout))
+		}()
+		w.export(t, backend("west-1@us-west/a hh"))
+		r := s.start(t, "replica-0", w.Catalog)
+		defer r.stop()
+		pass(time.Second)
+		made := 0
+		for _, write := range s.written() {
+			made += btoi(write == "create services "+DerivedName(checkout))
+		}
+		if _, err := s.core.CoreV1().Services("shop").Get(t.Context(), DerivedName(checkout), metav1.GetOptions{}); err != nil || made != 2 {
+			t.Errorf("expected the Service made twice within a second, found it made %d times, %v", made, err)
+		}
+	})
+}
+
 func TestWhatIsLeftOfAnImportIsCollected(t *testing.T) {
 	for _, gc := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			s, w := newServer(t), newWorld()
 			s.noGC = !gc
-			w.export(t, backend("west-1@us-west/a hh"), backend("east-1@us-east/a h"))
+			w.export(t, backend("west-1@us-west/a hh"), backend("west-2@us-west/a h")) // one region: it withdraws both at once
 			r := s.start(t, "replica-0", w.Catalog)
 			defer r.stop()
 			pass(5 * time.Second)
