@@ -54,7 +54,7 @@ func TestAFederationOfThreeRegionsGossips(t *testing.T) {
 		w.setCut("us", "asia", false)
 		w.within(8*time.Second, "asia back", func() bool { s, _ := us.Reach(); return !s["asia"] })
 	})
-	t.Run("flips reach everybody at 20 % loss, before members exchange all they know", func(t *testing.T) {
+	t.Run("flips reach everybody at 20 % loss", func(t *testing.T) {
 		w.loss.Store(20)
 		defer w.loss.Store(0)
 		for i := range uint64(10) {

@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"strings"
 	"time"
 
 	"github.com/federator/federator/peering/pb"
@@ -67,8 +68,13 @@ func (v *view) checkImports() []problem {
 			action: "delete or rename it, and the import is completed by itself"})
 	}
 	for _, object := range i.Contested {
-		out = append(out, problem{severity: warning, code: "imports-contested", subject: object, expected: "that it stays as this replica writes it", found: "something keeps changing it back, so it is written less often",
-			action: "see who with kubectl get --show-managed-fields, and which admission webhooks change it; have them leave objects with the label federator.dev/import alone"})
+		p := problem{severity: warning, code: "imports-contested", subject: object, expected: "that it stays as this replica writes it", found: "something keeps changing it back, so it is written less often",
+			action: "see who with kubectl get --show-managed-fields, and which admission webhooks change it; have them leave objects with the label federator.dev/import alone"}
+		if strings.HasPrefix(object, "ServiceExport ") {
+			p.expected, p.found = "that its conditions stay as this replica writes them", "something keeps writing others, so they are written less often"
+			p.action = "see who with kubectl get --show-managed-fields; have one controller of the Multi-Cluster Services API report on it"
+		}
+		out = append(out, p)
 	}
 	return out
 }

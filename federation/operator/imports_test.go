@@ -24,7 +24,8 @@ func importTroubles() []trouble {
 		{"nobody writes", with(Imports{}), "warning imports-unwritten imports of cluster us-west-0", "federator-imports"},
 		{"nobody writes yet", func(v *view) { v.imports, v.started = &Imports{}, since(10*time.Second) }, "", ""},
 		{"something is in the way", with(Imports{Writer: true, Holder: "us-west-0", Foreign: []string{"Service shop/derived-x"}}), "warning imports-foreign Service shop/derived-x", "delete or rename"},
-		{"something changes one back", with(Imports{Writer: true, Holder: "us-west-0", Contested: []string{"Service shop/derived-x"}}), "warning imports-contested Service shop/derived-x", "managed-fields"},
+		{"something changes one back", with(Imports{Writer: true, Holder: "us-west-0", Contested: []string{"Service shop/derived-x"}}), "warning imports-contested Service shop/derived-x", "federator.dev/import"},
+		{"something reports on an export", with(Imports{Writer: true, Holder: "us-west-0", Contested: []string{"ServiceExport shop/checkout"}}), "warning imports-contested ServiceExport shop/checkout", "one controller"},
 	}
 }
 

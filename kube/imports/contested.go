@@ -1,182 +1,193 @@
 package imports
 
 import (
-	"encoding/json"
-	"hash/maphash"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 
 	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/locality"
 )
 
 const (
-	// freeRepeats is how often in a row a write may be repeated at once: somebody
-	// changed an object by hand, and again.
-	freeRepeats = 5
-	// firstContest and lastContest bound the pause after that; each is twice the one
-	// before.
-	firstContest = time.Second
-	lastContest  = 5 * time.Minute
-	// contestOver is how long after the last repeat the next one is the first again.
-	contestOver = 3 * lastContest
+	// boutPasses is how many passes of planning and writing one service gets in a row.
+	// To import one anew takes about half as many.
+	boutPasses = 8
+	// firstPause and lastPause bound the pause after a bout that did not settle it; each
+	// is twice the one before. Where clients depend on the writes, urgentPause is the
+	// longest.
+	firstPause  = time.Second
+	lastPause   = 5 * time.Minute
+	urgentPause = 10 * time.Second
+	// calm is how long nothing has to be written until all is as if it were new.
+	calm = time.Minute
+	// toldAfter is how many bouts do not settle it before that is told: somebody may be
+	// changing objects by hand, or the API server be losing writes.
+	toldAfter = 3
+	// toldObjects is how many objects of one service are told.
+	toldObjects = 3
 )
 
-// contests knows the objects that something else keeps changing back: an admission
-// webhook that strips a field, a policy engine, another controller. Two that never
-// agree would write for ever, as fast as they may. So what is written again and again
-// is written less and less often, until it is to say something else. Other writes of
-// the same service do not wait for it.
+// contests bounds what is written against something that keeps changing our objects
+// back: an admission webhook that strips a field, a policy engine, another controller.
+// Two that never agree would write for ever, as fast as they may. So as long as
+// nothing but the cluster's own objects gives reason for writes, those come in bouts,
+// with longer and longer pauses in between. A new intent begins a new bout at once.
 type contests struct {
-	seed maphash.Seed
-
-	mu   sync.Mutex
-	last map[catalog.ServiceName]map[deed]*done
+	mu sync.Mutex
+	of map[catalog.ServiceName]*contest
 }
 
-// deed is one kind of write of one object, which is none of another object that has
-// its name later.
-type deed struct {
-	verb Verb
-	kind string
-	name string
-	uid  types.UID // "" of a Create
+// contest is what was written of one service lately.
+type contest struct {
+	intent intent
+	// The bout: when it began, its passes that wrote something, the last of them, and
+	// when it was found not to have settled it, zero before.
+	began  time.Time
+	passes int
+	last   time.Time
+	ended  time.Time
+	// bouts did not settle it, one after the other. objects were then to be written, and
+	// it is over at that time if it does not happen again.
+	bouts   int
+	objects []string
+	over    time.Time
 }
 
-// done is the last write of that kind.
-type done struct {
-	print   uint64 // of what it said
-	repeats int    // how often in a row
-	at      time.Time
+// intent is what decides the plan of a service, besides the objects of the cluster that
+// are written here.
+type intent struct {
+	service    *catalog.Service
+	conditions *catalog.Conditions
+	ramp       locality.Factors
+	zones      map[string]int
+	verdict    Verdict
+	export     types.UID
+	generation int64 // of the export
 }
 
-func newContests() *contests {
-	return &contests{seed: maphash.MakeSeed(), last: map[catalog.ServiceName]map[deed]*done{}}
-}
-
-func deedOf(w *Write) deed {
-	return deed{w.Verb, kindOfObject(w.Object), w.Object.GetName(), w.Object.GetUID()}
-}
-
-// contested reports whether the same has been written too often.
-func (d *done) contested() bool { return d.repeats > freeRepeats }
-
-// until is when it may be written again.
-func (d *done) until() time.Time {
-	return d.at.Add(min(lastContest, firstContest<<min(d.repeats-freeRepeats-1, 12)))
-}
-
-// wrote takes in a write that succeeded. What we delete ourselves, with all that goes
-// with it, is free to be made again.
-func (c *contests) wrote(name catalog.ServiceName, w *Write, now time.Time) {
-	print := c.print(w)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	of := c.last[name]
-	if w.Verb == Delete {
-		kind, object := kindOfObject(w.Object), w.Object.GetName()
-		maps.DeleteFunc(of, func(d deed, _ *done) bool { return kind == kindImport || d.kind == kind && d.name == object })
-		return
+func (in *Input) intent() intent {
+	out := intent{service: in.Service, conditions: in.Conditions, ramp: in.Ramp, zones: in.Zones}
+	if in.Verdict != nil {
+		out.verdict = *in.Verdict
 	}
-	if of == nil {
-		of = map[deed]*done{}
-		c.last[name] = of
+	if x := in.Facts.Export; x != nil {
+		out.export, out.generation = x.UID, x.Generation
 	}
-	d := of[deedOf(w)]
-	if d == nil || d.print != print || now.Sub(d.at) > contestOver {
-		of[deedOf(w)] = &done{print: print, at: now}
-		return
-	}
-	d.repeats++
-	d.at = now
+	return out
 }
 
-// hold takes the writes out of a plan that are put off, and returns until when.
-func (c *contests) hold(name catalog.ServiceName, p *Plan, now time.Time) (due time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	of := c.last[name]
-	maps.DeleteFunc(of, func(_ deed, d *done) bool { return now.Sub(d.at) > contestOver })
-	if len(of) == 0 || len(p.Writes) == 0 && !p.Imported {
-		delete(c.last, name)
+// equal reports whether both are the same, ramps aside.
+func (i *intent) equal(j *intent) bool {
+	return i.service == j.service && i.conditions == j.conditions && maps.Equal(i.zones, j.zones) &&
+		i.verdict == j.verdict && i.export == j.export && i.generation == j.generation
+}
+
+// renews reports whether an intent is a new one. A ramp is another one whenever it is
+// looked at, and steps no faster than rampPause.
+func (c *contest) renews(next *intent, now time.Time) bool {
+	return !c.intent.equal(next) || now.Sub(c.began) >= rampPause && !maps.Equal(c.intent.ramp, next.ramp)
+}
+
+// begin begins a bout.
+func (c *contest) begin(i intent, now time.Time) {
+	c.intent, c.began, c.passes, c.ended = i, now, 0, time.Time{}
+}
+
+// until is when the next bout may begin with writes of that urgency.
+func (c *contest) until(u Urgency) time.Time {
+	pause := min(lastPause, firstPause<<min(c.bouts-1, 12))
+	if u < Rest {
+		pause = min(pause, urgentPause)
+	}
+	return c.ended.Add(pause)
+}
+
+// wrote takes in that a pass has written something.
+func (k *contests) wrote(name catalog.ServiceName, i intent, now time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c := k.of[name]
+	if c == nil {
+		c = &contest{}
+		c.begin(i, now)
+		k.of[name] = c
+	}
+	c.passes++
+	c.last = now
+}
+
+// hold takes all writes out of a plan that is to wait, and returns when to look again,
+// zero if there is no need to. What is contested is entered into the plan.
+func (k *contests) hold(name catalog.ServiceName, p *Plan, now time.Time) (due time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c := k.of[name]
+	if c == nil {
 		return time.Time{}
 	}
-	kept, urgent := p.Writes[:0], p.Urgent
-	for i := range p.Writes {
-		w := &p.Writes[i]
-		if d := of[deedOf(w)]; d != nil && d.contested() && d.print == c.print(w) {
-			if object := kindOfObject(w.Object) + " " + name.Namespace + "/" + w.Object.GetName(); !slices.Contains(p.Contested, object) {
-				p.Contested = append(p.Contested, object)
-			}
-			if until := d.until(); now.Before(until) {
-				due = sooner(due, until)
-				p.Urgent -= btoi(i < urgent)
-				continue
-			}
-		}
-		kept = append(kept, *w)
+	over := !now.Before(c.over)
+	settled := c.ended.IsZero() && now.Sub(c.last) > calm
+	if over && settled {
+		delete(k.of, name)
+		return time.Time{}
 	}
-	p.Writes, p.Again = kept, p.Again && len(kept) > 0
-	if p.Urgent == 0 {
-		p.Urgency = Rest // all that clients depend on is put off
+	if over {
+		c.bouts, c.objects = 0, nil
+	}
+	if settled || over && !c.ended.IsZero() || c.renews(&p.intent, now) {
+		c.begin(p.intent, now)
+	}
+	if c.passes >= boutPasses && len(p.Writes) > 0 {
+		due = c.exhausted(name, p, now)
+	}
+	if c.bouts >= toldAfter {
+		p.Contested = c.objects
+		due = sooner(due, c.over)
 	}
 	return due
 }
 
-// print tells apart what writes say that is ours to say. Of the metadata that is what a
-// ServiceImport carries; others keep theirs there, too.
-func (c *contests) print(w *Write) uint64 {
-	var said any
-	switch o := w.Object.(type) {
-	case *mcsv1beta1.ServiceImport:
-		said = []any{o.Spec, metadata(o)}
-		if w.Verb == UpdateStatus {
-			said = []any{o.Status.Clusters, o.Status.EndpointSliceObjects, timeless(o.Status.Conditions)}
+// exhausted is hold for a service whose bout is used up.
+func (c *contest) exhausted(name catalog.ServiceName, p *Plan, now time.Time) (due time.Time) {
+	if c.ended.IsZero() {
+		c.ended = now
+		c.bouts++
+		c.objects = contestedBy(name, p.Writes)
+	}
+	c.over = c.until(Rest).Add(calm)
+	if due = c.until(p.Urgency); !now.Before(due) {
+		c.begin(p.intent, now)
+		return time.Time{}
+	}
+	p.Writes, p.Again = nil, false
+	return due
+}
+
+// prune forgets services that are not looked at any more.
+func (k *contests) prune(now time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	maps.DeleteFunc(k.of, func(_ catalog.ServiceName, c *contest) bool { return now.Sub(c.last) > 2*lastPause })
+}
+
+// contestedBy names the objects that are to be written, as kind and name; those that
+// are only to be deleted if there are no others.
+func contestedBy(name catalog.ServiceName, writes []Write) (objects []string) {
+	for _, deletes := range []bool{false, true} {
+		for i := range writes {
+			w := &writes[i]
+			object := kindOfObject(w.Object) + " " + name.Namespace + "/" + w.Object.GetName()
+			if (w.Verb == Delete) == deletes && len(objects) < toldObjects && !slices.Contains(objects, object) {
+				objects = append(objects, object)
+			}
 		}
-	case *mcsv1beta1.ServiceExport:
-		said = timeless(o.Status.Conditions)
-	case *corev1.Service:
-		spec := o.Spec
-		spec.ClusterIP, spec.ClusterIPs = "", nil // others every time it is made anew
-		said = spec
-	case *discoveryv1.EndpointSlice:
-		said = []any{o.AddressType, o.Ports, o.Endpoints}
+		if len(objects) > 0 {
+			break
+		}
 	}
-	text, err := json.Marshal(said)
-	if err != nil {
-		return 0 // never: all of it goes to the API server as JSON, or could
-	}
-	return maphash.Bytes(c.seed, text)
-}
-
-// metadata is what of an import's labels and annotations is ours: that of its origin
-// which is no version, as versions are others at every write.
-func metadata(i *mcsv1beta1.ServiceImport) []any {
-	carries, gone, labels, annotations := carriedBy(i.Annotations), map[string]bool{}, map[string]string{}, map[string]string{}
-	for cluster, p := range originOf(i.Annotations).Points {
-		gone[cluster] = p.Gone
-	}
-	for _, key := range carries.Labels {
-		labels[key] = i.Labels[key]
-	}
-	for _, key := range append(carries.Annotations, AnnotationShares, AnnotationDerived) {
-		annotations[key] = i.Annotations[key]
-	}
-	return []any{carries, gone, labels, annotations}
-}
-
-// timeless is the conditions without the times, which may be others at every write.
-func timeless(conditions []metav1.Condition) []metav1.Condition {
-	out := slices.Clone(conditions)
-	for i := range out {
-		out[i].LastTransitionTime = metav1.Time{}
-	}
-	return out
+	return objects
 }

@@ -244,7 +244,7 @@ func (r *real) contested(t *testing.T, west, east catalog.Backend) {
 	defer cancel()
 	contested := func(want float64) func() (any, bool) {
 		return func() (any, bool) {
-			got := r.metric("federator_kube_import_contested_objects")
+			got := r.metric("federator_kube_import_contested_services")
 			return got, got == want
 		}
 	}
@@ -255,9 +255,8 @@ func (r *real) contested(t *testing.T, west, east catalog.Backend) {
 	r.world.export(t, west, east)
 	r.lists("both endpoints", "west-1", "west-1")
 	r.until("the slice to be told as contested again", contested(1))
-	// Each change of what is to be said, a step of a ramp included, may be written and
-	// repeated at once, no more.
-	n, most := r.writes()-before, (freeRepeats+3)*(3+time.Since(begun).Seconds())
+	// Each change of what is to be said, a step of a ramp included, begins a bout.
+	n, most := r.writes()-before, boutPasses*2*(3+time.Since(begun).Seconds())
 	if n > most {
 		t.Errorf("expected at most %v writes, found %v", most, n)
 	}

@@ -125,10 +125,18 @@ func (e *events) foreign(name catalog.ServiceName, object string) {
 }
 
 // contested tells that something keeps changing an object of an import, or the status
-// of an export, back.
+// of an export, back. On one that is gone nobody would see it.
 func (e *events) contested(name catalog.ServiceName, object string) {
-	e.note(name, Note{OnExport: strings.HasPrefix(object, kindExport+" "), Warning: true, Reason: "ChangedBack",
-		Message: object + ": something keeps changing it back, such as an admission webhook or another controller, so it is written less often; see its managed fields, and have that leave objects with the label " + LabelImport + " alone"})
+	n := Note{Warning: true, Reason: "ChangedBack",
+		Message: object + ": something keeps changing it back, such as an admission webhook or another controller, so it is written less often; have that leave objects with the label " + LabelImport + " alone"}
+	kind := kindImport
+	if strings.HasPrefix(object, kindExport+" ") {
+		kind, n.OnExport = kindExport, true
+		n.Message = object + ": something else keeps writing the same conditions, so they are written less often; have one controller of the Multi-Cluster Services API report on it"
+	}
+	if e.uid(kind, name) != "" {
+		e.note(name, n)
+	}
 }
 
 func (e *events) reference(kind string, name catalog.ServiceName) *corev1.ObjectReference {

@@ -47,7 +47,7 @@ func newMeters(w *Writer) *meters {
 		}),
 		gauge("federator_kube_imports", "Services that are imported; 0 on replicas that do not write.", func() float64 { return w.books.sum().imports }),
 		gauge("federator_kube_import_foreign_objects", "Objects that are in the way of imports and not ours.", func() float64 { return w.books.sum().foreign }),
-		gauge("federator_kube_import_contested_objects", "Objects of ours that something else keeps changing back; they are written less often.", func() float64 { return w.books.sum().contested }),
+		gauge("federator_kube_import_contested_services", "Services of which something else keeps changing objects back, so that they are written less often.", func() float64 { return w.books.sum().contested }),
 		gauge("federator_kube_import_behind_services", "Services left alone because their objects were planned from more than this replica knows.", func() float64 { return w.books.sum().behind }),
 		gauge("federator_kube_import_share_error_ratio", "The largest part of an import's traffic that goes elsewhere than wanted, because shares of endpoints only approximate shares of traffic.", func() float64 { return w.books.sum().worst }),
 	}
@@ -122,7 +122,7 @@ func (b *books) sum() (t totals) {
 		t.behind += float64(btoi(e.behind != ""))
 		t.worst = max(t.worst, float64(e.err)/unit)
 		t.foreign += float64(len(separated(e.foreign)))
-		t.contested += float64(len(separated(e.contested)))
+		t.contested += float64(btoi(e.contested != ""))
 	}
 	return t
 }
@@ -137,7 +137,7 @@ func (w *Writer) note(name catalog.ServiceName, p *Plan) {
 			w.events.foreign(name, object)
 		}
 	}
-	if e.contested != "" && e.contested != old.contested {
+	if e.contested != "" && old.contested == "" {
 		w.cfg.Logger.Warn("something keeps changing objects of an import back, so they are written less often", "service", name, "objects", e.contested)
 		for _, object := range p.Contested {
 			w.events.contested(name, object)

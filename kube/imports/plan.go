@@ -122,6 +122,8 @@ type Plan struct {
 	// Contested lists objects that something else keeps changing back; the writer finds
 	// them.
 	Contested []string
+
+	intent intent
 }
 
 // urgency is that of one of the writes.
@@ -147,7 +149,7 @@ func Make(in Input) Plan {
 	if i := in.Facts.Import; i != nil && ours(i, in.Name.Name) {
 		in.was = originOf(i.Annotations)
 	}
-	p := &planner{Input: &in, Plan: Plan{Urgency: Rest}}
+	p := &planner{Input: &in, Plan: Plan{Urgency: Rest, intent: in.intent()}}
 	switch {
 	case !in.Facts.Namespace:
 	case in.Service == nil:

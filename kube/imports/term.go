@@ -34,7 +34,7 @@ const (
 func newTerm(c *catalog.Conditions) *term {
 	t := &term{
 		queue: newQueue(), planners: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
-		contests: newContests(), gone: map[catalog.ServiceName]time.Time{},
+		contests: contests{of: map[catalog.ServiceName]*contest{}}, gone: map[catalog.ServiceName]time.Time{},
 	}
 	t.conditions.Store(c)
 	return t
@@ -83,6 +83,7 @@ func (w *Writer) follow(ctx context.Context, t *term, watch *catalog.Watch) erro
 			t.queue.retryAll()
 			w.lookAll(t)
 		case <-all.C:
+			t.contests.prune(time.Now())
 			w.lookAll(t)
 		}
 	}
@@ -148,14 +149,17 @@ func (w *Writer) carryOut(ctx context.Context, t *term, name catalog.ServiceName
 			return false
 		}
 		if err := w.send(ctx, name, write); err != nil {
+			if i > 0 && refuses(err) {
+				t.contests.wrote(name, p.intent, time.Now())
+			}
 			w.failed(ctx, t, name, write, err)
 			return false
 		}
-		t.contests.wrote(name, write, time.Now())
 		for _, n := range write.Notes {
 			w.events.note(name, n)
 		}
 	}
+	t.contests.wrote(name, p.intent, time.Now())
 	return true
 }
 
@@ -196,6 +200,7 @@ func (w *Writer) failed(ctx context.Context, t *term, name catalog.ServiceName, 
 func (w *Writer) meet(ctx context.Context, name catalog.ServiceName, write *Write) {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
+	defer w.view.sending(name)()
 	have, err := w.cfg.Kube.Core.DiscoveryV1().EndpointSlices(name.Namespace).Get(ctx, write.Object.GetName(), metav1.GetOptions{})
 	switch {
 	case err != nil:

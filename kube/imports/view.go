@@ -220,7 +220,7 @@ func over[T interface {
 }
 
 // sending is called before something of a service is written, and what it returns once
-// [view.wrote] was.
+// [view.wrote] was, or it failed.
 func (v *view) sending(name catalog.ServiceName) (sent func()) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -258,7 +258,7 @@ func (v *view) deleted(object any) {
 		return
 	}
 	name, ok := serviceOf(o)
-	if !ok { // an export
+	if !ok { // an export, or nothing of ours
 		name = catalog.ServiceName{Namespace: o.GetNamespace(), Name: o.GetName()}
 	}
 	v.mu.Lock()

@@ -89,7 +89,7 @@ type term struct {
 	// concerns all services leaves the replica some of its processors.
 	planners   chan struct{}
 	conditions atomic.Pointer[catalog.Conditions]
-	contests   *contests
+	contests   contests
 
 	mu    sync.Mutex
 	ramps locality.Ramps
