@@ -90,11 +90,6 @@ func raced(err error) bool {
 	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err)
 }
 
-// refuses reports whether an error is an answer that will be the same if nothing changes.
-func refuses(err error) bool {
-	return !raced(err) && !unanswered(err) && !apierrors.IsTooManyRequests(err)
-}
-
 // unanswered reports whether an error means that the API server, or what it stands
 // on, is not there, rather than that it refuses a request.
 func unanswered(err error) bool {

@@ -13,18 +13,19 @@ import (
 )
 
 const (
-	// boutPasses is how many passes of planning and writing one service gets in a row.
-	// To import one anew takes about half as many.
-	boutPasses = 8
-	// firstPause and lastPause bound the pause after a bout that did not settle it; each
-	// is twice the one before. Where clients depend on the writes, urgentPause is the
-	// longest.
-	firstPause  = time.Second
-	lastPause   = 5 * time.Minute
-	urgentPause = 10 * time.Second
-	// calm is how long nothing has to be written until all is as if it were new.
+	// boutPasses is how many passes of planning and writing one service gets in a row,
+	// and settlePasses how many a new intent or the end of a pause brings: as many as it
+	// takes to import a service anew, and one more.
+	boutPasses   = 8
+	settlePasses = 5
+	// firstPause and lastPause bound the pause when they are used up; each is twice the
+	// one before. dependsPause is the longest where clients depend on what is written.
+	firstPause   = time.Second
+	lastPause    = 5 * time.Minute
+	dependsPause = 30 * time.Second
+	// calm is how long nothing is to be written until all is as if it were new.
 	calm = time.Minute
-	// toldAfter is how many bouts do not settle it before that is told: somebody may be
+	// toldAfter is how many pauses do not settle it before that is told: somebody may be
 	// changing objects by hand, or the API server be losing writes.
 	toldAfter = 3
 	// toldObjects is how many objects of one service are told.
@@ -34,8 +35,9 @@ const (
 // contests bounds what is written against something that keeps changing our objects
 // back: an admission webhook that strips a field, a policy engine, another controller.
 // Two that never agree would write for ever, as fast as they may. So as long as
-// nothing but the cluster's own objects gives reason for writes, those come in bouts,
-// with longer and longer pauses in between. A new intent begins a new bout at once.
+// nothing but the cluster's own objects gives reason for writes, a service has few
+// passes, and gets more of them after longer and longer pauses only. A new intent
+// brings some at once.
 type contests struct {
 	mu sync.Mutex
 	of map[catalog.ServiceName]*contest
@@ -43,30 +45,31 @@ type contests struct {
 
 // contest is what was written of one service lately.
 type contest struct {
-	intent intent
-	// The bout: when it began, its passes that wrote something, the last of them, and
-	// when it was found not to have settled it, zero before.
-	began  time.Time
-	passes int
-	last   time.Time
-	ended  time.Time
-	// bouts did not settle it, one after the other. objects were then to be written, and
-	// it is over at that time if it does not happen again.
-	bouts   int
-	objects []string
-	over    time.Time
+	intent  intent
+	renewed time.Time // when what concerns all services was last found to be another
+	left    int       // passes
+	part    int       // writes of passes that were broken off
+	used    time.Time // when a plan found no pass left, zero before
+	idle    time.Time // since when there is nothing to write, zero while there is
+	seen    time.Time // when it was last looked at
+	// pauses did not settle it, one after the other; objects are what was written before
+	// the last of them, written what has been since.
+	pauses           int
+	objects, written []string
 }
 
-// intent is what decides the plan of a service, besides the objects of the cluster that
-// are written here.
+// intent is what decides the plan of a service, besides the objects of the cluster
+// that are written here, and what the API server has refused.
 type intent struct {
 	service    *catalog.Service
-	conditions *catalog.Conditions
-	ramp       locality.Factors
-	zones      map[string]int
 	verdict    Verdict
 	export     types.UID
 	generation int64 // of the export
+	// What concerns all services, or is another one whenever it is looked at.
+	conditions *catalog.Conditions
+	ramp       locality.Factors
+	zones      map[string]int
+	behind     string
 }
 
 func (in *Input) intent() intent {
@@ -80,44 +83,57 @@ func (in *Input) intent() intent {
 	return out
 }
 
-// equal reports whether both are the same, ramps aside.
-func (i *intent) equal(j *intent) bool {
-	return i.service == j.service && i.conditions == j.conditions && maps.Equal(i.zones, j.zones) &&
-		i.verdict == j.verdict && i.export == j.export && i.generation == j.generation
+// sameService reports whether both are the same as to this service alone, and
+// sameWorld as to the rest.
+func (i *intent) sameService(j *intent) bool {
+	return i.service == j.service && i.verdict == j.verdict && i.export == j.export && i.generation == j.generation
 }
 
-// renews reports whether an intent is a new one. A ramp is another one whenever it is
-// looked at, and steps no faster than rampPause.
-func (c *contest) renews(next *intent, now time.Time) bool {
-	return !c.intent.equal(next) || now.Sub(c.began) >= rampPause && !maps.Equal(c.intent.ramp, next.ramp)
+func (i *intent) sameWorld(j *intent) bool {
+	return i.conditions == j.conditions && i.behind == j.behind && maps.Equal(i.ramp, j.ramp) && maps.Equal(i.zones, j.zones)
 }
 
-// begin begins a bout.
-func (c *contest) begin(i intent, now time.Time) {
-	c.intent, c.began, c.passes, c.ended = i, now, 0, time.Time{}
-}
-
-// until is when the next bout may begin with writes of that urgency.
-func (c *contest) until(u Urgency) time.Time {
-	pause := min(lastPause, firstPause<<min(c.bouts-1, 12))
-	if u < Rest {
-		pause = min(pause, urgentPause)
+// renew takes over a new intent, and returns when to look again if it is too soon for
+// that: a ramp steps no faster than rampPause, and nor does what concerns all services,
+// of which many may be contested.
+func (c *contest) renew(next intent, now time.Time) (due time.Time) {
+	switch {
+	case !c.intent.sameService(&next):
+	case c.intent.sameWorld(&next):
+		return time.Time{}
+	case now.Sub(c.renewed) < rampPause:
+		return c.renewed.Add(rampPause)
 	}
-	return c.ended.Add(pause)
+	if !c.intent.sameWorld(&next) {
+		c.renewed = now
+	}
+	c.intent = next
+	c.more(settlePasses)
+	return time.Time{}
 }
 
-// wrote takes in that a pass has written something.
-func (k *contests) wrote(name catalog.ServiceName, i intent, now time.Time) {
+// more makes sure that there are so many passes.
+func (c *contest) more(passes int) {
+	c.left, c.used, c.written = max(c.left, passes), time.Time{}, nil
+}
+
+// wrote takes in that a pass has made some of the writes of a plan.
+func (k *contests) wrote(name catalog.ServiceName, p *Plan, made int, now time.Time) {
+	if made == 0 {
+		return
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	c := k.of[name]
 	if c == nil {
-		c = &contest{}
-		c.begin(i, now)
+		c = &contest{intent: p.intent, renewed: now, left: boutPasses, seen: now}
 		k.of[name] = c
 	}
-	c.passes++
-	c.last = now
+	c.written = add(c.written, name, p.Writes[:made])
+	if c.part += made; c.part >= len(p.Writes) {
+		c.part = 0
+		c.left = max(c.left-1, 0)
+	}
 }
 
 // hold takes all writes out of a plan that is to wait, and returns when to look again,
@@ -129,64 +145,70 @@ func (k *contests) hold(name catalog.ServiceName, p *Plan, now time.Time) (due t
 	if c == nil {
 		return time.Time{}
 	}
-	over := !now.Before(c.over)
-	settled := c.ended.IsZero() && now.Sub(c.last) > calm
-	if over && settled {
+	c.seen = now
+	switch {
+	case len(p.Writes) > 0 && c.idle.IsZero():
+	case c.idle.IsZero():
+		c.idle = now
+	case now.Sub(c.idle) >= calm:
 		delete(k.of, name)
 		return time.Time{}
+	case len(p.Writes) > 0:
+		c.idle = time.Time{}
 	}
-	if over {
-		c.bouts, c.objects = 0, nil
+	soon := c.renew(p.intent, now)
+	if len(p.Writes) > 0 && c.left == 0 {
+		if due = c.exhausted(name, p, now); !due.IsZero() {
+			due = sooner(due, soon)
+		}
 	}
-	if settled || over && !c.ended.IsZero() || c.renews(&p.intent, now) {
-		c.begin(p.intent, now)
-	}
-	if c.passes >= boutPasses && len(p.Writes) > 0 {
-		due = c.exhausted(name, p, now)
-	}
-	if c.bouts >= toldAfter {
+	if c.pauses >= toldAfter {
 		p.Contested = c.objects
-		due = sooner(due, c.over)
+		if !c.idle.IsZero() {
+			due = sooner(due, c.idle.Add(calm))
+		}
 	}
 	return due
 }
 
-// exhausted is hold for a service whose bout is used up.
+// exhausted is hold for a service that has no pass left.
 func (c *contest) exhausted(name catalog.ServiceName, p *Plan, now time.Time) (due time.Time) {
-	if c.ended.IsZero() {
-		c.ended = now
-		c.bouts++
-		c.objects = contestedBy(name, p.Writes)
+	if c.used.IsZero() {
+		c.used = now
+		c.pauses++
+		c.objects = add(c.written, name, p.Writes)
 	}
-	c.over = c.until(Rest).Add(calm)
-	if due = c.until(p.Urgency); !now.Before(due) {
-		c.begin(p.intent, now)
+	pause := min(lastPause, firstPause<<min(c.pauses-1, 12))
+	if depends(p.Writes) {
+		pause = min(pause, dependsPause)
+	}
+	if due = c.used.Add(pause); !now.Before(due) {
+		c.more(settlePasses)
 		return time.Time{}
 	}
 	p.Writes, p.Again = nil, false
 	return due
 }
 
+// depends reports whether clients depend on the writes: all but a status.
+func depends(writes []Write) bool {
+	return slices.ContainsFunc(writes, func(w Write) bool { return w.Verb != UpdateStatus && w.Verb != ApplyStatus })
+}
+
 // prune forgets services that are not looked at any more.
 func (k *contests) prune(now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	maps.DeleteFunc(k.of, func(_ catalog.ServiceName, c *contest) bool { return now.Sub(c.last) > 2*lastPause })
+	maps.DeleteFunc(k.of, func(_ catalog.ServiceName, c *contest) bool { return now.Sub(c.seen) > 2*resync })
 }
 
-// contestedBy names the objects that are to be written, as kind and name; those that
-// are only to be deleted if there are no others.
-func contestedBy(name catalog.ServiceName, writes []Write) (objects []string) {
-	for _, deletes := range []bool{false, true} {
-		for i := range writes {
-			w := &writes[i]
-			object := kindOfObject(w.Object) + " " + name.Namespace + "/" + w.Object.GetName()
-			if (w.Verb == Delete) == deletes && len(objects) < toldObjects && !slices.Contains(objects, object) {
-				objects = append(objects, object)
-			}
-		}
-		if len(objects) > 0 {
-			break
+// add adds the objects of writes, as kind and name, to those that are named already.
+func add(objects []string, name catalog.ServiceName, writes []Write) []string {
+	for i := range writes {
+		w := &writes[i]
+		object := kindOfObject(w.Object) + " " + name.Namespace + "/" + w.Object.GetName()
+		if len(objects) < toldObjects && !slices.Contains(objects, object) {
+			objects = append(objects, object)
 		}
 	}
 	return objects

@@ -67,35 +67,36 @@ func TestWhatIsAlwaysChangedBackIsWrittenLessAndLessOften(t *testing.T) {
 	for name, tt := range map[string]struct {
 		interfere func(*server) (stop func())
 		object    string // that is told; of slices any
+		most      int    // writes in three minutes
 		absent    bool   // so that there is nothing to have an Event
 	}{
-		"a webhook strips a field of the Service": {webhook(unstick), derived, false},
+		"a webhook strips a field of the Service": {webhook(unstick), derived, 60, false},
 		"a webhook changes the ServiceImport": {webhook(func(o runtime.Object) {
 			if i, ok := o.(*mcsv1beta1.ServiceImport); ok {
 				i.Spec.Ports = nil
 			}
-		}), theImport, false},
+		}), theImport, 150, false},
 		"a webhook changes its status": {webhook(func(o runtime.Object) {
 			if i, ok := o.(*mcsv1beta1.ServiceImport); ok {
 				i.Status.Clusters = nil
 			}
-		}), theImport, false},
+		}), theImport, 2 * settlePasses, false},
 		"a webhook strips a label by which slices are known": {webhook(func(o runtime.Object) {
 			if s, ok := o.(*discoveryv1.EndpointSlice); ok {
 				delete(s.Labels, mcsv1beta1.LabelSourceCluster)
 			}
-		}), "EndpointSlice shop/", false},
+		}), "EndpointSlice shop/", 150, false},
 		"a webhook takes an endpoint out, always another one": {webhook(func(o runtime.Object) {
 			if s, ok := o.(*discoveryv1.EndpointSlice); ok && len(s.Endpoints) > 1 {
 				s.Endpoints = s.Endpoints[1:]
 			}
-		}), "EndpointSlice shop/", false},
+		}), "EndpointSlice shop/", 150, false},
 		"a controller deletes the Service": {controller(func(s *server) {
 			_ = s.core.Tracker().Delete(servicesResource, "shop", DerivedName(checkout))
-		}), derived, false},
+		}), derived, 150, false},
 		"a controller deletes the ServiceImport": {controller(func(s *server) {
 			_ = s.mcs.Tracker().Delete(importsResource, "shop", "checkout")
-		}), theImport, true},
+		}), theImport, 150, true},
 		"a controller writes the conditions of the export": {controller(func(s *server) {
 			s.set(func(s *server) {
 				object, err := s.mcs.Tracker().Get(exportsResource, "shop", "checkout")
@@ -109,7 +110,7 @@ func TestWhatIsAlwaysChangedBackIsWrittenLessAndLessOften(t *testing.T) {
 					_ = s.mcs.Tracker().Update(exportsResource, next, "shop")
 				}
 			})
-		}), "ServiceExport shop/checkout", false},
+		}), "ServiceExport shop/checkout", 2 * settlePasses, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -122,9 +123,8 @@ func TestWhatIsAlwaysChangedBackIsWrittenLessAndLessOften(t *testing.T) {
 				pass(2 * time.Minute)
 				s.forget()
 				pass(3 * time.Minute)
-				// A bout in ten seconds, of eight passes with three writes each.
-				if n := len(s.written()); n == 0 || n > 18*boutPasses*3 {
-					t.Errorf("expected some writes in three minutes, and not more than %d, found %d", 18*boutPasses*3, n)
+				if n := len(s.written()); n == 0 || n > tt.most {
+					t.Errorf("expected some writes in three minutes, and not more than %d, found %d", tt.most, n)
 				}
 				if got := r.Status().Contested; !slices.ContainsFunc(got, func(o string) bool { return strings.HasPrefix(o, tt.object) }) {
 					t.Errorf("expected %q told as contested, found %q", tt.object, got)
@@ -136,7 +136,7 @@ func TestWhatIsAlwaysChangedBackIsWrittenLessAndLessOften(t *testing.T) {
 					t.Errorf("expected an Event ChangedBack, found %v", got)
 				}
 				stop()
-				pass(lastPause + calm + time.Second)
+				pass(lastPause + 2*calm)
 				s.forget()
 				r.LookAll()
 				pass(time.Minute)
@@ -212,8 +212,8 @@ func TestWhatChangesByItselfIsNotContested(t *testing.T) {
 					step(t, s, w, i%2 == 1)
 					pass(gonePause + time.Second)
 					for name, c := range r.leading.Load().contests.of {
-						if c.bouts > 0 {
-							t.Fatalf("step %d: %s: a bout of %d passes did not settle it", i, name, boutPasses)
+						if c.pauses > 0 {
+							t.Fatalf("step %d: %s: %d passes did not settle it", i, name, boutPasses)
 						}
 					}
 				}
@@ -225,82 +225,154 @@ func TestWhatChangesByItselfIsNotContested(t *testing.T) {
 	}
 }
 
-// The rules of contests, on a clock of their own.
-func TestContests(t *testing.T) {
-	now := start
-	k := contests{of: map[catalog.ServiceName]*contest{}}
-	i := intent{service: &catalog.Service{}, conditions: &catalog.Conditions{}}
-	object := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "derived-x"}}
-	// plan is one pass: writes that are held are not made, and due says until when.
-	plan := func(u Urgency) (held bool, due time.Duration, contested []string) {
-		p := Plan{intent: i, Urgency: u, Again: true, Writes: []Write{{Verb: Update, Object: object}}}
-		at := k.hold(checkout, &p, now)
-		if !at.IsZero() {
-			due = at.Sub(now)
-		}
-		if held = len(p.Writes) == 0; !held {
-			k.wrote(checkout, i, now)
-		}
-		if held == p.Again {
-			t.Errorf("held is %v and again %v", held, p.Again)
-		}
-		return held, due, p.Contested
+// opponents is a service that always has one write to be made, on a clock of its own.
+type opponents struct {
+	testing.TB
+	contests
+	now    time.Time
+	intent intent
+	verb   Verb
+}
+
+func newOpponents(t testing.TB, v Verb) *opponents {
+	return &opponents{
+		TB: t, contests: contests{of: map[catalog.ServiceName]*contest{}}, now: start, verb: v,
+		intent: intent{service: &catalog.Service{}, conditions: &catalog.Conditions{}},
 	}
-	// bout makes passes until one is held, and returns how many, and the pause.
-	bout := func(u Urgency) (passes int, pause time.Duration) {
-		for passes < 100 {
-			held, due, _ := plan(u)
-			if held {
-				return passes, due
+}
+
+// pass plans, and writes unless that is held; due is then for how long.
+func (o *opponents) pass() (held bool, due time.Duration, contested []string) {
+	o.Helper()
+	object := &mcsv1beta1.ServiceImport{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "checkout"}}
+	p := Plan{intent: o.intent, Again: true, Writes: []Write{{Verb: o.verb, Object: object}}}
+	at := o.hold(checkout, &p, o.now)
+	if held = len(p.Writes) == 0; held == p.Again || held == at.IsZero() {
+		o.Errorf("held is %v, again %v, due %v", held, p.Again, at)
+	}
+	if !held {
+		o.wrote(checkout, &p, 1, o.now)
+		return false, 0, p.Contested
+	}
+	return true, at.Sub(o.now), p.Contested
+}
+
+// bout makes passes, some time apart, until one is held, and returns how many were
+// not, and for how long that is.
+func (o *opponents) bout(apart time.Duration) (passes int, pause time.Duration) {
+	o.Helper()
+	for passes < 100 {
+		held, due, _ := o.pass()
+		if held {
+			return passes, due
+		}
+		passes++
+		o.now = o.now.Add(apart)
+	}
+	o.Fatal("nothing is ever held")
+	return 0, 0
+}
+
+// quiet plans without anything to be written.
+func (o *opponents) quiet() (due time.Time, contested []string) {
+	p := Plan{intent: o.intent}
+	due = o.hold(checkout, &p, o.now)
+	return due, p.Contested
+}
+
+func TestPausesGrowWhileNothingIsSettled(t *testing.T) {
+	for verb, longest := range map[Verb]time.Duration{UpdateStatus: lastPause, Update: dependsPause} {
+		for _, apart := range []time.Duration{time.Millisecond, 20 * time.Second, calm} {
+			o := newOpponents(t, verb)
+			want, first := firstPause, boutPasses
+			for n := range 12 {
+				passes, pause := o.bout(apart)
+				if passes != first || pause != min(want, longest) {
+					t.Errorf("%s every %v, bout %d: %d passes and a pause of %v, expected %d and %v", verb, apart, n, passes, pause, first, min(want, longest))
+				}
+				if _, _, contested := o.pass(); (len(contested) == 1) != (n+1 >= toldAfter) {
+					t.Errorf("bout %d: contested is %v", n, contested)
+				}
+				o.now = o.now.Add(pause)
+				want, first = min(2*want, lastPause), settlePasses
 			}
-			passes++
-			now = now.Add(time.Millisecond)
 		}
-		t.Fatal("nothing is ever held")
-		return 0, 0
 	}
-	for n, want := range []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300} {
-		passes, pause := bout(Rest)
-		if passes != boutPasses || pause != want*time.Second {
-			t.Errorf("bout %d: %d passes and a pause of %v, expected %d and %d s", n, passes, pause, boutPasses, want)
-		}
-		if held, due, contested := plan(Dead); !held || due != min(pause, urgentPause) || (len(contested) == 1) != (n+1 >= toldAfter) {
-			t.Errorf("bout %d: a more urgent plan is held %v for %v, contested %v", n, held, due, contested)
-		}
-		now = now.Add(pause)
+}
+
+func TestWhatIsSettledIsForgotten(t *testing.T) {
+	o := newOpponents(t, Update)
+	for range toldAfter {
+		_, pause := o.bout(0)
+		o.now = o.now.Add(pause)
 	}
-	i.conditions = &catalog.Conditions{}
-	if passes, pause := bout(Rest); passes != boutPasses || pause != lastPause {
-		t.Errorf("a new intent: %d passes and a pause of %v", passes, pause)
+	if due, contested := o.quiet(); len(contested) != 1 || !due.Equal(o.now.Add(calm)) {
+		t.Errorf("nothing to write: contested %v, looked at again at %v", contested, due)
 	}
-	i.ramp = map[catalog.Locality]uint32{{Region: "us-west"}: 1}
-	if held, _, _ := plan(Rest); !held {
-		t.Error("a step of a ramp right after another intent begins a bout")
+	o.now = o.now.Add(calm / 2)
+	if _, _, contested := o.pass(); len(contested) != 1 {
+		t.Error("within a minute: it is not contested any more")
 	}
-	now = now.Add(rampPause)
-	if passes, _ := bout(Rest); passes != boutPasses {
-		t.Errorf("a step of a ramp later: %d passes", passes)
+	o.quiet()
+	o.now = o.now.Add(calm)
+	if due, contested := o.quiet(); len(contested) != 0 || !due.IsZero() || len(o.of) != 0 {
+		t.Errorf("calm: contested %v, looked at again at %v, %d services remembered", contested, due, len(o.of))
 	}
-	p := Plan{intent: i}
-	if due := k.hold(checkout, &p, now); len(p.Contested) != 1 || due.Sub(now) != lastPause+calm {
-		t.Errorf("nothing to write: contested %v, looked at again after %v", p.Contested, due.Sub(now))
-	}
-	now = now.Add(lastPause + calm)
-	p = Plan{intent: i}
-	if due := k.hold(checkout, &p, now); len(p.Contested) != 0 || !due.IsZero() {
-		t.Errorf("calm: contested %v, looked at again after %v", p.Contested, due)
-	}
-	if passes, pause := bout(Rest); passes != boutPasses || pause != firstPause {
+	if passes, pause := o.bout(0); passes != boutPasses || pause != firstPause {
 		t.Errorf("after calm: %d passes and a pause of %v", passes, pause)
 	}
-	for n := range 3 * boutPasses {
-		now = now.Add(calm + lastPause)
-		if held, _, _ := plan(Rest); held {
-			t.Errorf("pass %d, each after calm, is held", n)
+	o.prune(o.now.Add(2 * resync))
+	if len(o.of) != 1 {
+		t.Error("what was looked at lately is forgotten")
+	}
+	if o.prune(o.now.Add(2*resync + 1)); len(o.of) != 0 {
+		t.Error("what is not looked at any more is not forgotten")
+	}
+}
+
+func TestANewIntentIsWrittenAtOnce(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*intent)
+		world  bool // it may concern all services, and brings passes every two seconds
+	}{
+		"service":    {func(i *intent) { i.service = &catalog.Service{} }, false},
+		"verdict":    {func(i *intent) { i.verdict.Refused = "by a rule" }, false},
+		"export":     {func(i *intent) { i.export = "another" }, false},
+		"generation": {func(i *intent) { i.generation++ }, false},
+		"conditions": {func(i *intent) { i.conditions = &catalog.Conditions{} }, true},
+		"ramp":       {func(i *intent) { i.ramp = map[catalog.Locality]uint32{{Region: "us-west"}: 1} }, true},
+		"zones":      {func(i *intent) { i.zones = map[string]int{"a": 1} }, true},
+		"behind":     {func(i *intent) { i.behind = "west-1" }, true},
+	} {
+		o := newOpponents(t, UpdateStatus)
+		for range 7 { // the next pause is more than a minute
+			_, pause := o.bout(0)
+			o.now = o.now.Add(pause)
+		}
+		o.intent.conditions = &catalog.Conditions{}
+		o.bout(0)
+		tt.change(&o.intent)
+		if tt.world {
+			if held, due, _ := o.pass(); !held || due != rampPause {
+				t.Errorf("%s: held is %v for %v, expected %v", name, held, due, rampPause)
+			}
+			o.now = o.now.Add(rampPause)
+		}
+		if passes, pause := o.bout(0); passes != settlePasses || pause < calm {
+			t.Errorf("%s: %d passes and a pause of %v", name, passes, pause)
 		}
 	}
-	now = now.Add(2*lastPause + 1)
-	if k.prune(now); len(k.of) != 0 {
-		t.Error("what is not looked at any more is not forgotten")
+}
+
+func TestPassesThatAreBrokenOffCountForWhatTheyWrote(t *testing.T) {
+	k := contests{of: map[catalog.ServiceName]*contest{}}
+	p := Plan{Writes: slices.Repeat([]Write{{Object: &corev1.Service{}}}, 4)}
+	for range boutPasses {
+		for _, made := range []int{1, 0, 1, 2} {
+			k.wrote(checkout, &p, made, start)
+		}
+	}
+	if left := k.of[checkout].left; left != 0 {
+		t.Errorf("%d passes are left", left)
 	}
 }

@@ -242,28 +242,23 @@ func (r *real) contested(t *testing.T, west, east catalog.Backend) {
 	})
 	defer controller.Wait()
 	defer cancel()
-	contested := func(want float64) func() (any, bool) {
-		return func() (any, bool) {
-			got := r.metric("federator_kube_import_contested_services")
-			return got, got == want
-		}
-	}
-	r.until("the slice to be told as contested", contested(1))
+	r.until("the service to be told as contested", func() (any, bool) {
+		got := r.metric("federator_kube_import_contested_services")
+		return got, got == 1
+	})
 	before, begun := r.writes(), time.Now()
 	r.world.export(t, backend("west-1@us-west/a hu"), east)
 	r.lists("one endpoint", "west-1")
 	r.world.export(t, west, east)
 	r.lists("both endpoints", "west-1", "west-1")
-	r.until("the slice to be told as contested again", contested(1))
-	// Each change of what is to be said, a step of a ramp included, begins a bout.
-	n, most := r.writes()-before, boutPasses*2*(3+time.Since(begun).Seconds())
+	// Each change of what is to be said, a step of a ramp included, brings passes.
+	n, most := r.writes()-before, settlePasses*2*(4+time.Since(begun).Seconds())
 	if n > most {
 		t.Errorf("expected at most %v writes, found %v", most, n)
 	}
 	t.Logf("%v writes, of %v at most", n, most)
 	cancel()
 	controller.Wait()
-	r.until("nothing to be contested any more", contested(0))
 	r.until("the ports to be there", func() (any, bool) {
 		list, err := endpoints.List(t.Context(), metav1.ListOptions{LabelSelector: LabelImport + "=checkout"})
 		return list, err == nil && !slices.ContainsFunc(list.Items, func(s discoveryv1.EndpointSlice) bool { return len(s.Ports) == 0 })

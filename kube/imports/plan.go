@@ -161,6 +161,7 @@ func Make(in Input) Plan {
 		p.Urgent = len(p.Writes)
 	}
 	p.reportExport() // last: clients do not depend on it, and it may be refused
+	p.Plan.intent.behind = p.Behind
 	return p.Plan
 }
 

@@ -141,17 +141,16 @@ func (w *Writer) carryOut(ctx context.Context, t *term, name catalog.ServiceName
 	for i := range p.Writes {
 		write := &p.Writes[i]
 		if u := p.urgency(i); i > 0 && t.queue.outranks(u) {
+			t.contests.wrote(name, p, i, time.Now())
 			t.queue.urge(name, u)
 			return false
 		}
-		if w.limit.Wait(ctx) != nil {
+		if w.limit.Wait(ctx) != nil { // the term ends
 			t.queue.retry(name, true)
 			return false
 		}
 		if err := w.send(ctx, name, write); err != nil {
-			if i > 0 && refuses(err) {
-				t.contests.wrote(name, p.intent, time.Now())
-			}
+			t.contests.wrote(name, p, i, time.Now())
 			w.failed(ctx, t, name, write, err)
 			return false
 		}
@@ -159,7 +158,7 @@ func (w *Writer) carryOut(ctx context.Context, t *term, name catalog.ServiceName
 			w.events.note(name, n)
 		}
 	}
-	t.contests.wrote(name, p.intent, time.Now())
+	t.contests.wrote(name, p, len(p.Writes), time.Now())
 	return true
 }
 

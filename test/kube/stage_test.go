@@ -89,6 +89,15 @@ func (s *stage) prepare(region string, i int) {
 	for kind, text := range s.manifests() {
 		s.must(create(ctx, c, kind, text))
 	}
+	g := &grants{stage: s, region: region}
+	s.Until(2*time.Minute, "the API server of "+region+" to know what it grants", func() error {
+		for _, one := range g.granted() {
+			if !strings.HasSuffix(one.object, "-loadbalancer") && !g.allowed(one) { // those are not among them
+				return fmt.Errorf("it does not grant %s yet", one)
+			}
+		}
+		return nil
+	})
 	_, err := c.Clients.Core.CoreV1().Nodes().Create(ctx, &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: "node", Labels: map[string]string{corev1.LabelTopologyZone: "a"}},
 		Spec:       corev1.NodeSpec{PodCIDR: inside(i).String(), PodCIDRs: []string{inside(i).String()}},
