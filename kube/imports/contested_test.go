@@ -80,7 +80,7 @@ func TestWhatIsAlwaysChangedBackIsWrittenLessAndLessOften(t *testing.T) {
 			if i, ok := o.(*mcsv1beta1.ServiceImport); ok {
 				i.Status.Clusters = nil
 			}
-		}), theImport, 2 * settlePasses, false},
+		}), theImport, 3 * settlePasses, false},
 		"a webhook strips a label by which slices are known": {webhook(func(o runtime.Object) {
 			if s, ok := o.(*discoveryv1.EndpointSlice); ok {
 				delete(s.Labels, mcsv1beta1.LabelSourceCluster)
@@ -110,7 +110,7 @@ func TestWhatIsAlwaysChangedBackIsWrittenLessAndLessOften(t *testing.T) {
 					_ = s.mcs.Tracker().Update(exportsResource, next, "shop")
 				}
 			})
-		}), "ServiceExport shop/checkout", 2 * settlePasses, false},
+		}), "ServiceExport shop/checkout", 3 * settlePasses, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
