@@ -23,8 +23,11 @@ const (
 	firstPause   = time.Second
 	lastPause    = 5 * time.Minute
 	dependsPause = 30 * time.Second
-	// calm is how long nothing is to be written until all is as if it were new.
-	calm = time.Minute
+	// calm is how long nothing is to be written until all is as if it were new, and
+	// contestOver how long a service that is written all the time needs no pause. It is
+	// longer than the last pause and as many passes as it brings, a minute apart.
+	calm        = time.Minute
+	contestOver = 3 * lastPause
 	// toldAfter is how many pauses do not settle it before that is told: somebody may be
 	// changing objects by hand, or the API server be losing writes.
 	toldAfter = 3
@@ -52,9 +55,11 @@ type contest struct {
 	used    time.Time // when a plan found no pass left, zero before
 	idle    time.Time // since when there is nothing to write, zero while there is
 	seen    time.Time // when it was last looked at
-	// pauses did not settle it, one after the other; objects are what was written before
-	// the last of them, written what has been since.
+	// pauses did not settle it, each after the one before was over; the last of them began
+	// at paused. objects were then to be written, or had been right before; written are
+	// those since.
 	pauses           int
+	paused           time.Time
 	objects, written []string
 }
 
@@ -156,11 +161,13 @@ func (k *contests) hold(name catalog.ServiceName, p *Plan, now time.Time) (due t
 	case len(p.Writes) > 0:
 		c.idle = time.Time{}
 	}
+	if c.pauses > 0 && now.Sub(c.paused) >= contestOver {
+		c.pauses, c.objects = 0, nil
+		c.more(settlePasses)
+	}
 	soon := c.renew(p.intent, now)
 	if len(p.Writes) > 0 && c.left == 0 {
-		if due = c.exhausted(name, p, now); !due.IsZero() {
-			due = sooner(due, soon)
-		}
+		due = c.exhausted(name, p, soon, now)
 	}
 	if c.pauses >= toldAfter {
 		p.Contested = c.objects
@@ -171,14 +178,24 @@ func (k *contests) hold(name catalog.ServiceName, p *Plan, now time.Time) (due t
 	return due
 }
 
-// exhausted is hold for a service that has no pass left.
-func (c *contest) exhausted(name catalog.ServiceName, p *Plan, now time.Time) (due time.Time) {
-	if c.used.IsZero() {
+// exhausted is hold for a service that has no pass left. Soon is when it is to get some
+// because of what concerns all services, zero if that has not changed.
+func (c *contest) exhausted(name catalog.ServiceName, p *Plan, soon, now time.Time) (due time.Time) {
+	switch {
+	case !c.used.IsZero():
+	case !soon.IsZero(): // that may be why there is something to write
+		p.Writes, p.Again = nil, false
+		return soon
+	default:
 		c.used = now
-		c.pauses++
-		c.objects = add(c.written, name, p.Writes)
+		c.objects = union(add(nil, name, p.Writes), c.written)
+		// A new intent may have cut the last pause short.
+		if c.pauses == 0 || now.Sub(c.paused) >= c.pause() {
+			c.pauses++
+			c.paused = now
+		}
 	}
-	pause := min(lastPause, firstPause<<min(c.pauses-1, 12))
+	pause := c.pause()
 	if depends(p.Writes) {
 		pause = min(pause, dependsPause)
 	}
@@ -187,8 +204,11 @@ func (c *contest) exhausted(name catalog.ServiceName, p *Plan, now time.Time) (d
 		return time.Time{}
 	}
 	p.Writes, p.Again = nil, false
-	return due
+	return sooner(due, soon)
 }
+
+// pause is how long the last pause is, or was to be, where no client depends on it.
+func (c *contest) pause() time.Duration { return min(lastPause, firstPause<<min(c.pauses-1, 12)) }
 
 // depends reports whether clients depend on the writes: all but a status.
 func depends(writes []Write) bool {
@@ -202,11 +222,18 @@ func (k *contests) prune(now time.Time) {
 	maps.DeleteFunc(k.of, func(_ catalog.ServiceName, c *contest) bool { return now.Sub(c.seen) > 2*resync })
 }
 
-// add adds the objects of writes, as kind and name, to those that are named already.
+// add names the objects of writes, as kind and name, after those that are named already.
 func add(objects []string, name catalog.ServiceName, writes []Write) []string {
 	for i := range writes {
 		w := &writes[i]
-		object := kindOfObject(w.Object) + " " + name.Namespace + "/" + w.Object.GetName()
+		objects = union(objects, []string{kindOfObject(w.Object) + " " + name.Namespace + "/" + w.Object.GetName()})
+	}
+	return objects
+}
+
+// union adds what is not in objects yet, up to toldObjects in all.
+func union(objects, more []string) []string {
+	for _, object := range more {
 		if len(objects) < toldObjects && !slices.Contains(objects, object) {
 			objects = append(objects, object)
 		}

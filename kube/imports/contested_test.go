@@ -364,6 +364,44 @@ func TestANewIntentIsWrittenAtOnce(t *testing.T) {
 	}
 }
 
+func TestStepsOfADrillAreNotContested(t *testing.T) {
+	for _, apart := range []time.Duration{50 * time.Millisecond, 250 * time.Millisecond, time.Second, 3 * time.Second} {
+		o, written := newOpponents(t, Update), 0
+		for range 400 {
+			o.intent.conditions = &catalog.Conditions{}
+			held, due, contested := o.pass()
+			if held && due > rampPause || len(contested) > 0 {
+				t.Fatalf("steps every %v: held for %v, contested %v", apart, due, contested)
+			}
+			written += btoi(!held)
+			o.now = o.now.Add(apart)
+		}
+		if c := o.of[checkout]; c.pauses != 0 || written < 10*settlePasses {
+			t.Errorf("steps every %v: %d pauses, %d of 400 written", apart, c.pauses, written)
+		}
+	}
+}
+
+func TestNewIntentsDoNotMakePausesLonger(t *testing.T) {
+	o := newOpponents(t, UpdateStatus)
+	for range 100 { // in five seconds
+		o.intent.service = &catalog.Service{}
+		o.bout(0)
+		o.now = o.now.Add(50 * time.Millisecond)
+	}
+	if _, pause, _ := o.pass(); pause > 4*time.Second {
+		t.Errorf("after five seconds in which every flip was contested: a pause of %v", pause)
+	}
+	for range 20 {
+		o.intent.service = &catalog.Service{}
+		o.pass()
+		o.now = o.now.Add(calm - 1)
+	}
+	if c := o.of[checkout]; c.pauses != 0 {
+		t.Errorf("after twenty minutes of flips only: still contested, %+v", c)
+	}
+}
+
 func TestPassesThatAreBrokenOffCountForWhatTheyWrote(t *testing.T) {
 	k := contests{of: map[catalog.ServiceName]*contest{}}
 	p := Plan{Writes: slices.Repeat([]Write{{Object: &corev1.Service{}}}, 4)}
