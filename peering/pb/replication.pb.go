@@ -417,8 +417,11 @@ func (x *SnapshotBegin) GetPartial() bool {
 
 // SnapshotChunk carries records of a snapshot, about 256 KiB.
 type SnapshotChunk struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Records       []*Record              `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Records []*Record              `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	// The snapshot's, by which a chunk of another one is told: its keys may be the same.
+	// Unset by older servers.
+	Version       *Version `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -460,13 +463,22 @@ func (x *SnapshotChunk) GetRecords() []*Record {
 	return nil
 }
 
+func (x *SnapshotChunk) GetVersion() *Version {
+	if x != nil {
+		return x.Version
+	}
+	return nil
+}
+
 // SnapshotEnd closes a snapshot. Only now may it take effect.
 type SnapshotEnd struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Records uint64                 `protobuf:"varint,1,opt,name=records,proto3" json:"records,omitempty"`
 	// SHA-256 over the records' keys in the order sent, each followed by a zero
 	// byte: it shows a lost, repeated or foreign chunk. Content is protected by TLS.
-	Checksum      []byte `protobuf:"bytes,2,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	Checksum []byte `protobuf:"bytes,2,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	// As in the chunks.
+	Version       *Version `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -511,6 +523,13 @@ func (x *SnapshotEnd) GetRecords() uint64 {
 func (x *SnapshotEnd) GetChecksum() []byte {
 	if x != nil {
 		return x.Checksum
+	}
+	return nil
+}
+
+func (x *SnapshotEnd) GetVersion() *Version {
+	if x != nil {
+		return x.Version
 	}
 	return nil
 }
@@ -665,12 +684,14 @@ const file_federator_v1_replication_proto_rawDesc = "" +
 	"\rSnapshotBegin\x12/\n" +
 	"\aversion\x18\x01 \x01(\v2\x15.federator.v1.VersionR\aversion\x12\x18\n" +
 	"\arecords\x18\x02 \x01(\x04R\arecords\x12\x18\n" +
-	"\apartial\x18\x03 \x01(\bR\apartial\"?\n" +
+	"\apartial\x18\x03 \x01(\bR\apartial\"p\n" +
 	"\rSnapshotChunk\x12.\n" +
-	"\arecords\x18\x01 \x03(\v2\x14.federator.v1.RecordR\arecords\"C\n" +
+	"\arecords\x18\x01 \x03(\v2\x14.federator.v1.RecordR\arecords\x12/\n" +
+	"\aversion\x18\x02 \x01(\v2\x15.federator.v1.VersionR\aversion\"t\n" +
 	"\vSnapshotEnd\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x04R\arecords\x12\x1a\n" +
-	"\bchecksum\x18\x02 \x01(\fR\bchecksum\"\xa6\x01\n" +
+	"\bchecksum\x18\x02 \x01(\fR\bchecksum\x12/\n" +
+	"\aversion\x18\x03 \x01(\v2\x15.federator.v1.VersionR\aversion\"\xa6\x01\n" +
 	"\tHeartbeat\x12/\n" +
 	"\aversion\x18\x01 \x01(\v2\x15.federator.v1.VersionR\aversion\x12;\n" +
 	"\vserver_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -722,16 +743,18 @@ var file_federator_v1_replication_proto_depIdxs = []int32{
 	8,  // 8: federator.v1.Hello.version:type_name -> federator.v1.Version
 	8,  // 9: federator.v1.SnapshotBegin.version:type_name -> federator.v1.Version
 	10, // 10: federator.v1.SnapshotChunk.records:type_name -> federator.v1.Record
-	8,  // 11: federator.v1.Heartbeat.version:type_name -> federator.v1.Version
-	11, // 12: federator.v1.Heartbeat.server_time:type_name -> google.protobuf.Timestamp
-	12, // 13: federator.v1.Heartbeat.age:type_name -> google.protobuf.Duration
-	0,  // 14: federator.v1.Replication.Watch:input_type -> federator.v1.WatchRequest
-	1,  // 15: federator.v1.Replication.Watch:output_type -> federator.v1.WatchEvent
-	15, // [15:16] is the sub-list for method output_type
-	14, // [14:15] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	8,  // 11: federator.v1.SnapshotChunk.version:type_name -> federator.v1.Version
+	8,  // 12: federator.v1.SnapshotEnd.version:type_name -> federator.v1.Version
+	8,  // 13: federator.v1.Heartbeat.version:type_name -> federator.v1.Version
+	11, // 14: federator.v1.Heartbeat.server_time:type_name -> google.protobuf.Timestamp
+	12, // 15: federator.v1.Heartbeat.age:type_name -> google.protobuf.Duration
+	0,  // 16: federator.v1.Replication.Watch:input_type -> federator.v1.WatchRequest
+	1,  // 17: federator.v1.Replication.Watch:output_type -> federator.v1.WatchEvent
+	17, // [17:18] is the sub-list for method output_type
+	16, // [16:17] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_federator_v1_replication_proto_init() }

@@ -146,6 +146,12 @@ type assembly struct {
 	sum      hash.Hash
 }
 
+// is reports whether it is the snapshot at that version, nil being any: older servers do
+// not say it.
+func (a *assembly) is(v *pb.Version) bool {
+	return v == nil || VersionFromPB(v) == a.snapshot.Version
+}
+
 func (r *receiver) begin(b *pb.SnapshotBegin) error {
 	v := VersionFromPB(b.GetVersion())
 	switch {
@@ -169,6 +175,9 @@ func (r *receiver) chunk(c *pb.SnapshotChunk) error {
 	a := r.part
 	if a == nil {
 		return errors.New("a snapshot chunk came outside a snapshot")
+	}
+	if v := c.GetVersion(); !a.is(v) {
+		return fmt.Errorf("a chunk of the snapshot at %s came within the one at %s", VersionFromPB(v), a.snapshot.Version)
 	}
 	if a.bytes += proto.Size(c); a.bytes > maxSnapshotBytes {
 		return fmt.Errorf("snapshot of more than %d bytes", maxSnapshotBytes)
@@ -198,6 +207,8 @@ func (r *receiver) end(e *pb.SnapshotEnd) (effect, error) {
 	switch {
 	case a == nil:
 		return effect{}, errors.New("a snapshot ended that had not begun")
+	case !a.is(e.GetVersion()):
+		return effect{}, fmt.Errorf("the snapshot at %s ended within the one at %s", VersionFromPB(e.GetVersion()), a.snapshot.Version)
 	case e.GetRecords() != uint64(len(a.snapshot.Records)):
 		return effect{}, fmt.Errorf("snapshot of %d records, %d arrived", e.GetRecords(), len(a.snapshot.Records))
 	case !bytes.Equal(e.GetChecksum(), a.sum.Sum(nil)):

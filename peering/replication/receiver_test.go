@@ -202,6 +202,9 @@ func TestWhatBreaksTheProtocolEndsTheStream(t *testing.T) {
 	end := func(n uint64) *pb.WatchEvent {
 		return &pb.WatchEvent{Event: &pb.WatchEvent_SnapshotEnd{SnapshotEnd: &pb.SnapshotEnd{Records: n, Checksum: make([]byte, 32)}}}
 	}
+	u := &pb.Version{Epoch: 3, Seq: 3}
+	foreign := &pb.WatchEvent{Event: &pb.WatchEvent_SnapshotChunk{SnapshotChunk: &pb.SnapshotChunk{Records: []*pb.Record{RecordToPB(&r)}, Version: u}}}
+	foreignEnd := &pb.WatchEvent{Event: &pb.WatchEvent_SnapshotEnd{SnapshotEnd: &pb.SnapshotEnd{Version: u}}}
 	delta := &pb.WatchEvent{Event: &pb.WatchEvent_Delta{Delta: &pb.Delta{Region: "eu", Version: v}}}
 	beat := &pb.WatchEvent{Event: &pb.WatchEvent_Heartbeat{Heartbeat: &pb.Heartbeat{Version: v}}}
 	gone := &pb.WatchEvent{Event: &pb.WatchEvent_Heartbeat{Heartbeat: &pb.Heartbeat{Version: &pb.Version{Epoch: 9}}}}
@@ -228,6 +231,8 @@ func TestWhatBreaksTheProtocolEndsTheStream(t *testing.T) {
 		"key twice":          {[]*pb.WatchEvent{hello, begin(2), chunk, chunk}, "twice"},
 		"count":              {[]*pb.WatchEvent{hello, begin(2), chunk, end(2)}, "of 2 records, 1 arrived"},
 		"checksum":           {[]*pb.WatchEvent{hello, begin(1), chunk, end(1)}, "checksum differs"},
+		"another's chunk":    {[]*pb.WatchEvent{hello, begin(1), foreign}, "chunk of the snapshot at 3.3 came within the one at 3.4"},
+		"another's end":      {[]*pb.WatchEvent{hello, begin(0), foreignEnd}, "snapshot at 3.3 ended within the one at 3.4"},
 		"gap":                {[]*pb.WatchEvent{hello, delta}, "does not follow"},
 		"silent loss":        {[]*pb.WatchEvent{hello, beat}, "does not follow"},
 		"removed":            {[]*pb.WatchEvent{removed}, "epoch 7 was removed"},

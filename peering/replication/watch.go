@@ -182,7 +182,7 @@ func (w *watch) snapshot() error {
 	if err := w.send(&pb.WatchEvent{Event: &pb.WatchEvent_SnapshotBegin{SnapshotBegin: begin}}); err != nil {
 		return err
 	}
-	c := chunker{send: w.send, sum: sha256.New()}
+	c := chunker{send: w.send, version: begin.GetVersion(), sum: sha256.New()}
 	for i := range snap.Records {
 		if p, ok := w.record(&snap.Records[i]); ok {
 			if err := c.add(p, snap.Records[i].Key()); err != nil {
@@ -200,11 +200,12 @@ func (w *watch) snapshot() error {
 
 // chunker cuts a snapshot into messages of about chunkBytes.
 type chunker struct {
-	send  func(*pb.WatchEvent) error
-	sum   hash.Hash
-	chunk []*pb.Record
-	bytes int
-	total uint64
+	send    func(*pb.WatchEvent) error
+	version *pb.Version
+	sum     hash.Hash
+	chunk   []*pb.Record
+	bytes   int
+	total   uint64
 }
 
 func (c *chunker) add(p *pb.Record, k catalog.RecordKey) error {
@@ -225,7 +226,7 @@ func (c *chunker) flush() error {
 	if len(c.chunk) == 0 {
 		return nil
 	}
-	e := &pb.WatchEvent{Event: &pb.WatchEvent_SnapshotChunk{SnapshotChunk: &pb.SnapshotChunk{Records: c.chunk}}}
+	e := &pb.WatchEvent{Event: &pb.WatchEvent_SnapshotChunk{SnapshotChunk: &pb.SnapshotChunk{Records: c.chunk, Version: c.version}}}
 	c.chunk, c.bytes = nil, 0
 	return c.send(e)
 }
@@ -235,7 +236,7 @@ func (c *chunker) end() error {
 		return err
 	}
 	return c.send(&pb.WatchEvent{Event: &pb.WatchEvent_SnapshotEnd{
-		SnapshotEnd: &pb.SnapshotEnd{Records: c.total, Checksum: c.sum.Sum(nil)},
+		SnapshotEnd: &pb.SnapshotEnd{Records: c.total, Checksum: c.sum.Sum(nil), Version: c.version},
 	}})
 }
 
