@@ -47,6 +47,9 @@ func (e Expectation) named(found []Finding, prefix string) bool {
 	})
 }
 
+// answerWithin is how long a replica that runs may not answer.
+const answerWithin = 5 * time.Second
+
 // inStatus begins the code of what status shows, where check has the rest of it.
 const inStatus = "status:"
 
@@ -193,8 +196,8 @@ func (p *Problems) Expect(code, subject string) {
 }
 
 // Named waits until every replica that must name a problem does; after the bound
-// what is not named is a violation. A bound of 0 asks once. It returns how long
-// it took.
+// what is not named is a violation. A bound of 0 asks once, and again those that do not
+// answer. It returns how long it took.
 func (p *Problems) Named(ctx context.Context, within time.Duration, all ...Expectation) time.Duration {
 	took := p.await(ctx, within, func(replies []answers) []Violation { return unnamed(p.targets, replies, all, time.Now()) })
 	p.state.Lock()
@@ -223,12 +226,17 @@ func (p *Problems) await(ctx context.Context, within time.Duration, judge func([
 	}
 	defer all.close()
 	for {
-		wrong := judge(p.ask(ctx, all))
+		replies := p.ask(ctx, all)
+		wrong := judge(replies)
 		took := time.Since(began)
 		if len(wrong) == 0 {
 			return took
 		}
-		if took > within || !sleep(ctx, 100*time.Millisecond) {
+		bound := within
+		if slices.ContainsFunc(replies, func(a answers) bool { return !a.ok }) {
+			bound = max(within, answerWithin) // the machine may have stood still
+		}
+		if took > bound || !sleep(ctx, 100*time.Millisecond) {
 			p.add(wrong...)
 			return took
 		}
