@@ -50,6 +50,9 @@ func (e Expectation) named(found []Finding, prefix string) bool {
 // answerWithin is how long a replica that runs may not answer.
 const answerWithin = 5 * time.Second
 
+// noAnswer is what is found of a replica that does not answer.
+const noAnswer = "no answer"
+
 // inStatus begins the code of what status shows, where check has the rest of it.
 const inStatus = "status:"
 
@@ -196,8 +199,8 @@ func (p *Problems) Expect(code, subject string) {
 }
 
 // Named waits until every replica that must name a problem does; after the bound
-// what is not named is a violation. A bound of 0 asks once, and again those that do not
-// answer. It returns how long it took.
+// what is not named is a violation. A bound of 0 asks once, and again if
+// nothing is wrong but that replicas do not answer. It returns how long it took.
 func (p *Problems) Named(ctx context.Context, within time.Duration, all ...Expectation) time.Duration {
 	took := p.await(ctx, within, func(replies []answers) []Violation { return unnamed(p.targets, replies, all, time.Now()) })
 	p.state.Lock()
@@ -226,14 +229,13 @@ func (p *Problems) await(ctx context.Context, within time.Duration, judge func([
 	}
 	defer all.close()
 	for {
-		replies := p.ask(ctx, all)
-		wrong := judge(replies)
+		wrong := judge(p.ask(ctx, all))
 		took := time.Since(began)
 		if len(wrong) == 0 {
 			return took
 		}
 		bound := within
-		if slices.ContainsFunc(replies, func(a answers) bool { return !a.ok }) {
+		if !slices.ContainsFunc(wrong, func(v Violation) bool { return v.Found != noAnswer }) {
 			bound = max(within, answerWithin) // the machine may have stood still
 		}
 		if took > bound || !sleep(ctx, 100*time.Millisecond) {
@@ -270,7 +272,7 @@ func noise(targets []Target, replies []answers, baseline map[string][]Finding, n
 
 func inWords(a answers) string {
 	if !a.ok {
-		return "no answer"
+		return noAnswer
 	}
 	if len(a.found) == 0 {
 		return "no problem"
