@@ -1,6 +1,7 @@
 package federation
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,13 +15,16 @@ import (
 )
 
 // ServeWaiting answers /healthz, and /readyz with what is waited for, until ctx
-// ends: in place of a replica that is still to join.
-func ServeWaiting(ctx context.Context, address string, waiting func() []string) error {
+// ends: in place of a replica that is still to join. It never says ready: that is for
+// the replica to say.
+func ServeWaiting(ctx context.Context, address string, waiting func() string) error {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("http: %w", err)
 	}
-	return serveHTTP(ctx, l, prometheus.NewRegistry(), waiting)
+	return serveHTTP(ctx, l, prometheus.NewRegistry(), func() []string {
+		return []string{cmp.Or(waiting(), "the replica to start")}
+	})
 }
 
 // serveHTTP answers /metrics, /healthz and /readyz until ctx ends. waiting says

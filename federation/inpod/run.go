@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -101,11 +100,11 @@ func (r *runner) settle(ctx context.Context) error {
 	return g.Wait()
 }
 
-// waitingFor says what the pod waits for.
-func (r *runner) waitingFor() []string {
+// waitingFor says what the pod waits for; "" if for nothing but itself.
+func (r *runner) waitingFor() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.DeleteFunc([]string{r.waiting}, func(s string) bool { return s == "" })
+	return r.waiting
 }
 
 // wait notes what the pod waits for, and logs it when that changes.

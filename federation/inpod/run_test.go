@@ -23,7 +23,9 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
+	k8stesting "k8s.io/client-go/testing"
 
 	"github.com/federator/federator/federation"
 	"github.com/federator/federator/federation/inpod"
@@ -358,5 +360,33 @@ func TestALostDiskOfTheFirstPodFoundsNoSecondTrustDomain(t *testing.T) {
 	again.end()
 	if federation.HasReplica(again.disk) {
 		t.Error("there is a second replica, of a second trust domain")
+	}
+}
+
+// The first pod waits for nothing while it learns where it is and founds the trust
+// domain. It is not ready for that: Kubernetes would send it queries.
+func TestAPodIsNotReadyBeforeItsReplicaRuns(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs real replicas; run without -short")
+	}
+	c := newCluster(t, 1)
+	c.found()
+	answer := make(chan struct{})
+	c.core.PrependReactor("get", "nodes", func(k8stesting.Action) (bool, runtime.Object, error) {
+		<-answer
+		return false, nil, nil
+	})
+	first := c.start(0, "disk-0")
+	c.until(10*time.Second, "the pod to answer", func() error {
+		status, waiting, err := first.probe("/readyz")
+		if err == nil && (status != http.StatusServiceUnavailable || len(waiting) != 1) {
+			t.Errorf("expected it not to be ready, and to say why; found status %d, waiting for %q", status, waiting)
+		}
+		return err
+	})
+	close(answer)
+	first.ready()
+	if _, err := first.members(); err != nil {
+		t.Errorf("a pod said that it is ready, and its replica does not run: %v", err)
 	}
 }
