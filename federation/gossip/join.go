@@ -17,8 +17,14 @@ const (
 
 // attempt is what is known of joining one replica.
 type attempt struct {
-	due     time.Time
-	backoff time.Duration
+	tried, due time.Time
+	backoff    time.Duration
+}
+
+// isDue reports whether to try again now. A replica that was away for long is not due
+// for long, but answers as soon as it is back.
+func (a attempt) isDue(now time.Time, answers bool) bool {
+	return !now.Before(a.due) || answers && now.Sub(a.tried) >= joinBackoff
 }
 
 // join keeps joining replicas that the directory knows and memberlist does not,
@@ -40,13 +46,15 @@ func (g *Gossip) dueJoins(attempts map[NodeName]attempt) []target {
 	var due []target
 	for _, t := range g.strangers(attempts) {
 		a := attempts[t.NodeName]
-		if len(due) == joinAtOnce || now.Before(a.due) {
+		answers := g.observer.answers(t.NodeName, g.since(now))
+		if len(due) == joinAtOnce || !a.isDue(now, answers) {
 			continue
 		}
 		a.backoff = min(max(2*a.backoff, joinBackoff), maxBackoff)
-		if g.observer.answers(t.NodeName, g.since(now)) {
+		if answers {
 			a.backoff = joinBackoff
 		}
+		a.tried = now
 		a.due = now.Add(a.backoff/2 + time.Duration(g.cfg.Rand()%uint64(a.backoff)))
 		attempts[t.NodeName] = a
 		due = append(due, t)
