@@ -35,6 +35,12 @@ const (
 	wayTrips     = 3
 	unknownWay   = 250 * time.Millisecond
 	maxWay       = time.Second
+	// A look during which this process stood still for more than stoodStill shows
+	// nothing when no endpoint answered in time: it is taken again, up to maxRetakes
+	// times in a row. watchEvery is how often it looks whether it stands still.
+	stoodStill = 250 * time.Millisecond
+	watchEvery = 50 * time.Millisecond
+	maxRetakes = 3
 )
 
 // inquest is one look into a silent region.
@@ -58,16 +64,56 @@ func (o *observer) inquire(ctx context.Context, region string) {
 		}
 	}()
 	for {
-		if q.anyAnswers(ctx, append(q.witnesses, q.sample()...)) {
-			o.decide(ctx, region, catalog.ControlPlaneLost)
-		} else {
-			o.decide(ctx, region, catalog.Out)
-		}
+		o.decide(ctx, region, q.look(ctx))
 		if !sleep(ctx, sweepEvery) {
 			return
 		}
 		q.sweep(ctx)
 	}
+}
+
+// look asks a sample of the region's endpoints whether it is out. Like the silence of
+// replicas, that of workloads counts only for one who listened all the time.
+func (q *inquest) look(ctx context.Context) catalog.Reach {
+	for range maxRetakes {
+		stop := watch(q.clock)
+		answers := q.anyAnswers(ctx, append(q.witnesses, q.sample()...))
+		still := stop()
+		if answers {
+			return catalog.ControlPlaneLost
+		}
+		if still <= stoodStill {
+			break
+		}
+	}
+	return catalog.Out
+}
+
+// watch returns a function that ends the watch and tells for how long at most this
+// process stood still meanwhile.
+func watch(clock func() time.Time) (stop func() time.Duration) {
+	done, longest := make(chan struct{}), make(chan time.Duration)
+	last := clock()
+	go func() {
+		tick := time.NewTicker(watchEvery)
+		defer tick.Stop()
+		var most time.Duration
+		for {
+			ended := false
+			select {
+			case <-tick.C:
+			case <-done:
+				ended = true
+			}
+			now := clock() // at the end too: it may have stood still just now
+			most, last = max(most, now.Sub(last)), now
+			if ended {
+				longest <- most
+				return
+			}
+		}
+	}()
+	return func() time.Duration { close(done); return <-longest }
 }
 
 // sample chooses endpoints of each of the region's clusters.

@@ -126,3 +126,42 @@ func TestSweepsGoRoundEveryEndpoint(t *testing.T) {
 		}
 	}
 }
+
+// A process that stands still fails its probes by itself: the answers are there, and
+// their time is over when it goes on.
+func TestALookDuringWhichTheObserverStoodStillShowsNoRegionOut(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		stalls int64 // looks that the observer stands still in
+		down   bool
+		reach  catalog.Reach
+	}{
+		{"never, and the workloads answer", 0, false, catalog.ControlPlaneLost},
+		{"in the first look, and the workloads answer", 1, false, catalog.ControlPlaneLost},
+		{"in the first look, and the workloads are dead", 1, true, catalog.Out},
+		{"in every look: it does not wait for ever", 1 << 40, false, catalog.Out},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, c := reviewDesk(t, 1, 1, &reviewLedger{})
+				var stood, stalls atomic.Int64
+				once := func(ctx context.Context, _ probe.Target) error {
+					if stalls.Add(1) <= tt.stalls {
+						stood.Add(int64(time.Second))
+						return context.DeadlineExceeded
+					}
+					if tt.down {
+						return errors.New("no answer")
+					}
+					return nil
+				}
+				o := newObserver(c, distant(0), once, slog.New(slog.DiscardHandler))
+				o.clock = func() time.Time { return time.Now().Add(time.Duration(stood.Load())) }
+				q := inquest{observer: o, region: "r"}
+				if found := q.look(t.Context()); found != tt.reach {
+					t.Errorf("expected %s, found %s", tt.reach, found)
+				}
+			})
+		})
+	}
+}

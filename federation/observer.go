@@ -26,6 +26,7 @@ type observer struct {
 	pulse   pulse
 	once    func(context.Context, probe.Target) error
 	log     *slog.Logger
+	clock   func() time.Time // by which an inquest sees whether this process stands still
 
 	mu       sync.Mutex
 	verdicts map[string]catalog.Reach
@@ -35,7 +36,7 @@ type observer struct {
 }
 
 func newObserver(c *catalog.Catalog, p pulse, once func(context.Context, probe.Target) error, log *slog.Logger) *observer {
-	return &observer{catalog: c, pulse: p, once: once, log: log,
+	return &observer{catalog: c, pulse: p, once: once, log: log, clock: time.Now,
 		verdicts: map[string]catalog.Reach{}, since: map[string]time.Time{}, inquests: map[string]context.CancelFunc{}}
 }
 
