@@ -44,3 +44,6 @@ func syntaxMistake(err error) Mistakes {
 
 // errTooBig is wrapped with the limit that was passed.
 var errTooBig = errors.New("services file is too big")
+
+// errNoBytes is of a file that was cut to be written anew, or that a full disk left.
+var errNoBytes = errors.New("the services file has no bytes, as while it is written, or after a disk was full; expected services, or \"services: []\" to have none")

@@ -35,11 +35,14 @@ type Services struct {
 }
 
 // Parse reads a services file for a cluster. The error is a [Mistakes] with
-// everything that is wrong, or says that the file is too big. An empty file is
-// valid and has no services.
+// everything that is wrong, or says that the file is too big or of no bytes. One that
+// says nothing, as {} does, is valid and has no services.
 func Parse(data []byte, cluster string) (Services, error) {
 	if len(data) > MaxBytes {
 		return Services{}, fmt.Errorf("%w: %d bytes, expected at most %d", errTooBig, len(data), MaxBytes)
+	}
+	if len(data) == 0 {
+		return Services{}, errNoBytes
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, second yaml.Node

@@ -65,11 +65,17 @@ func TestAFileSaysWhatItSays(t *testing.T) {
 	}
 }
 
-func TestAnEmptyFileHasNoServices(t *testing.T) {
-	for _, data := range []string{"", "# nothing\n", "---\n", "services:\n  []\n", "{}"} {
+func TestAFileThatSaysNothingHasNoServices(t *testing.T) {
+	for _, data := range []string{"# nothing\n", "---\n", "services:\n  []\n", "{}"} {
 		if s, err := Parse([]byte(data), "c"); err != nil || len(s.Sets) != 0 {
 			t.Errorf("%q: got %+v, %v", data, s, err)
 		}
+	}
+}
+
+func TestAFileOfNoBytesWithdrawsNothing(t *testing.T) {
+	if _, err := Parse(nil, "c"); !errors.Is(err, errNoBytes) {
+		t.Errorf("expected a file that was cut to nothing to be a mistake, found %v", err)
 	}
 }
 
