@@ -181,6 +181,34 @@ func TestAReplicaThatLeftAndComesBackElsewhereIsFoundThereAtOnce(t *testing.T) {
 	w.within(10*time.Second, "all see all again", w.converged)
 }
 
+// What a replica behind a load balancer tells memberlist is fixed when it starts. The
+// name of the balancer may have had no address then, and gets others.
+func TestMemberlistFindsAReplicaWhereItsNameLeadsAndNotWhereItSaidAtItsStart(t *testing.T) {
+	t.Parallel()
+	deaf, err := net.ListenPacket("udp", "127.0.0.1:0") // nobody reads it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	w := newWorld(t, "us eu", 1)
+	asia := w.addAs(NodeName{"asia", "r0"}, func(c *Config, record *catalog.Replica) {
+		c.Advertise = deaf.LocalAddr().(*net.UDPAddr).AddrPort()
+		record.GossipAddress = fmt.Sprintf("balancer.test:%d", c.Conn.LocalAddr().(*net.UDPAddr).Port)
+	})
+	asia.start()
+	w.within(20*time.Second, "all see all", w.converged)
+	us := w.get("us", 0)
+	for _, ask := range []struct {
+		who, whom *node
+		at        net.Addr
+	}{{us, asia, deaf.LocalAddr()}, {asia, us, us.cfg.Conn.LocalAddr()}} {
+		w.within(20*time.Second, fmt.Sprintf("memberlist's probe of %s by %s is answered", ask.whom.name, ask.who.name), func() bool {
+			_, err := ask.who.list.Load().Ping(ask.whom.name.String(), ask.at)
+			return err == nil
+		})
+	}
+}
+
 func TestAReplicaOfAnotherTrustDomainOrKeyStaysOut(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "us eu", 1)

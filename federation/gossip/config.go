@@ -19,8 +19,10 @@ type Config struct {
 	// Region and Name are this replica's; TrustDomain keeps federations apart.
 	Region, Name, TrustDomain string
 	// Conn is the UDP socket; Run closes it. Advertise is its address as others
-	// reach it, by default the local address of Conn. PeerAddress is host:port of
-	// this replica's mTLS port as others reach it; it travels in the node's meta.
+	// reach it, by default the local address of Conn. It counts only for those that
+	// have no record of this replica, or one whose address is no host name.
+	// PeerAddress is host:port of this replica's mTLS port as others reach it; it
+	// travels in the node's meta.
 	Conn        net.PacketConn
 	Advertise   netip.AddrPort
 	PeerAddress string

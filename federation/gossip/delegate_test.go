@@ -58,6 +58,23 @@ func TestTheDirectoryFindsStreamsByNameInBothSpellingsAndByAddress(t *testing.T)
 	}
 }
 
+func TestPacketsFollowTheNameInARecordAndElseWhatMemberlistSays(t *testing.T) {
+	at := netip.MustParseAddrPort
+	d := newDirectory(NodeName{"us", "r0"})
+	d.record([]target{
+		{NodeName: NodeName{"eu", "balanced"}, UDP: at("192.0.2.2:7946"), Named: true},
+		{NodeName: NodeName{"eu", "unknown"}},                          // its name was never found
+		{NodeName: NodeName{"eu", "moved"}, UDP: at("192.0.2.3:7946")}, // the record does not say so yet
+	})
+	for name, want := range map[string]string{
+		"eu/balanced": "192.0.2.2:7946", "eu/unknown": "10.0.0.1:7946", "eu/moved": "10.0.0.1:7946", "eu/new": "10.0.0.1:7946", "": "10.0.0.1:7946",
+	} {
+		if got := d.where(memberlist.Address{Name: name, Addr: "10.0.0.1:7946"}); got != want {
+			t.Errorf("packets to %q: expected at %s, found at %s", name, want, got)
+		}
+	}
+}
+
 func TestAHostNameIsLookedUpOnceAndKeptWhenTheLookupFails(t *testing.T) {
 	d := newDirectory(NodeName{"us", "r0"})
 	lookups, fail := 0, error(nil)

@@ -149,6 +149,23 @@ func (d *directory) dial(a memberlist.Address) (string, error) {
 	return "", fmt.Errorf("gossip stream to %s: no replica of that name has a known peer address", a.String())
 }
 
+// where returns the UDP address of a replica that memberlist addresses: where the
+// name in its record leads, which is looked up again and again, or else what it said
+// of itself when it started. A load balancer's name gets other addresses, and may have
+// had none then.
+func (d *directory) where(a memberlist.Address) string {
+	name, err := parseNodeName(a.Name)
+	if err != nil {
+		return a.Addr
+	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if t := d.recorded[name]; t.Named && t.UDP.IsValid() {
+		return t.UDP.String()
+	}
+	return a.Addr
+}
+
 // locate resolves host:port to an address; names are looked up and remembered.
 func (d *directory) locate(ctx context.Context, now time.Time, hostport string) (netip.AddrPort, error) {
 	if ap, err := netip.ParseAddrPort(hostport); err == nil {

@@ -59,7 +59,7 @@ func New(cfg Config) (*Gossip, error) {
 	}
 	g.transport = &transport{
 		conn: cfg.Conn, listener: cfg.Listener, dial: cfg.Dial, resolve: g.directory.dial,
-		passes:    g.passes,
+		where: g.directory.where, passes: g.passes,
 		advertise: cfg.Advertise, keyring: cfg.Keyring, domain: []byte(cfg.TrustDomain),
 		echo: g.handleEcho, reliable: g.answer, log: g.log, metrics: g.metrics,
 	}
@@ -182,7 +182,8 @@ func (g *Gossip) locate(ctx context.Context, r catalog.Replica) target {
 		g.log.Debug("gossip address not resolved", "peer", n.String(), "address", r.GossipAddress, "error", err)
 		return target{NodeName: n, TCP: r.PeerAddress}
 	}
-	return target{NodeName: n, UDP: netip.AddrPortFrom(udp.Addr().Unmap(), udp.Port()), TCP: r.PeerAddress}
+	_, literal := netip.ParseAddrPort(r.GossipAddress)
+	return target{NodeName: n, UDP: netip.AddrPortFrom(udp.Addr().Unmap(), udp.Port()), TCP: r.PeerAddress, Named: literal != nil}
 }
 
 // permitted is the directory without replicas that are no longer allowed.

@@ -25,6 +25,8 @@ type target struct {
 	NodeName
 	UDP netip.AddrPort
 	TCP string
+	// Named: UDP is where a host name led when it was last looked up.
+	Named bool
 }
 
 // peer is another replica as the echoes know it.

@@ -45,6 +45,7 @@ type transport struct {
 	listener  Listener
 	dial      func(ctx context.Context, address string) (net.Conn, error)
 	resolve   func(memberlist.Address) (string, error) // to a TCP address
+	where     func(memberlist.Address) string          // to a UDP address
 	passes    func(netip.AddrPort) bool                // whether packets from or to it do now
 	advertise netip.AddrPort
 	keyring   *Keyring
@@ -178,7 +179,7 @@ func (t *transport) WriteTo(b []byte, addr string) (time.Time, error) {
 
 // WriteToAddress implements memberlist.NodeAwareTransport.
 func (t *transport) WriteToAddress(b []byte, addr memberlist.Address) (time.Time, error) {
-	return t.WriteTo(b, addr.Addr)
+	return t.WriteTo(b, t.where(addr))
 }
 
 // PacketCh implements memberlist.Transport.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -187,6 +188,11 @@ func newWorld(t *testing.T, regions string, replicas int) *world {
 
 // add prepares a replica without starting it.
 func (w *world) add(name NodeName) *node {
+	return w.addAs(name, func(*Config, *catalog.Replica) {})
+}
+
+// addAs is add with something changed of how the replica runs, and of its record.
+func (w *world) addAs(name NodeName, change func(*Config, *catalog.Replica)) *node {
 	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		w.t.Fatal(err)
@@ -203,16 +209,18 @@ func (w *world) add(name NodeName) *node {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	n.Gossip, err = New(Config{
+	cfg := Config{
 		Region: name.Region, Name: name.Name, TrustDomain: "acme.example",
 		Conn: &lossyConn{udp, n}, PeerAddress: tcp.Addr().String(), Listener: tcp, Keyring: ring,
 		Dial:        n.dial,
 		Peers:       w.records,
 		ApplyHealth: n.view.apply, Pending: n.view.pending, Digest: n.view.digest,
-	})
-	if err != nil {
+	}
+	change(&cfg, &n.record)
+	if n.Gossip, err = New(cfg); err != nil {
 		w.t.Fatal(err)
 	}
+	n.directory.lookup = func(context.Context, string) (netip.Addr, error) { return netip.MustParseAddr("127.0.0.1"), nil }
 	w.mu.Lock()
 	w.nodes[name] = n
 	w.mu.Unlock()
