@@ -1,6 +1,7 @@
 package federation
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -258,15 +259,27 @@ func labelRune(r rune) rune {
 	return '-'
 }
 
-// ownAddress is the first address of this machine that is not loopback.
+// ownAddress is an address of this machine.
 func ownAddress() string {
 	addrs, _ := net.InterfaceAddrs()
+	return firstOutside(addrs)
+}
+
+// firstOutside is the first address that is not loopback or of one link only, of IPv4
+// if there is one; 127.0.0.1 if there is none at all.
+func firstOutside(addrs []net.Addr) string {
+	six := ""
 	for _, a := range addrs {
-		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && n.IP.IsGlobalUnicast() {
+		n, ok := a.(*net.IPNet)
+		switch {
+		case !ok || !n.IP.IsGlobalUnicast():
+		case n.IP.To4() != nil:
 			return n.IP.String()
+		default:
+			six = cmp.Or(six, n.IP.String())
 		}
 	}
-	return "127.0.0.1"
+	return cmp.Or(six, "127.0.0.1")
 }
 
 func (p *Place) validate() error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/federator/federator/dns"
@@ -24,30 +23,13 @@ import (
 )
 
 // openPort starts to listen for other replicas.
-func (r *Replica) openPort() (err error) {
-	address, err := listenAddress(r.cfg.Listen.Peer, r.card.Replica.PeerAddress)
+func (r *Replica) openPort(ctx context.Context) (err error) {
+	address, err := r.listenAddress(ctx, r.cfg.Listen.Peer, r.card.Replica.PeerAddress)
 	if err != nil {
 		return err
 	}
 	r.port, err = port.Listen(port.Options{Address: address, TLS: r.tls(), Protocols: r.protocols(), Guard: r.guard, Gate: r.gate, Log: r.log, Metrics: r.metrics})
 	return err
-}
-
-// listenAddress is where to listen: as configured, else on the advertised
-// address if this machine has it, else on the advertised port of every address.
-func listenAddress(configured, advertised string) (string, error) {
-	if configured != "" {
-		return configured, nil
-	}
-	host, number, err := net.SplitHostPort(advertised)
-	if err != nil {
-		return "", err
-	}
-	if l, err := net.Listen("tcp", net.JoinHostPort(host, "0")); err == nil {
-		_ = l.Close()
-		return advertised, nil
-	}
-	return net.JoinHostPort("", number), nil
 }
 
 func (r *Replica) openImports() (err error) {
@@ -62,9 +44,9 @@ func (r *Replica) openImports() (err error) {
 	return err
 }
 
-func (r *Replica) openGossip() error {
+func (r *Replica) openGossip(ctx context.Context) error {
 	self := r.card.Replica
-	address, err := listenAddress(r.cfg.Listen.Gossip, self.GossipAddress)
+	address, err := r.listenAddress(ctx, r.cfg.Listen.Gossip, self.GossipAddress)
 	if err != nil {
 		return err
 	}
@@ -72,10 +54,7 @@ func (r *Replica) openGossip() error {
 	if err != nil {
 		return fmt.Errorf("gossip: %w", err)
 	}
-	var advertise netip.AddrPort
-	if udp, err := net.ResolveUDPAddr("udp", self.GossipAddress); err == nil {
-		advertise = netip.AddrPortFrom(udp.AddrPort().Addr().Unmap(), udp.AddrPort().Port())
-	}
+	advertise := r.advertised(ctx, conn.LocalAddr())
 	dial := func(ctx context.Context, address string) (net.Conn, error) {
 		return r.peers.dialer.Dial(ctx, port.Gossip, address, identity.AllowReplica(r.card.TrustDomain))
 	}
@@ -174,7 +153,7 @@ func (r *Replica) publishes() (ok bool) {
 }
 
 // openOutside opens what people and clients use: the socket, HTTP, DNS.
-func (r *Replica) openOutside() (err error) {
+func (r *Replica) openOutside(ctx context.Context) (err error) {
 	if r.socket, err = port.ListenLocal(r.cfg.Listen.Socket); err != nil {
 		return err
 	}
@@ -185,7 +164,7 @@ func (r *Replica) openOutside() (err error) {
 	}
 	listen := r.cfg.Listen.DNS
 	if len(listen) == 0 && r.card.Replica.DNSAddress != "" {
-		address, err := dnsAddress(r.card.Replica.DNSAddress)
+		address, err := r.dnsAddress(ctx)
 		if err != nil {
 			return err
 		}
@@ -207,21 +186,4 @@ func (r *Replica) openOutside() (err error) {
 		r.sampler = newSampler(r.dns, r.catalog)
 	}
 	return err
-}
-
-// dnsAddress is where DNS listens by default: the advertised address, or its port
-// on every address if this machine does not have that one.
-func dnsAddress(advertised string) (string, error) {
-	address, err := listenAddress("", advertised)
-	if err != nil {
-		return "", err
-	}
-	udp, err := net.ResolveUDPAddr("udp", address)
-	if err != nil {
-		return "", fmt.Errorf("DNS address %s: %w; give an IP address with --dns", advertised, err)
-	}
-	if udp.IP == nil {
-		return address, nil
-	}
-	return netip.AddrPortFrom(udp.AddrPort().Addr().Unmap(), udp.AddrPort().Port()).String(), nil
 }

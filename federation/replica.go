@@ -111,7 +111,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, pod *Pod) error {
 	if pod != nil {
 		r.rights = pod.Rights
 	}
-	err := r.open(log)
+	err := r.open(ctx, log)
 	if err == nil {
 		err = r.run(ctx)
 	}
@@ -119,10 +119,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, pod *Pod) error {
 }
 
 // open builds the replica, from the disk outwards.
-func (r *Replica) open(log *slog.Logger) error {
+func (r *Replica) open(ctx context.Context, log *slog.Logger) error {
 	for _, step := range []func() error{
-		r.openDirectory, func() error { return r.openIdentity(log) }, r.openCatalog, r.openPort,
-		r.openRaft, r.openImports, r.openGossip, r.openHealth, r.openServers, r.openOutside,
+		r.openDirectory, func() error { return r.openIdentity(log) }, r.openCatalog, func() error { return r.openPort(ctx) },
+		r.openRaft, r.openImports, func() error { return r.openGossip(ctx) }, r.openHealth, r.openServers, func() error { return r.openOutside(ctx) },
 	} {
 		if err := step(); err != nil {
 			return err

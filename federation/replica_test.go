@@ -99,10 +99,10 @@ func startWith(t *testing.T, p Place, cfg Config) *agent {
 	log := slog.New(slog.NewMultiHandler(
 		slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}), slog.NewTextHandler(logFile, nil)))
 	socket := filepath.Join(t.TempDir(), "s")
-	cfg.DataDir, cfg.Listen = p.DataDir, Listen{HTTP: "off", Socket: socket}
+	cfg.DataDir, cfg.Listen.HTTP, cfg.Listen.Socket = p.DataDir, "off", socket
 	cfg = cfg.WithDefaults()
 	r := &Replica{cfg: cfg, dir: dataDir(cfg.DataDir), started: time.Now(), changed: make(chan struct{}, 1), leaving: make(chan struct{}), founded: make(chan struct{}), reached: map[string]string{}}
-	if err := r.open(log); err != nil {
+	if err := r.open(t.Context(), log); err != nil {
 		_ = r.close()
 		t.Fatal(err)
 	}
