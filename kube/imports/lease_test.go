@@ -3,6 +3,7 @@ package imports
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -122,6 +123,76 @@ func TestAHolderDoesNotGiveUpTheLeaseOfAnother(t *testing.T) {
 		have, err = client.Get(ctx, LeaseName, metav1.GetOptions{})
 		if err != nil || holder(have) != "replica-1" {
 			t.Errorf("expected the Lease to stay with replica-1, found %q, %v", holder(have), err)
+		}
+	})
+}
+
+// sworn is a replica that may write as long as its office is true.
+func sworn(office *atomic.Bool) func(*Config) {
+	return func(c *Config) { c.May = office.Load }
+}
+
+func TestAHolderThatMayNotWriteAnyMoreLeavesTheLeaseToAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var may atomic.Bool
+		may.Store(true)
+		s, w := newServer(t), newWorld()
+		w.export(t, backend("west-1@us-west/a hh"))
+		first := s.start(t, "replica-0", w.Catalog, sworn(&may))
+		pass(5 * time.Second)
+		second := s.start(t, "replica-1", w.Catalog)
+		pass(5 * time.Second)
+		if !first.Leading() || second.Leading() {
+			t.Fatalf("expected the first to write, found %v and %v", first.Leading(), second.Leading())
+		}
+		may.Store(false)
+		pass(askAgain + 10*time.Millisecond)
+		if first.Leading() {
+			t.Error("it may not write any more: expected that it stops, found that it writes")
+		}
+		pass(leaseDuration + retryPeriod)
+		s.forget()
+		w.export(t, backend("west-1@us-west/a h"))
+		pass(time.Second)
+		if status := first.Status(); !second.Leading() || len(s.written()) == 0 || status.Holder != "replica-1" {
+			t.Errorf("expected the second to write, found %v and the writes %v; the first sees the holder %q", second.Leading(), s.written(), status.Holder)
+		}
+		second.stop()
+		pass(time.Minute)
+		if status := first.Status(); status.Writer || status.Holder != "" {
+			t.Errorf("expected that nobody takes the Lease, found %+v", status)
+		}
+		may.Store(true)
+		pass(askAgain + 2*retryPeriod)
+		if status := first.Status(); !status.Writer || status.Holder != "replica-0" {
+			t.Errorf("it may write again: expected it to, found %+v", status)
+		}
+	})
+}
+
+func TestAReplicaThatMayNotWriteAtAllHearsOfTheAPIServerAllTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, w := newServer(t), newWorld()
+		w.export(t, backend("west-1@us-west/a hh"))
+		r := s.start(t, "replica-0", w.Catalog, sworn(new(atomic.Bool)))
+		pass(time.Minute)
+		if got := s.written(); r.Leading() || len(got) != 0 || r.Status().Holder != "" {
+			t.Errorf("expected no writer and no writes, found %+v and %v", r.Status(), got)
+		}
+		for _, a := range s.core.Actions() {
+			if a.GetResource().Resource == "leases" && a.GetVerb() != "get" {
+				t.Errorf("expected that it only reads the Lease, found %s", a.GetVerb())
+			}
+		}
+		s.set(func(s *server) { s.away = true })
+		pass(2 * retryPeriod)
+		if r.StaleSince().IsZero() {
+			t.Error("the API server is away: expected that it is missed")
+		}
+		s.set(func(s *server) { s.away = false })
+		pass(2 * retryPeriod)
+		if since := r.StaleSince(); !since.IsZero() {
+			t.Errorf("the API server is back: expected that it is not missed, found that it is since %v", since)
 		}
 	})
 }

@@ -31,6 +31,9 @@ const (
 // back.
 const settling = 5 * time.Second
 
+// askAgain is how often it is asked whether this replica may write.
+const askAgain = 500 * time.Millisecond
+
 // Run takes part in the election of the cluster's writer, and writes while it is
 // this replica, until the context ends. The cluster's informers must be running.
 func (w *Writer) Run(ctx context.Context) error {
@@ -45,23 +48,66 @@ func (w *Writer) Run(ctx context.Context) error {
 		w.tell(ctx)
 	}()
 	defer func() { <-told }()
-	for ctx.Err() == nil {
-		if err := w.campaign(ctx); err != nil {
+	for w.authorized(ctx) {
+		if err := w.whileAuthorized(ctx, w.campaign); err != nil {
 			return err
 		}
 	}
 	return ctx.Err()
 }
 
-// complete waits until the informers hold all there is, and for a while until all else
-// that decides the plans is known. It asks for the Lease
-// meanwhile, as the election does from then on: else nobody would be told of an API
-// server that has not answered since this replica began.
-func (w *Writer) complete(ctx context.Context) bool {
-	asking, enough := context.WithCancel(ctx)
+// authorized waits until this replica may write. It returns false if the context has
+// ended.
+func (w *Writer) authorized(ctx context.Context) bool {
+	if ctx.Err() != nil || w.cfg.May() {
+		return ctx.Err() == nil
+	}
+	w.cfg.Logger.Info("may not write the imports of the cluster, and leaves that to other replicas", "cluster", w.cfg.Cluster)
+	defer w.askMeanwhile(ctx)()
+	return until(ctx, askAgain, w.cfg.May)
+}
+
+// whileAuthorized ends what is done once this replica may not write any more.
+func (w *Writer) whileAuthorized(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
 	var asked sync.WaitGroup
 	defer asked.Wait()
-	defer enough()
+	defer cancel()
+	asked.Go(func() {
+		until(ctx, askAgain, func() bool { return !w.cfg.May() })
+		cancel()
+	})
+	return do(ctx)
+}
+
+// until waits until something holds, which it looks at again and again. It returns
+// false if the context has ended.
+func until(ctx context.Context, every time.Duration, holds func() bool) bool {
+	again := time.NewTicker(every)
+	defer again.Stop()
+	for !holds() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-again.C:
+		}
+	}
+	return true
+}
+
+// complete waits until the informers hold all there is, and for a while until all else
+// that decides the plans is known.
+func (w *Writer) complete(ctx context.Context) bool {
+	defer w.askMeanwhile(ctx)()
+	return cache.WaitForCacheSync(ctx.Done(), w.synced...) && w.settled(ctx)
+}
+
+// askMeanwhile asks for the Lease, as the election does, until it is stopped: else
+// nobody would be told of an API server that does not answer before this replica takes
+// part in the election.
+func (w *Writer) askMeanwhile(ctx context.Context) (stop func()) {
+	asking, enough := context.WithCancel(ctx)
+	var asked sync.WaitGroup
 	asked.Go(func() {
 		lease := w.leases(nil).Leases(w.cfg.Namespace)
 		again := time.NewTicker(retryPeriod)
@@ -77,23 +123,14 @@ func (w *Writer) complete(ctx context.Context) bool {
 			cancel()
 		}
 	})
-	return cache.WaitForCacheSync(ctx.Done(), w.synced...) && w.settled(ctx)
+	return func() { enough(); asked.Wait() }
 }
 
 // settled waits until what decides plans is known, or has been waited for enough. It
 // returns false if the context has ended.
 func (w *Writer) settled(ctx context.Context) bool {
-	until := time.Now().Add(settling)
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for !w.cfg.Settled() && time.Now().Before(until) {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-again.C:
-		}
-	}
-	return true
+	enough := time.Now().Add(settling)
+	return until(ctx, 20*time.Millisecond, func() bool { return w.cfg.Settled() || !time.Now().Before(enough) })
 }
 
 // campaign waits for the Lease, writes while it is held, and returns once it is not.

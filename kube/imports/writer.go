@@ -55,6 +55,9 @@ type Config struct {
 	// Settled reports whether is known, after a start, what besides the catalog decides
 	// the plans: the zones, and how far away the other regions are. nil: it is.
 	Settled func() bool
+	// May reports whether this replica may write for its cluster now. One that may not
+	// leaves the Lease to others, and gives it up if it holds it. nil: it may.
+	May func() bool
 	// Verdict: see [Input]. It is nil for a service of which there is no ServiceExport.
 	Verdict func(catalog.ServiceName) *Verdict
 	// Notices become Events; see [Notice]. It may be nil.
@@ -104,6 +107,9 @@ func New(cfg Config) (*Writer, error) {
 	}
 	if cfg.Settled == nil {
 		cfg.Settled = func() bool { return true }
+	}
+	if cfg.May == nil {
+		cfg.May = func() bool { return true }
 	}
 	if cfg.Verdict == nil {
 		cfg.Verdict = func(catalog.ServiceName) *Verdict { return nil }
