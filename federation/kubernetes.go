@@ -83,6 +83,7 @@ func (r *Replica) openKubernetes() error {
 		Namespace: cmp.Or(c.Namespace, defaultNamespace), Federation: r.foundation,
 		Removed: func(region string) bool { return r.removed(region, 0) },
 		Zones:   k.countedZones,
+		May:     r.mayWrite,
 		Settled: func() bool { return k.countedZones() != nil && placed(r.catalog.Conditions(), r.otherRegions()) },
 		Verdict: k.verdict, Notices: k.notices, Logger: log, Metrics: r.metrics,
 	})
@@ -195,6 +196,16 @@ func (r *Replica) writeImports(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// mayWrite reports whether this replica may write for its cluster, which one does for
+// all: imports, the status of exports, policies and drills, and Events. One that was
+// removed from its region, or has halted, hears nothing more of that and can write
+// nothing into it, and would keep the Lease from those that can.
+func (r *Replica) mayWrite() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.unknown && r.halted == nil
 }
 
 // tellWriter tells the writer what it cannot see by itself: changes of the verdicts

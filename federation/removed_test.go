@@ -2,6 +2,7 @@ package federation
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -33,5 +34,23 @@ func TestARemovedReplicaProposesNothing(t *testing.T) {
 	t.Log(answer, err)
 	if err == nil && answer == "" {
 		t.Error("a removed replica wrote an entry in an operator's name")
+	}
+}
+
+// It must not write for its cluster either, and keep those from it that know better.
+func TestAReplicaThatWasRemovedOrHasHaltedMayNotWriteForItsCluster(t *testing.T) {
+	t.Parallel()
+	west := initialise(t, "us-west", "a", "")
+	b := west.admit(t, "us-west", "b", "")
+	eventually(t, 20*time.Second, "both may write", func() bool { return west.mayWrite() && b.mayWrite() })
+	if _, err := west.proposer.Propose(deadline(t, 15*time.Second), west.systemMeta(), &state.RemoveReplica{Name: "b"}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 20*time.Second, "the removed replica may not write", func() bool { return !b.mayWrite() })
+	if !west.mayWrite() {
+		t.Error("the other replica is a member: expected that it may write")
+	}
+	if halted := (&Replica{halted: errors.New("halted at log entry 7")}); halted.mayWrite() {
+		t.Error("a replica that has halted: expected that it may not write")
 	}
 }
