@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -19,8 +20,10 @@ type Imports struct {
 	Refused    string
 	// What the writer counts: services that are imported, those that it leaves alone
 	// until it knows more, objects that are in the way, and objects of ours that
-	// something else keeps changing back.
+	// something else keeps changing back. BehindSince is since when the first of those
+	// services is left alone, zero if none is.
 	Imports, Behind    int
+	BehindSince        time.Time
 	Foreign, Contested []string
 }
 
@@ -29,6 +32,8 @@ const (
 	// long there may be no writer, before check says so: a restart is no news.
 	unansweredAfter = 10 * time.Second
 	unwrittenAfter  = 30 * time.Second
+	// behindAfter is how long the writer may know less than the objects that it finds.
+	behindAfter = time.Minute
 )
 
 func (i *Imports) wire() *pb.ImportsStatus {
@@ -62,6 +67,10 @@ func (v *view) checkImports() []problem {
 	case i.Holder == "" && !i.Writer && v.now.Sub(v.started) > unwrittenAfter:
 		out = append(out, problem{severity: warning, code: "imports-unwritten", subject: subject, expected: "a replica that writes them", found: "none holds the Lease federator-imports",
 			action: "one takes it within 15 seconds; if it stays so, see the log of the cluster's replicas"})
+	}
+	if !i.BehindSince.IsZero() && v.now.Sub(i.BehindSince) > behindAfter {
+		out = append(out, problem{warning, "imports-behind", subject, "a writer that knows at least what its objects were planned from", fmt.Sprintf("%d services are left alone, because another replica that wrote them knew more", i.Behind),
+			"see what else check says of this replica, such as stream-stale or no-leader; if nothing, restart it, and another becomes the writer", i.BehindSince})
 	}
 	for _, object := range i.Foreign {
 		out = append(out, problem{severity: warning, code: "imports-foreign", subject: object, expected: "an object of ours, or none", found: "one that somebody else made has its name, and is left alone",

@@ -23,6 +23,8 @@ func importTroubles() []trouble {
 		{"a role is missing", with(Imports{Refused: "leases is forbidden"}), "error imports-refused imports of cluster us-west-0", "leases is forbidden"},
 		{"nobody writes", with(Imports{}), "warning imports-unwritten imports of cluster us-west-0", "federator-imports"},
 		{"nobody writes yet", func(v *view) { v.imports, v.started = &Imports{}, since(10*time.Second) }, "", ""},
+		{"the writer has just begun and catches up", with(Imports{Writer: true, Holder: "us-west-0", Behind: 3, BehindSince: since(50 * time.Second)}), "", ""},
+		{"the writer knows less than its objects say", with(Imports{Writer: true, Holder: "us-west-0", Behind: 3, BehindSince: since(2 * time.Minute)}), "warning imports-behind imports of cluster us-west-0", "3 services are left alone"},
 		{"something is in the way", with(Imports{Writer: true, Holder: "us-west-0", Foreign: []string{"Service shop/derived-x"}}), "warning imports-foreign Service shop/derived-x", "delete or rename"},
 		{"something changes one back", with(Imports{Writer: true, Holder: "us-west-0", Contested: []string{"Service shop/derived-x"}}), "warning imports-contested Service shop/derived-x", "federator.dev/import"},
 		{"something reports on an export", with(Imports{Writer: true, Holder: "us-west-0", Contested: []string{"ServiceExport shop/checkout"}}), "warning imports-contested ServiceExport shop/checkout", "one controller"},

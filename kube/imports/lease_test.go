@@ -196,3 +196,27 @@ func TestAReplicaThatMayNotWriteAtAllHearsOfTheAPIServerAllTheSame(t *testing.T)
 		}
 	})
 }
+
+func TestAWriterTellsSinceWhenItKnowsLessThanTheObjectsSay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, ahead, behind := newServer(t), newWorld(), newWorld()
+		behind.export(t, backend("west-1@us-west/a hhh"))
+		ahead.export(t, backend("west-1@us-west/a hhh"))
+		ahead.export(t, backend("west-1@us-west/a hh"))
+		first := s.start(t, "replica-0", ahead.Catalog)
+		pass(5 * time.Second)
+		first.stop()
+		begun := time.Now()
+		r := s.start(t, "replica-1", behind.Catalog)
+		pass(time.Minute)
+		status := r.Status()
+		if since := status.BehindSince; status.Behind != 1 || since.Before(begun) || since.After(begun.Add(10*time.Second)) {
+			t.Errorf("it wrote %v; expected one service left alone since it began at %v, found %d since %v", s.written(), begun, status.Behind, since)
+		}
+		behind.export(t, backend("west-1@us-west/a hh"))
+		pass(behindPause + time.Second)
+		if status := r.Status(); status.Behind != 0 || !status.BehindSince.IsZero() || status.Imports != 1 {
+			t.Errorf("it has caught up: expected an import and none left alone, found %+v", status)
+		}
+	})
+}

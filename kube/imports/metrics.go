@@ -86,17 +86,25 @@ type entry struct {
 	imported bool
 	err      uint64
 	behind   string
+	since    time.Time // it has been behind; set by enter
 	// lists
 	foreign, contested string
 }
 
 type totals struct{ imports, foreign, contested, behind, worst float64 }
 
-// enter notes a plan and returns the entry before it.
-func (b *books) enter(name catalog.ServiceName, e entry) entry {
+// enter notes a plan that was made now, and returns the entry before it.
+func (b *books) enter(name catalog.ServiceName, e entry, now time.Time) entry {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	old := b.services[name]
+	switch {
+	case e.behind == "":
+	case old.behind != "":
+		e.since = old.since
+	default:
+		e.since = now
+	}
 	if e == (entry{}) {
 		delete(b.services, name)
 		return old
@@ -130,7 +138,7 @@ func (b *books) sum() (t totals) {
 // note keeps the books, and says once what stands in the way of a service.
 func (w *Writer) note(name catalog.ServiceName, p *Plan) {
 	e := entry{imported: p.Imported, err: p.Err, behind: p.Behind, foreign: joined(p.Foreign), contested: joined(p.Contested)}
-	old := w.books.enter(name, e)
+	old := w.books.enter(name, e, time.Now())
 	if e.foreign != "" && e.foreign != old.foreign {
 		w.cfg.Logger.Warn("an object that is not ours is in the way of an import and is left alone", "service", name, "objects", e.foreign)
 		for _, object := range p.Foreign {

@@ -18,7 +18,9 @@ type Status struct {
 	// What the writer counts: services that are imported, those that it leaves alone
 	// until it knows more, and, in order, objects in the way that are not ours and
 	// objects of ours that something else keeps changing back.
+	// BehindSince is since when the first of those is left alone, zero if none is.
 	Imports, Behind    int
+	BehindSince        time.Time
 	Foreign, Contested []string
 }
 
@@ -32,7 +34,12 @@ func (w *Writer) Status() Status {
 	defer w.books.mu.Unlock()
 	for _, e := range w.books.services {
 		s.Imports += btoi(e.imported)
-		s.Behind += btoi(e.behind != "")
+		if e.behind != "" {
+			s.Behind++
+			if s.BehindSince.IsZero() || e.since.Before(s.BehindSince) {
+				s.BehindSince = e.since
+			}
+		}
 		s.Foreign = append(s.Foreign, separated(e.foreign)...)
 		s.Contested = append(s.Contested, separated(e.contested)...)
 	}
