@@ -17,6 +17,10 @@ import (
 	"github.com/federator/federator/federation/catalog"
 )
 
+// ample is the time that a check has which is to end by itself: it has to connect first,
+// on a machine that may do much else.
+const ample = 30 * time.Second
+
 func listen(t *testing.T) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -75,21 +79,25 @@ func TestHTTPChecks(t *testing.T) {
 	server := httptest.NewServer(mux)
 	defer server.Close()
 	defer close(stop)
-	tests := []struct{ path, host, want string }{
-		{"/200", "", ""},
-		{"/404", "", "found 404"},
-		{"/500", "", "found 500"},
-		{"/away", "", ""},
-		{"/hang", "", "no answer in 300ms"},
-		{"/endless", "", ""},
-		{"/headers", "", "header"},
-		{"/host?q=1", "shop.example", ""},
-		{"no path", "", "check path"},
+	tests := []struct {
+		path, host string
+		timeout    time.Duration
+		want       string
+	}{
+		{"/200", "", ample, ""},
+		{"/404", "", ample, "found 404"},
+		{"/500", "", ample, "found 500"},
+		{"/away", "", ample, ""},
+		{"/hang", "", 300 * time.Millisecond, "no answer in 300ms"},
+		{"/endless", "", ample, ""},
+		{"/headers", "", ample, "header"},
+		{"/host?q=1", "shop.example", ample, ""},
+		{"no path", "", ample, "check path"},
 	}
 	for _, tc := range tests {
 		t.Run(tc.path, func(t *testing.T) {
 			err := NewChecker().Once(t.Context(), Target{Address: server.Listener.Addr().String(), Check: catalog.Check{
-				Kind: catalog.CheckHTTP, Path: tc.path, Host: tc.host, Timeout: 300 * time.Millisecond,
+				Kind: catalog.CheckHTTP, Path: tc.path, Host: tc.host, Timeout: tc.timeout,
 			}})
 			expectError(t, err, tc.want)
 		})
@@ -99,7 +107,7 @@ func TestHTTPChecks(t *testing.T) {
 func TestTCPChecks(t *testing.T) {
 	open, closed := listen(t), listen(t)
 	_ = closed.Close()
-	check := catalog.Check{Kind: catalog.CheckTCP, Timeout: time.Second}
+	check := catalog.Check{Kind: catalog.CheckTCP, Timeout: ample}
 	expectError(t, NewChecker().Once(t.Context(), Target{Address: open.Addr().String(), Check: check}), "")
 	expectError(t, NewChecker().Once(t.Context(), Target{Address: closed.Addr().String(), Check: check}), "refused")
 }
@@ -112,16 +120,20 @@ func TestGRPCChecks(t *testing.T) {
 	go func() { _ = server.Serve(l) }()
 	defer server.Stop()
 	mute := listen(t) // accepts in the backlog and never speaks
-	tests := []struct{ name, address, service, want string }{
-		{"serving", l.Addr().String(), "", ""},
-		{"not serving", l.Addr().String(), "shop.Down", "found NOT_SERVING"},
-		{"unknown service", l.Addr().String(), "shop.Nothing", "unknown service"},
-		{"mute", mute.Addr().String(), "", "no answer in 300ms"},
+	tests := []struct {
+		name, address, service string
+		timeout                time.Duration
+		want                   string
+	}{
+		{"serving", l.Addr().String(), "", ample, ""},
+		{"not serving", l.Addr().String(), "shop.Down", ample, "found NOT_SERVING"},
+		{"unknown service", l.Addr().String(), "shop.Nothing", ample, "unknown service"},
+		{"mute", mute.Addr().String(), "", 300 * time.Millisecond, "no answer in 300ms"},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			err := NewChecker().Once(t.Context(), Target{Address: tc.address, Check: catalog.Check{
-				Kind: catalog.CheckGRPC, Service: tc.service, Timeout: 300 * time.Millisecond,
+				Kind: catalog.CheckGRPC, Service: tc.service, Timeout: tc.timeout,
 			}})
 			expectError(t, err, tc.want)
 		})
