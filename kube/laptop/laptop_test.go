@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -117,18 +118,40 @@ func TestTheNextReadyPodIsAskedWhereOneDoesNotAnswer(t *testing.T) {
 		defer conn.Close()
 		return Greet(stdio.In, stdio.Out, conn)
 	}, podOf("federator-0", corev1.PodRunning, corev1.ConditionTrue), podOf("federator-1", corev1.PodRunning, corev1.ConditionTrue))
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
-	defer cancel()
-	agent, err := c.Agent(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if status, err := pb.NewOperatorClient(agent).Status(ctx, &pb.StatusRequest{}); err != nil || status.GetTrustDomain() != "acme.example" {
-		t.Errorf("found %v, %v", status, err)
-	}
-	if err := agent.Close(); err != nil {
-		t.Error(err)
-	}
+	// Its clock stands still while somebody waits for the socket: only the pod that does
+	// not answer takes any time.
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+		defer cancel()
+		agent, err := c.Agent(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status, err := pb.NewOperatorClient(agent).Status(ctx, &pb.StatusRequest{}); err != nil || status.GetTrustDomain() != "acme.example" {
+			t.Errorf("found %v, %v", status, err)
+		}
+		if err := agent.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAPodThatDoesNotAnswerCostsItsTimeAndNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := clusterOf(func(ctx context.Context, _ string, _ []string, _ Stdio) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		start := time.Now()
+		if _, err := c.Dial(ctx, "federator-0"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("expected the time to be up, found %v", err)
+		}
+		if took := time.Since(start); took != 2*time.Second {
+			t.Errorf("expected it to take the 2 s that it had, found %v", took)
+		}
+	})
 }
 
 func TestATunnelThatDoesNotComeThroughSaysWhy(t *testing.T) {
@@ -149,7 +172,11 @@ func TestATunnelThatDoesNotComeThroughSaysWhy(t *testing.T) {
 			return ctx.Err()
 		},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		patience := time.Minute
+		if want == "deadline exceeded" {
+			patience = 300 * time.Millisecond
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		agent, err := clusterOf(exec, pod).Agent(ctx)
 		if err == nil {
 			_ = agent.Close()

@@ -36,6 +36,9 @@ func (c *Cluster) Dial(ctx context.Context, pod string) (net.Conn, error) {
 		return t, near.SetReadDeadline(time.Time{})
 	}
 	cause := ctx.Err()
+	if cause != nil {
+		cancel() // it has had its time, and the next pod may wait for its own
+	}
 	_ = t.Close() // what matters is why there is no tunnel
 	switch {
 	case cause != nil:
