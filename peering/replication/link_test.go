@@ -28,7 +28,8 @@ func TestARegionIsImportedAndFollowed(t *testing.T) {
 	if !reflect.DeepEqual(byKey(got), byKey(want)) {
 		t.Fatalf("got %+v\nwant %+v", got, want)
 	}
-	s := us.link("eu")
+	var s LinkStatus
+	eventually(t, "the link was heard from just now", func() bool { s = us.link("eu"); return s.Synced })
 	if s.Upstream != "eu-0" || !s.Direct || s.Error != "" || s.Version.Seq != 2 || s.Lag() != 0 || s.RemovedEpoch != 0 {
 		t.Fatalf("status %+v", s)
 	}
@@ -91,6 +92,7 @@ func TestWhenAnUpstreamIsLostAnotherReplicaOfTheRegionIsAsked(t *testing.T) {
 }
 
 func TestASilentUpstreamIsLeft(t *testing.T) {
+	t.Parallel() // it waits out a stall
 	n := newNetwork(t)
 	eu := n.region("eu", 2, set("web", 1))
 	us := n.region("us", 1)[0]
@@ -101,6 +103,7 @@ func TestASilentUpstreamIsLeft(t *testing.T) {
 }
 
 func TestASiblingRelaysWhileTheRegionCannotBeReachedAndIsLeftAfter(t *testing.T) {
+	t.Parallel() // it waits out a stall
 	n := newNetwork(t)
 	eu := n.region("eu", 1, set("web", 1))[0]
 	us := n.region("us", 2)
@@ -314,7 +317,7 @@ func TestWhoMayAskForWhat(t *testing.T) {
 		"not a region":                     {us[1], us[0], "../etc", codes.InvalidArgument},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			cc, closer, err := c.from.dial(ctx, c.to.self)
 			must(err)

@@ -139,6 +139,10 @@ type options struct {
 	protocol int
 }
 
+// stall is long beside the 20 ms between two heartbeats, and beside what a busy machine
+// may take to connect and answer: who does not within it is left.
+const stall = 2 * time.Second
+
 // start starts a replica. It publishes its own region only through publish.
 func (n *network) start(region, name string, o options) *replica {
 	r := &replica{net: n, changed: make(chan struct{}, 1), registry: prometheus.NewRegistry()}
@@ -161,7 +165,7 @@ func (n *network) start(region, name string, o options) *replica {
 	r.importer, err = NewImporter(ImporterConfig{
 		Region: region, Sink: sink, Dial: r.dial, Directory: r.directory, Changed: r.changed,
 		Protocol: o.protocol, Epoch: r.epoch.Load, Removed: o.removed, Registerer: r.registry,
-		Stall: 300 * time.Millisecond, RetryBase: 5 * time.Millisecond, RetryLimit: 40 * time.Millisecond,
+		Stall: stall, RetryBase: 5 * time.Millisecond, RetryLimit: 40 * time.Millisecond,
 	})
 	must(err)
 	if !o.noServe {

@@ -67,6 +67,9 @@ func TestAStreamEndsWhenItsConsumerFallsSilentButNotWhileItComesBack(t *testing.
 			looks := 0
 			s := testServer(t, func(cfg *ServerConfig) {
 				cfg.SendTimeout = 4 * listenEvery
+				if c.want == codeUnheard {
+					cfg.SendTimeout = 100 * listenEvery // that ends it first, also when looks are late
+				}
 				cfg.Caller = func(context.Context) (Caller, error) { return Caller{c.caller, "r-0"}, nil }
 				cfg.Unheard = func(region string) bool {
 					if region != c.caller {
