@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corefake "k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 	mcsfake "sigs.k8s.io/mcs-api/pkg/client/clientset/versioned/fake"
 
 	"github.com/federator/federator/federation/catalog"
@@ -23,6 +25,7 @@ import (
 type plumbed struct {
 	*Source
 	cluster *kube.Cluster
+	custom  *mcsfake.Clientset
 	link    *fakeLink
 	metrics *prometheus.Registry
 	updates chan source.Update
@@ -33,8 +36,8 @@ func plumb(t *testing.T) (*plumbed, func()) {
 	t.Helper()
 	core, custom := corefake.NewClientset(), mcsfake.NewSimpleClientset()
 	p := &plumbed{
-		cluster: &kube.Cluster{Core: core, MCS: custom},
-		link:    newFakeLink(), metrics: prometheus.NewRegistry(), updates: make(chan source.Update, 64),
+		cluster: &kube.Cluster{Core: core, MCS: custom}, custom: custom,
+		link: newFakeLink(), metrics: prometheus.NewRegistry(), updates: make(chan source.Update, 64),
 	}
 	p.cluster.CoreInformers, p.cluster.MCSInformers = kube.Informers(core, custom)
 	var err error
@@ -56,7 +59,7 @@ func plumb(t *testing.T) (*plumbed, func()) {
 // until waits for an update that is as expected.
 func (p *plumbed) until(t *testing.T, what string, is func(source.Update) bool) source.Update {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		select {
 		case u := <-p.updates:
@@ -64,8 +67,33 @@ func (p *plumbed) until(t *testing.T, what string, is func(source.Update) bool) 
 				return u
 			}
 		case <-deadline:
-			t.Fatalf("no update in 20 s in which %s", what)
+			t.Fatalf("no update in a minute in which %s", what)
 		}
+	}
+}
+
+// watched waits until the exports are watched. Their client loses what is made between
+// a list and the watch after it, as no API server does.
+func (p *plumbed) watched(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; {
+		if slices.ContainsFunc(p.custom.Actions(), func(a clienttesting.Action) bool { return a.Matches("watch", "serviceexports") }) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("nobody watches the exports")
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// receive waits for a change of the verdicts.
+func receive(t *testing.T, changed <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-changed:
+	case <-time.After(time.Minute):
+		t.Fatal("the verdicts did not change in a minute")
 	}
 }
 
@@ -93,15 +121,16 @@ func TestAServiceIsExportedFlippedAndWithdrawn(t *testing.T) {
 	p, start := plumb(t)
 	start()
 	p.until(t, "there is nothing", func(u source.Update) bool { return true })
+	p.watched(t)
 	ctx := t.Context()
 	exports := p.cluster.MCS.MulticlusterV1beta1().ServiceExports("shop")
 	services := p.cluster.Core.CoreV1().Services("shop")
-	slices := p.cluster.Core.DiscoveryV1().EndpointSlices("shop")
+	endpoints := p.cluster.Core.DiscoveryV1().EndpointSlices("shop")
 
 	changed := p.Changed()
 	_, err := exports.Create(ctx, anExport("web"), metav1.CreateOptions{})
 	must(t, err)
-	<-changed
+	receive(t, changed)
 	if v := p.Exports(); len(v) != 1 || v[0].Valid || v[0].Reason != "NoService" {
 		t.Fatalf("verdicts %+v", v)
 	}
@@ -110,25 +139,25 @@ func TestAServiceIsExportedFlippedAndWithdrawn(t *testing.T) {
 	}
 	_, err = services.Create(ctx, aService("web"), metav1.CreateOptions{})
 	must(t, err)
-	_, err = slices.Create(ctx, aSlice("web-1", "web", aPod("p1", "10.0.0.1")), metav1.CreateOptions{})
+	_, err = endpoints.Create(ctx, aSlice("web-1", "web", aPod("p1", "10.0.0.1")), metav1.CreateOptions{})
 	must(t, err)
 	p.until(t, "the service has an endpoint", func(u source.Update) bool { return len(u.Sets) == 1 && len(u.Sets[0].Endpoints) == 1 })
 	if families, err := p.metrics.Gather(); err != nil || len(families) != 2 {
 		t.Errorf("metrics %v, %v", families, err)
 	}
 
-	_, err = slices.Update(ctx, aSlice("web-1", "web", aPod("p1", "10.0.0.1", being(false, true, true))), metav1.UpdateOptions{})
+	_, err = endpoints.Update(ctx, aSlice("web-1", "web", aPod("p1", "10.0.0.1", being(false, true, true))), metav1.UpdateOptions{})
 	must(t, err)
 	p.until(t, "the endpoint drains", func(u source.Update) bool {
 		return len(u.Sets) == 1 && u.Sets[0].Endpoints[0].Health == catalog.Draining
 	})
-	_, err = slices.Update(ctx, aSlice("web-1", "elsewhere", aPod("p1", "10.0.0.1")), metav1.UpdateOptions{})
+	_, err = endpoints.Update(ctx, aSlice("web-1", "elsewhere", aPod("p1", "10.0.0.1")), metav1.UpdateOptions{})
 	must(t, err)
 	p.until(t, "the slice has left the service", func(u source.Update) bool { return len(u.Sets) == 1 && len(u.Sets[0].Endpoints) == 0 })
 	must(t, services.Delete(ctx, "web", metav1.DeleteOptions{}))
 	p.until(t, "the service is gone", func(u source.Update) bool { return len(u.Sets) == 0 && u.Err == nil })
 	must(t, exports.Delete(ctx, "web", metav1.DeleteOptions{}))
 	for changed := p.Changed(); len(p.Exports()) > 0; changed = p.Changed() {
-		<-changed
+		receive(t, changed)
 	}
 }
