@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,7 +22,7 @@ func exchange(t *testing.T, network, name string, qtype uint16, to netip.AddrPor
 	t.Helper()
 	m := new(mdns.Msg).SetQuestion(name, qtype)
 	m.SetEdns0(1232, false)
-	c := mdns.Client{Net: network, Timeout: 5 * time.Second}
+	c := mdns.Client{Net: network, Timeout: 30 * time.Second}
 	r, _, err := c.Exchange(m, to.String())
 	if err != nil {
 		t.Fatalf("%s over %s: %v", name, network, err)
@@ -69,7 +70,7 @@ func TestAnswersFollowTheCatalog(t *testing.T) {
 	f := newFixture(t)
 	s := f.run()
 	f.upsert("us-west", set("us-west-1", catalog.ServiceName{Namespace: "new", Name: "one"}, false, ep("10.1.5.1", "a")))
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for len(exchange(t, "udp", "one.new.svc.clusterset.local.", mdns.TypeA, s.Addr()[0]).Answer) == 0 {
 		if time.Now().After(deadline) {
 			t.Fatal("a new service is not answered")
@@ -93,7 +94,7 @@ func TestTCPAnswersPipelinedQuestionsInOrder(t *testing.T) {
 		all = append(binary.BigEndian.AppendUint16(all, uint16(len(p))), p...)
 	}
 	go c.Write(all)
-	c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	c.SetReadDeadline(time.Now().Add(30 * time.Second))
 	for i := range n {
 		var size [2]byte
 		if _, err := io.ReadFull(c, size[:]); err != nil {
@@ -123,7 +124,7 @@ func TestTCPConnectionsOfOneClientAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	c.SetReadDeadline(time.Now().Add(tcpIdle - time.Second)) // so that it is not closed for being idle
 	if _, err := c.Read(make([]byte, 1)); err != io.EOF && !strings.Contains(fmt.Sprint(err), "reset") {
 		t.Errorf("one connection too many was not closed: %v", err)
 	}
@@ -184,24 +185,32 @@ func TestMetricsCountQuestions(t *testing.T) {
 func TestNoAnswerIsLostOrEmptyWhileEverythingChanges(t *testing.T) {
 	f := newFixture(t)
 	s := f.run(func(c *Config) { c.Clock = time.Now })
-	done := make(chan struct{})
+	done, enough := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		for i := range 150 {
+		asked := false
+		for i := 0; i < 150 || !asked; i++ {
+			select {
+			case <-enough:
+				asked = true
+			default:
+			}
 			state := []catalog.Reach{catalog.Reachable, catalog.Out}[i%2]
 			f.cat.SetReachability(catalog.Reachability{Regions: map[string]catalog.Reach{"asia-east": state}}, epoch)
 			f.cat.ApplyHealth(catalog.HealthDelta{Cluster: "us-west-1", Changes: []catalog.HealthChange{{Service: shop, Endpoint: "10.1.0.1",
 				Health: []catalog.Health{catalog.Healthy, catalog.Unhealthy}[i%2], Version: catalog.HealthVersion{Epoch: 1, Term: 1, Seq: uint64(i + 1)}}}}, epoch)
-			f.upsert("us-west", set("us-west-1", catalog.ServiceName{Namespace: "new", Name: fmt.Sprint("s", i)}, false, ep("10.1.5.1", "a")))
+			f.upsert("us-west", set("us-west-1", catalog.ServiceName{Namespace: "new", Name: fmt.Sprint("s", i%150)}, false, ep("10.1.5.1", "a")))
 			time.Sleep(time.Millisecond)
 		}
 	}()
+	stop := sync.OnceFunc(func() { close(enough) })
+	defer func() { stop(); <-done }()
 	for asked := 0; ; asked++ {
+		if asked == 10 { // so often it is asked at least while things change
+			stop()
+		}
 		select {
 		case <-done:
-			if asked < 10 {
-				t.Errorf("only %d rounds of questions", asked)
-			}
 			return
 		default:
 		}
