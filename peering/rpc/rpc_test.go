@@ -283,11 +283,13 @@ func TestAPanicFailsOneCallAndIsLogged(t *testing.T) {
 func TestAFloodOfFailuresIsNotAFloodOfLogLines(t *testing.T) {
 	w := newWorld(t)
 	c := pb.NewOperatorClient(w.as(w.domain.Operator("us-west", "mallory")))
+	start := time.Now()
 	for range 200 {
 		_, _ = c.Version(t.Context(), &pb.VersionRequest{})
 	}
-	if n := strings.Count(w.log.String(), "\n"); n < 1 || n > 40 {
-		t.Errorf("expected 1 to 40 lines for 200 failures, found %d", n)
+	lines := strings.Count(w.log.String(), "\n")
+	if most := 21 + int(time.Since(start)/time.Second); lines < 1 || lines > most { // 20 at once, and one a second
+		t.Errorf("expected 1 to %d lines for 200 failures, found %d", most, lines)
 	}
 }
 
