@@ -2,11 +2,14 @@ package devlab
 
 import (
 	"context"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -72,36 +75,64 @@ func TestTheServicesFilesAreValid(t *testing.T) {
 	}
 }
 
-func TestADemoEndpointTurnsItsHealth(t *testing.T) {
-	ports, err := freePorts(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := "127.0.0.1:" + strconv.Itoa(ports[0])
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- ServeDemo(ctx, []string{"shop/a@west/a=" + address}, io.Discard) }()
-	defer func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
+// said is closed by the first that is written to it.
+type said struct {
+	once sync.Once
+	did  chan struct{}
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.once.Do(func() { close(s.did) })
+	return len(p), nil
+}
+
+// serveDemo serves an endpoint for as long as the test runs, and returns its address. A
+// port that is free may be somebody else's a moment later: then it takes another.
+func serveDemo(t *testing.T, name string) string {
+	t.Helper()
+	for range 20 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
 		}
-	}()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		address := l.Addr().String()
+		_ = l.Close()
+		ctx, cancel := context.WithCancel(context.Background())
+		out, done := &said{did: make(chan struct{})}, make(chan error, 1)
+		go func() { done <- ServeDemo(ctx, []string{name + "=" + address}, out) }()
+		select {
+		case err := <-done:
+			cancel()
+			if !errors.Is(err, syscall.EADDRINUSE) {
+				t.Fatal(err)
+			}
+			continue
+		case <-out.did:
+		}
+		t.Cleanup(func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+		return address
+	}
+	t.Fatal("every port was taken by somebody else")
+	return ""
+}
+
+func TestADemoEndpointTurnsItsHealth(t *testing.T) {
+	address := serveDemo(t, "shop/a@west/a")
+	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	get := func(path string) (int, string) {
 		t.Helper()
-		for deadline := time.Now().Add(5 * time.Second); ; {
-			r, err := client.Get("http://" + address + path)
-			if err != nil {
-				if time.Now().After(deadline) {
-					t.Fatal(err)
-				}
-				continue // it is not listening yet
-			}
-			b, _ := io.ReadAll(r.Body)
-			_ = r.Body.Close()
-			return r.StatusCode, string(b)
+		r, err := client.Get("http://" + address + path)
+		if err != nil {
+			t.Fatal(err)
 		}
+		b, _ := io.ReadAll(r.Body)
+		_ = r.Body.Close()
+		return r.StatusCode, string(b)
 	}
 	expect := func(path string, status int) {
 		t.Helper()
@@ -109,18 +140,26 @@ func TestADemoEndpointTurnsItsHealth(t *testing.T) {
 			t.Errorf("%s: status %d, want %d", path, got, status)
 		}
 	}
+	turn := func(path string) {
+		t.Helper()
+		for deadline := time.Now().Add(30 * time.Second); ; { // each has a second
+			err := post(t.Context(), "http://"+address+path)
+			if err == nil {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatal(err)
+			}
+		}
+	}
 	if _, body := get("/"); !strings.Contains(body, "shop/a@west/a") {
 		t.Errorf("/ says %q", body)
 	}
 	expect("/healthz", 200)
 	expect("/fail", 405)
-	if err := post(t.Context(), "http://"+address+"/fail"); err != nil {
-		t.Fatal(err)
-	}
+	turn("/fail")
 	expect("/healthz", 503)
-	if err := post(t.Context(), "http://"+address+"/recover"); err != nil {
-		t.Fatal(err)
-	}
+	turn("/recover")
 	expect("/healthz", 200)
 }
 
@@ -139,7 +178,7 @@ func TestStopKillsWhatDoesNotEnd(t *testing.T) {
 	for !strings.Contains(tail(log, 1), "deaf") {
 		time.Sleep(5 * time.Millisecond)
 	}
-	stop([]*process{deaf, meek}, 200*time.Millisecond)
+	stop([]*process{deaf, meek}, time.Second) // enough for who ends when asked
 	if meek.running() || deaf.running() {
 		t.Error("a process still runs")
 	}

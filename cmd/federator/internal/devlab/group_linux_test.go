@@ -54,7 +54,7 @@ func TestChildrenDieWithAParentThatIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = parent.Wait()
-	for deadline := time.Now().Add(5 * time.Second); ; {
+	for deadline := time.Now().Add(30 * time.Second); ; {
 		state, err := os.ReadFile("/proc/" + strconv.Itoa(child) + "/stat")
 		if err != nil || bytes.Contains(state, []byte(") Z ")) {
 			return
