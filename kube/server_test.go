@@ -2,13 +2,16 @@ package kube
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -58,6 +61,11 @@ func newServer(t *testing.T) *server {
 
 func (s *server) start() {
 	listener, err := net.Listen("tcp", s.addr)
+	// While it is away somebody's connection to elsewhere may have been given its port.
+	for deadline := time.Now().Add(30 * time.Second); errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(deadline); {
+		time.Sleep(50 * time.Millisecond)
+		listener, err = net.Listen("tcp", s.addr)
+	}
 	if err != nil {
 		s.t.Fatal(err)
 	}
