@@ -57,8 +57,9 @@ type patience struct {
 	// told has room for one: something is new.
 	told chan struct{}
 	// installed is closed when a kind of federator's own can be read that could not:
-	// the others may be there, too.
+	// the others may be there, too, or follow: eager is when that was last.
 	installed chan struct{}
+	eager     time.Time
 }
 
 // line is the requests for one kind of object.
@@ -193,7 +194,7 @@ func (p *patience) note(path string, f *fault) {
 	l.fault = f
 	if news && f == nil && optional(path) {
 		close(p.installed)
-		p.installed = make(chan struct{})
+		p.installed, p.eager = make(chan struct{}), p.clock()
 	}
 	p.mu.Unlock()
 	if news {
@@ -284,7 +285,8 @@ func (t *patient) RoundTrip(req *http.Request) (*http.Response, error) {
 func (p *patience) rest(a ask, f *fault) (pause time.Duration, sooner <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if optional(a.path) && errors.Is(f.err, ErrNotInstalled) && p.clock().Sub(f.since) >= askEagerly {
+	now := p.clock()
+	if optional(a.path) && errors.Is(f.err, ErrNotInstalled) && now.Sub(f.since) >= askEagerly && now.Sub(p.eager) >= askEagerly {
 		return askSeldom, p.installed
 	}
 	return p.pause, nil

@@ -13,7 +13,7 @@ import (
 // absentUntil answers for federator's own kinds: unknown, until they are installed.
 type absentUntil struct {
 	mu    sync.Mutex
-	there bool
+	there string // of which kinds: in the path
 	asked map[string][]time.Time
 }
 
@@ -22,10 +22,16 @@ func (a *absentUntil) RoundTrip(req *http.Request) (*http.Response, error) {
 	defer a.mu.Unlock()
 	a.asked[req.URL.Path] = append(a.asked[req.URL.Path], time.Now())
 	status := http.StatusNotFound
-	if a.there {
+	if a.there != "" && strings.Contains(req.URL.Path, a.there) {
 		status = http.StatusOK
 	}
 	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader("{}")), Request: req}, nil
+}
+
+func (a *absentUntil) install(kinds string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.there = kinds
 }
 
 func (a *absentUntil) count() (n int) {
@@ -37,21 +43,45 @@ func (a *absentUntil) count() (n int) {
 	return n
 }
 
+// findKind asks for a kind of federator's own until it is there.
+func findKind(t *testing.T, client *patient, kind string) {
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://server/apis/federator.dev/v1alpha1/"+kind, nil)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	if resp, err := client.RoundTrip(req); err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("%s: expected it to be found in the end, found %v %v", kind, resp, err)
+	}
+}
+
+// CRDs are applied one after the other, and known by an API server one by one.
+func TestAKindThatIsInstalledSoonAfterAnotherIsNotWaitedForAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &absentUntil{asked: map[string][]time.Time{}}
+		client := &patient{newPatience(), server}
+		var first, second sync.WaitGroup
+		first.Go(func() { findKind(t, client, "resolutionpolicies") })
+		second.Go(func() { findKind(t, client, "drills") })
+		time.Sleep(10 * time.Minute)
+		server.install("resolutionpolicies")
+		first.Wait()
+		time.Sleep(5 * time.Second)
+		server.install("/")
+		installed := time.Now()
+		second.Wait()
+		if took := time.Since(installed); took > 2*askAgain {
+			t.Errorf("expected the second kind to be asked for every %s once the first was there, found it taken up after %s", askAgain, took)
+		}
+	})
+}
+
 func TestAClusterWithoutFederatorsKindsIsSeldomAskedForThemAndTheyAreTakenUpWithinAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &absentUntil{asked: map[string][]time.Time{}}
 		client := &patient{newPatience(), server}
 		var found sync.WaitGroup
-		ask := func(kind string) {
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://server/apis/federator.dev/v1alpha1/"+kind, nil)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if resp, err := client.RoundTrip(req); err != nil || resp.StatusCode != http.StatusOK {
-				t.Errorf("%s: expected it to be found in the end, found %v %v", kind, resp, err)
-			}
-		}
+		ask := func(kind string) { findKind(t, client, kind) }
 		found.Go(func() { ask("resolutionpolicies") })
 		time.Sleep(20 * time.Second)
 		found.Go(func() { ask("drills") })
@@ -67,9 +97,7 @@ func TestAClusterWithoutFederatorsKindsIsSeldomAskedForThemAndTheyAreTakenUpWith
 			t.Errorf("expected both kinds to be asked for once a minute, found %d requests in ten", n)
 		}
 
-		server.mu.Lock()
-		server.there = true
-		server.mu.Unlock()
+		server.install("/")
 		installed := time.Now()
 		found.Wait()
 		if took := time.Since(installed); took > askSeldom {
