@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,50 +19,111 @@ import (
 // EndpointSlice of one cluster to those of the imports in the others.
 const flipBound = time.Second
 
+// flipsCounted is how many flips are measured: the two slowest may be slow in both of the
+// other clusters, as when the machine stands still for a moment.
+const flipsCounted = 200
+
+// stoodStill is for how long this process, or the API server that a flip begins in, may
+// keep a flip waiting that is measured. What they do is not federator's.
+const stoodStill = flipBound / 4
+
 func TestAReadinessFlipReachesTheImportsOfOtherClustersInTime(t *testing.T) {
 	f := need(t)
 	s := newShop(t, f, "flips")
 	home, others := f.clusters[0], f.clusters[1:]
 	addresses := []string{"192.0.2.1", "192.0.2.2", "192.0.2.3"}
 	slice := s.openByHand(home, "checkout", addresses)
+	control := s.flipsOf(home, discoveryv1.LabelServiceName+"=checkout", addresses[0])
+	awaitFlip(t, control, true)
 	var seen []chan seenFlip
 	for _, c := range others {
 		s.address(c, "checkout")
-		seen = append(seen, s.flipsOf(c, "checkout", addresses[0]))
+		seen = append(seen, s.flipsOf(c, "federator.dev/import=checkout", addresses[0]))
+		awaitFlip(t, seen[len(seen)-1], true)
 	}
-	for _, ch := range seen {
-		awaitFlip(t, ch, true)
-	}
+	pulse := beat(t)
 	var took []time.Duration
-	for i := range 40 {
+	left := 0
+	for i := 0; len(took) < flipsCounted*len(others); i++ {
 		ready := i%2 == 1
 		slice.Endpoints[0].Conditions.Ready = &ready
+		pulse.longest()
 		began := time.Now()
 		updated, err := home.Core.DiscoveryV1().EndpointSlices(s.namespace).Update(t.Context(), slice, metav1.UpdateOptions{})
 		ok(t, err)
 		slice = updated
+		known := awaitFlip(t, control, ready).Sub(began)
+		var each []time.Duration
 		for _, ch := range seen {
-			took = append(took, awaitFlip(t, ch, ready).Sub(began))
+			each = append(each, awaitFlip(t, ch, ready).Sub(began))
 		}
+		if still := pulse.longest(); still > stoodStill || known > stoodStill {
+			t.Logf("flip %d, seen after %s, does not count: its own cluster told it after %s, and this process stood still for %s", i, each, known, still)
+			if left++; left > flipsCounted/4 {
+				t.Fatalf("the machine stood still during %d of %d flips: nothing can be measured on it", left, i+1)
+			}
+			continue
+		}
+		took = append(took, each...)
 	}
 	slices.Sort(took)
-	worst := took[len(took)*99/100]
-	t.Logf("%d flips seen in other clusters: p50 %s, p99 %s", len(took), took[len(took)/2].Round(time.Millisecond), worst.Round(time.Millisecond))
-	if worst > flipBound {
-		t.Errorf("expected a p99 of at most %s", flipBound)
+	p99 := took[(len(took)*99+99)/100-1] // the least that 99 of 100 do not exceed
+	t.Logf("%d flips seen in other clusters, %d more not counted: p50 %s, p99 %s, slowest %s", len(took), left,
+		took[len(took)/2].Round(time.Millisecond), p99.Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
+	if p99 > flipBound {
+		t.Errorf("expected a p99 of at most %s; the slowest took %v", flipBound, took[len(took)-10:])
 	}
 }
 
-// seenFlip is what an import's EndpointSlice says of an endpoint, and when it was seen.
+// pulse knows for how long this process stood still.
+type pulse struct {
+	mu   sync.Mutex
+	last time.Time
+	most time.Duration
+}
+
+// beat looks every few milliseconds, until the test ends.
+func beat(t *testing.T) *pulse {
+	p, every := &pulse{last: time.Now()}, time.NewTicker(5*time.Millisecond)
+	var running sync.WaitGroup
+	running.Go(func() {
+		defer every.Stop()
+		for t.Context().Err() == nil {
+			<-every.C
+			p.look()
+		}
+	})
+	t.Cleanup(running.Wait) // the test's context ends before
+	return p
+}
+
+func (p *pulse) look() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	p.last, p.most = now, max(p.most, now.Sub(p.last))
+}
+
+// longest is the longest time without a look since it was asked last.
+func (p *pulse) longest() time.Duration {
+	p.look()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	most := p.most
+	p.most = 0
+	return most
+}
+
+// seenFlip is what an EndpointSlice says of an endpoint, and when it was seen.
 type seenFlip struct {
 	ready bool
 	at    time.Time
 }
 
-// flipsOf watches what the EndpointSlices of an import say of an endpoint.
-func (s *shop) flipsOf(c *cluster, service, address string) chan seenFlip {
+// flipsOf watches what the EndpointSlices with a label say of an endpoint.
+func (s *shop) flipsOf(c *cluster, label, address string) chan seenFlip {
 	s.Helper()
-	w, err := c.Core.DiscoveryV1().EndpointSlices(s.namespace).Watch(s.Context(), metav1.ListOptions{LabelSelector: "federator.dev/import=" + service})
+	w, err := c.Core.DiscoveryV1().EndpointSlices(s.namespace).Watch(s.Context(), metav1.ListOptions{LabelSelector: label})
 	ok(s.T, err)
 	s.Cleanup(w.Stop)
 	out := make(chan seenFlip, 1000)
