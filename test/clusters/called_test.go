@@ -29,7 +29,9 @@ func TestAServiceOfOneClusterIsCalledFromAll(t *testing.T) {
 			}
 			return err
 		})
-		ok(t, c.expect(t.Context(), "http://"+s.name("checkout"), "checkout-us-west-"))
+		eventually(t, time.Minute, c.name+" to call it by its name", func(ctx context.Context) error {
+			return c.expect(ctx, "http://"+s.name("checkout"), "checkout-us-west-")
+		})
 	}
 }
 

@@ -30,7 +30,14 @@ func (c *cluster) startCaller(ctx context.Context) error {
 	}
 	pods := c.Core.CoreV1().Pods(callers)
 	made := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "caller"}, Spec: controlplane.WorkloadSpec()}
-	if _, err := pods.Create(ctx, made, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+	// It is refused until the namespace has its default account.
+	err := controlplane.Until(ctx, 2*time.Minute, "the caller of "+c.name+" to be let in", func(ctx context.Context) error {
+		if _, err := pods.Create(ctx, made, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+			return err
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	return controlplane.Until(ctx, 2*time.Minute, "the caller of "+c.name+" to be ready", func(ctx context.Context) (err error) {
