@@ -67,7 +67,8 @@ func (k *Keeper) Run(ctx context.Context) error {
 	if err != nil {
 		k.Log.Warn("the certificate that is there is replaced", "error", err)
 	}
-	if leaf == nil || !k.Now().Before(leaf.NotAfter) {
+	kept := leaf != nil && k.Now().Before(leaf.NotAfter)
+	if !kept {
 		got, err := k.Once(ctx)
 		if err != nil {
 			return ending(ctx, err)
@@ -76,6 +77,9 @@ func (k *Keeper) Run(ctx context.Context) error {
 		k.told(got)
 	}
 	due := identity.RenewAt(leaf, k.Jitter())
+	if kept {
+		k.Log.Info("the certificate that is there is kept", "id", k.ID.String(), "dir", k.Dir, "until", leaf.NotAfter.Format(time.RFC3339), "due", due.Format(time.RFC3339))
+	}
 	for k.until(ctx, due) {
 		got, ok := k.renew(ctx, leaf)
 		if !ok {

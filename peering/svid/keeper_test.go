@@ -1,9 +1,12 @@
 package svid
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -109,10 +112,17 @@ func TestWhatAnInitContainerFetchedIsKeptUntilItIsDue(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		time.Sleep(10 * time.Minute)
-		go func() { done <- a.keeper(dir).Run(ctx) }()
+		var said bytes.Buffer
+		keeper := a.keeper(dir)
+		keeper.Log = slog.New(slog.NewTextHandler(&said, nil))
+		go func() { done <- keeper.Run(ctx) }()
 		synctest.Wait()
 		if a.made.Load() != 1 {
 			t.Errorf("%d certificates", a.made.Load())
+		}
+		due := time.Now().Add(20 * time.Minute).UTC().Format(time.RFC3339)
+		if text := said.String(); !strings.Contains(text, "is kept") || !strings.Contains(text, web().String()) || !strings.Contains(text, "due="+due) {
+			t.Errorf("expected to be told what is kept and that it is due at %s, found %q", due, text)
 		}
 		time.Sleep(21 * time.Minute)
 		synctest.Wait()
