@@ -19,7 +19,7 @@ import (
 
 // InstallCRDs makes the custom resources of the Multi-Cluster Services API, as its
 // release has them, and waits until the API server serves them. What is there
-// already stays.
+// already stays, unless it is being deleted: then it is made anew.
 func InstallCRDs(ctx context.Context, config *rest.Config) error {
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
@@ -31,13 +31,16 @@ func InstallCRDs(ctx context.Context, config *rest.Config) error {
 		if err := yaml.Unmarshal(text, &definition.Object); err != nil {
 			return fmt.Errorf("a definition of mcs-api: %w", err)
 		}
-		if _, err := definitions.Create(ctx, &definition, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
-			return fmt.Errorf("install %s: %w", definition.GetName(), err)
-		}
 		err := Until(ctx, readyTimeout, definition.GetName()+" to be established", func(ctx context.Context) error {
+			if _, err := definitions.Create(ctx, &definition, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+				return err
+			}
 			now, err := definitions.Get(ctx, definition.GetName(), metav1.GetOptions{})
 			if err != nil {
 				return err
+			}
+			if now.GetDeletionTimestamp() != nil { // it is served until it is gone
+				return errors.New("one that was there before is going")
 			}
 			return Established(now)
 		})
