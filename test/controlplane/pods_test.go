@@ -190,15 +190,30 @@ func cut(t *testing.T, w *World, pods map[string]*corev1.Pod) {
 	west, east := w.Cluster("us-west"), w.Cluster("asia-east")
 	ok(t, w.Cut(west, east))
 	for _, pair := range [][2]string{{"us-west", "asia-east"}, {"asia-east", "us-west"}} {
-		ctx := within(t, 2*time.Second)
-		found, err := Fetch(ctx, pods[pair[0]].Status.PodIP, "http://"+net.JoinHostPort(pods[pair[1]].Status.PodIP, "8080"))
-		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%s to %s: expected silence, found %q, %v", pair[0], pair[1], found, err)
-		}
+		silent(t, pods[pair[0]], pods[pair[1]], pods["eu-central"])
 	}
 	answers(t, pods["us-west"].Status.PodIP, "http://"+net.JoinHostPort(pods["eu-central"].Status.PodIP, "8080"), "echo")
 	ok(t, w.Heal())
 	answers(t, pods["us-west"].Status.PodIP, "http://"+net.JoinHostPort(pods["asia-east"].Status.PodIP, "8080"), "echo")
+}
+
+// silent checks that a pod hears nothing from another, while it hears a third one.
+func silent(t *testing.T, from, to, control *corev1.Pod) {
+	t.Helper()
+	ok(t, Until(t.Context(), time.Minute, "a pod to hear one of two others", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		heard := make(chan error, 1)
+		go func() {
+			_, err := Fetch(ctx, from.Status.PodIP, "http://"+net.JoinHostPort(control.Status.PodIP, "8080"))
+			heard <- err
+		}()
+		found, err := Fetch(ctx, from.Status.PodIP, "http://"+net.JoinHostPort(to.Status.PodIP, "8080"))
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s to %s: expected silence, found %q, %v", from.Status.PodIP, to.Status.PodIP, found, err)
+		}
+		return <-heard // else the caller was slow, and its silence says nothing
+	}))
 }
 
 func statefulSet(t *testing.T, c *Cluster) {
