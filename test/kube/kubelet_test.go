@@ -40,6 +40,7 @@ type process struct {
 	cmd                   *exec.Cmd
 	out                   *bytes.Buffer
 	ended                 chan struct{}
+	failures              int // of its probe, in a row
 }
 
 // runPods runs the pods of federator of a cluster until the test ends.
@@ -161,10 +162,17 @@ func (k *kubelet) end(p *process) {
 	}
 }
 
+// probeTimeout and maxFailures are those of the probe in the manifests: a pod that is
+// slow for once stays ready.
+const (
+	probeTimeout = 3 * time.Second
+	maxFailures  = 2
+)
+
 // status brings the status of a pod up to date, and reports whether it was not.
 func (r *process) status(p *corev1.Pod) bool {
 	ready := corev1.ConditionFalse
-	client := http.Client{Timeout: time.Second}
+	client := http.Client{Timeout: probeTimeout}
 	if answer, err := client.Get("http://" + net.JoinHostPort(r.address, "7480") + "/readyz"); err == nil {
 		_ = answer.Body.Close()
 		if answer.StatusCode == http.StatusOK {
@@ -176,6 +184,11 @@ func (r *process) status(p *corev1.Pod) bool {
 		if c.Type == corev1.PodReady {
 			was = c.Status
 		}
+	}
+	if ready == corev1.ConditionTrue {
+		r.failures = 0
+	} else if r.failures++; was == corev1.ConditionTrue && r.failures < maxFailures {
+		return false
 	}
 	if was == ready && p.Status.Phase == corev1.PodRunning {
 		return false

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -98,12 +99,7 @@ func TestTwoEmptyClustersBecomeOneFederation(t *testing.T) {
 		t.Errorf("found %+v", r)
 	}
 	again := &link.Join{Cluster: central, To: west, Progress: d.write, Now: time.Now}
-	if problems, steps := again.Plan(ctx); len(link.Severe(problems)) > 0 || len(steps) > 0 {
-		t.Errorf("expected nothing to do, found %v, %q", problems, steps)
-	}
-	if r, err := again.Run(ctx); err != nil || !r.Already {
-		t.Errorf("expected that it says so, found %+v, %v", r, err)
-	}
+	linkedAlready(t, again)
 	if text := d.text(); strings.Count(text, "made a token") != 1 || strings.Contains(text, token.Prefix) {
 		t.Errorf("expected one token, which nobody sees:\n%s", text)
 	}
@@ -111,14 +107,7 @@ func TestTwoEmptyClustersBecomeOneFederation(t *testing.T) {
 	if !apierrors.IsNotFound(err) {
 		t.Errorf("the Secret with the token is still there: %v", err)
 	}
-	for _, c := range []*laptop.Cluster{west, central} {
-		f := link.Look(ctx, c, link.ToAsk)
-		for _, p := range link.Examine(&f) {
-			if p.GetSeverity() == "error" {
-				t.Errorf("a cluster that is well: %v", p)
-			}
-		}
-	}
+	well(t, west, central)
 
 	t.Run("the cluster is taken out, once", func(t *testing.T) { parted(t, d, central, west) })
 	t.Run("it comes back as a new one", func(t *testing.T) {
@@ -131,6 +120,37 @@ func TestTwoEmptyClustersBecomeOneFederation(t *testing.T) {
 			t.Errorf("found %+v", r)
 		}
 	})
+}
+
+// linkedAlready waits until there is nothing left to do, which the command then says. A
+// region that was not heard for a moment is waited for.
+func linkedAlready(t *testing.T, again *link.Join) {
+	t.Helper()
+	must(t, controlplane.Until(t.Context(), 2*time.Minute, "nothing to be left to do", func(ctx context.Context) error {
+		if problems, steps := again.Plan(ctx); len(link.Severe(problems)) > 0 || len(steps) > 0 {
+			return fmt.Errorf("found %v, %q", problems, steps)
+		}
+		if r, err := again.Run(ctx); err != nil || !r.Already {
+			return fmt.Errorf("expected that it says so, found %+v, %v", r, err)
+		}
+		return nil
+	}))
+}
+
+// well waits until nothing is wrong with clusters.
+func well(t *testing.T, clusters ...*laptop.Cluster) {
+	t.Helper()
+	for _, c := range clusters {
+		must(t, controlplane.Until(t.Context(), time.Minute, c.Context+" to be well", func(ctx context.Context) error {
+			f := link.Look(ctx, c, link.ToAsk)
+			for _, p := range link.Examine(&f) {
+				if p.GetSeverity() == "error" {
+					return fmt.Errorf("found %v", p)
+				}
+			}
+			return nil
+		}))
+	}
 }
 
 // founds installs a cluster that founds the trust domain, twice, and before that with an
@@ -253,6 +273,15 @@ func TestAnOperatorWhoMayNotHearsWhichRightIsMissing(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Name: "viewer"}, RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: "viewer"}, Subjects: []rbacv1.Subject{{Kind: "User", Name: "vera"}},
 	}, metav1.CreateOptions{})
 	must(t, err)
+	var may []link.Right
+	for _, resource := range []string{"pods", "configmaps", "apps/statefulsets"} {
+		group, resource, found := strings.Cut(resource, "/")
+		if !found {
+			group, resource = "", group
+		}
+		may = append(may, link.Right{Verb: "get", Group: group, Resource: resource}, link.Right{Verb: "list", Group: group, Resource: resource})
+	}
+	must(t, known(t.Context(), admin, "vera", may))
 	config := rest.CopyConfig(admin.Config)
 	config.Impersonate.UserName = "vera"
 	c, err := laptop.New(config, laptop.Access{Context: "us-west"})
@@ -271,6 +300,13 @@ func TestAnOperatorWhoMayNotHearsWhichRightIsMissing(t *testing.T) {
 		own, err := laptop.New(admin.Config, laptop.Access{Context: "us-west"})
 		must(t, err)
 		must(t, link.Install(t.Context(), own, definitions, manifests, func(string) {}))
+		must(t, controlplane.Until(t.Context(), time.Minute, "the pod of the StatefulSet to be made", func(ctx context.Context) error {
+			pods, err := own.Core.CoreV1().Pods(laptop.DefaultNamespace).List(ctx, metav1.ListOptions{LabelSelector: laptop.Selector})
+			if err == nil && len(pods.Items) != 1 {
+				err = fmt.Errorf("found %d", len(pods.Items))
+			}
+			return err
+		}))
 		must(t, grant(t.Context(), admin, "jo", link.Needs(laptop.DefaultNamespace, link.ToJoin)))
 		config := rest.CopyConfig(admin.Config)
 		config.Impersonate.UserName = "jo"
@@ -289,7 +325,7 @@ func TestAnOperatorWhoMayNotHearsWhichRightIsMissing(t *testing.T) {
 	}
 }
 
-// grant gives a user rights and no others.
+// grant gives a user rights in a namespace and no others, and waits until that is known.
 func grant(ctx context.Context, c *controlplane.Cluster, user string, rights []link.Right) error {
 	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: user, Namespace: laptop.DefaultNamespace}}
 	for _, r := range rights {
@@ -300,10 +336,31 @@ func grant(ctx context.Context, c *controlplane.Cluster, user string, rights []l
 		role.Rules = append(role.Rules, rbacv1.PolicyRule{APIGroups: []string{r.Group}, Resources: []string{resource}, Verbs: []string{r.Verb}})
 	}
 	_, err := c.Clients.Core.RbacV1().Roles(role.Namespace).Create(ctx, role, metav1.CreateOptions{})
-	if err == nil {
-		_, err = c.Clients.Core.RbacV1().RoleBindings(role.Namespace).Create(ctx, &rbacv1.RoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: user}, RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: user}, Subjects: []rbacv1.Subject{{Kind: "User", Name: user}},
-		}, metav1.CreateOptions{})
+	if err != nil {
+		return err
 	}
-	return err
+	_, err = c.Clients.Core.RbacV1().RoleBindings(role.Namespace).Create(ctx, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: user}, RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: user}, Subjects: []rbacv1.Subject{{Kind: "User", Name: user}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	return known(ctx, c, user, rights)
+}
+
+// known waits until an API server, which hears of roles by a watch, knows that a user has
+// rights.
+func known(ctx context.Context, c *controlplane.Cluster, user string, rights []link.Right) error {
+	return controlplane.Until(ctx, time.Minute, "the API server of "+c.Name+" to know what "+user+" may do", func(ctx context.Context) error {
+		for _, r := range rights {
+			answer, err := c.Clients.Core.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+				User: user, Groups: []string{"system:authenticated"},
+				ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: r.Verb, Group: r.Group, Resource: r.Resource, Subresource: r.Subresource, Namespace: r.Namespace},
+			}}, metav1.CreateOptions{})
+			if err != nil || !answer.Status.Allowed {
+				return fmt.Errorf("%s: it is not allowed yet, %v", r, err)
+			}
+		}
+		return nil
+	})
 }
