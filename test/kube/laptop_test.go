@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -33,8 +34,18 @@ type command struct {
 // run runs it, and fails the test unless it ends with the code.
 func (c command) run(code int, input string, args ...string) (out, errOut string) {
 	c.t.Helper()
+	found, out, errOut := c.attempt(c.t.Context(), input, args...)
+	if found != code {
+		c.t.Fatalf("expected the code %d", code)
+	}
+	return out, errOut
+}
+
+// attempt runs it, and returns how it ended.
+func (c command) attempt(ctx context.Context, input string, args ...string) (code int, out, errOut string) {
+	c.t.Helper()
 	var o, e bytes.Buffer
-	ctx, cancel := context.WithTimeout(c.t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program(), append(args, "--kubeconfig", c.kubeconfig)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &o, &e
@@ -44,10 +55,20 @@ func (c command) run(code int, input string, args ...string) (out, errOut string
 	if strings.Contains(e.String(), "UnhandledError") {
 		c.t.Error("the lines of a library stand between those of the command")
 	}
-	if cmd.ProcessState.ExitCode() != code {
-		c.t.Fatalf("expected the code %d", code)
-	}
-	return o.String(), e.String()
+	return cmd.ProcessState.ExitCode(), o.String(), e.String()
+}
+
+// until runs it until it ends with the code and what it says is right: what replicas find
+// out and hear of by and by.
+func (c command) until(code int, is func(out, errOut string) bool, args ...string) {
+	c.t.Helper()
+	must(c.t, controlplane.Until(c.t.Context(), 2*time.Minute, "federator "+strings.Join(args, " ")+" to say what is expected", func(ctx context.Context) error {
+		found, out, errOut := c.attempt(ctx, "", args...)
+		if found != code || !is(out, errOut) {
+			return fmt.Errorf("expected the code %d, found %d\n%s%s", code, found, out, errOut)
+		}
+		return nil
+	}))
 }
 
 // impersonating is a kubeconfig in which a context of the user's name leads to us-west.
@@ -66,17 +87,19 @@ func impersonating(t *testing.T, w *controlplane.World, user string) string {
 	return path
 }
 
-// asked is what the cluster's own DNS answers: the texts, or the code.
+// asked is what the cluster's own DNS answers: the texts, or the code. It is asked again
+// while there is no answer.
 func asked(t *testing.T, c *controlplane.Cluster, name string) string {
 	t.Helper()
 	pods, err := c.Clients.Core.CoreV1().Pods(metav1.NamespaceSystem).List(t.Context(), metav1.ListOptions{LabelSelector: "k8s-app=kube-dns"})
 	must(t, err)
 	question := new(dns.Msg)
 	question.SetQuestion(name, dns.TypeTXT)
-	answer, err := dns.Exchange(question, net.JoinHostPort(pods.Items[0].Status.PodIP, "53"))
-	if err != nil {
-		return err.Error()
-	}
+	var answer *dns.Msg
+	must(t, controlplane.Until(t.Context(), time.Minute, "the DNS of "+c.Name+" to answer", func(ctx context.Context) (err error) {
+		answer, err = dns.ExchangeContext(ctx, question, net.JoinHostPort(pods.Items[0].Status.PodIP, "53"))
+		return err
+	}))
 	for _, r := range answer.Answer {
 		if text, ok := r.(*dns.TXT); ok {
 			return strings.Join(text.Txt, "")
@@ -154,9 +177,7 @@ func founded(c command, dir string) {
 	if info, err := os.Stat(backup); err != nil || info.Size() == 0 {
 		t.Errorf("the backup: %v", err)
 	}
-	if out, _ := c.run(0, "", "check", "--context", "us-west"); !strings.Contains(out, "INFO: context us-west (dns-zone)") {
-		t.Errorf("found %s", out)
-	}
+	c.until(0, func(out, _ string) bool { return strings.Contains(out, "INFO: context us-west (dns-zone)") }, "check", "--context", "us-west")
 }
 
 // throughItsDNS puts the zone into the DNS of us-west, and takes it out again.
@@ -210,17 +231,16 @@ func linkedAndParted(c command) {
 	if out, _ := c.run(0, "", append([]string{"join"}, both...)...); !strings.Contains(out, "was linked already") {
 		t.Errorf("found %s", out)
 	}
-	if out, _ := c.run(3, "", "check", "--context", "us-west", "--context", "eu-central"); strings.Contains(out, "ERROR") || !strings.Contains(out, "context eu-central: region eu-central (few-replicas)") {
-		t.Errorf("found %s", out)
-	}
+	c.until(3, func(out, _ string) bool {
+		return !strings.Contains(out, "ERROR") && strings.Contains(out, "context eu-central: region eu-central (few-replicas)")
+	}, "check", "--context", "us-west", "--context", "eu-central")
 	services := "services:\n  - name: shop/till\n    ports: [{port: 80}]\n    endpoints: [{address: 10.9.9.9}]\n"
 	c.run(0, services, "services", "apply", "-f", "-", "--context", "eu-central")
 
 	part := []string{"unlink", "--context", "eu-central", "--from", "us-west", "--uninstall", "--drain", "2s"}
-	out, errOut := c.run(0, "", append(part, "--dry-run")...)
-	if !strings.Contains(out, "would evacuate region eu-central") || !strings.Contains(errOut, "1 are served there only: shop/till") {
-		t.Errorf("found %s%s", out, errOut)
-	}
+	c.until(0, func(out, errOut string) bool {
+		return strings.Contains(out, "would evacuate region eu-central") && strings.Contains(errOut, "1 are served there only: shop/till")
+	}, append(part, "--dry-run")...)
 	if out, _ := c.run(0, "", append(part, "--dry-run", "-o", "json")...); !json.Valid([]byte(out)) || !strings.Contains(out, `"done": false`) {
 		t.Errorf("expected JSON and nothing else, found %s", out)
 	}
