@@ -32,8 +32,11 @@ type witness struct {
 	*stage
 	end func()
 
+	places []string // where it looks
+
 	mu   sync.Mutex
-	may  map[string][]string // what may be told, "ADDRESS,...", by service
+	may  map[string][]string          // what may be told, "ADDRESS,...", by service
+	told map[string]map[string]string // what was told last, by place and service
 	seen int
 }
 
@@ -41,20 +44,29 @@ type witness struct {
 // imports of their clusters.
 func (s *stage) testify(regions ...string) *witness {
 	s.Helper()
-	w := &witness{stage: s, may: map[string][]string{}}
+	w := &witness{stage: s, may: map[string][]string{}, told: map[string]map[string]string{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	for _, region := range regions {
 		seen, err := mirrorOf(s, s.world.Cluster(region)).changes()
 		s.must(err)
-		wg.Go(func() { w.slices(ctx, region, seen) })
+		where := w.place("imports of " + region)
+		wg.Go(func() { w.slices(ctx, where, seen) })
 		for _, r := range s.Replicas(region) {
-			wg.Go(func() { w.questions(ctx, r) })
+			where := w.place("DNS of " + r.String())
+			wg.Go(func() { w.questions(ctx, where, r) })
 		}
 	}
 	w.end = sync.OnceFunc(func() { cancel(); wg.Wait() })
 	s.Cleanup(w.end) // before the agents end
 	return w
+}
+
+func (w *witness) place(where string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.places, w.told[where] = append(w.places, where), map[string]string{}
+	return where
 }
 
 // stop ends it, and returns how many answers and slices it saw.
@@ -63,12 +75,34 @@ func (w *witness) stop() int {
 	return w.seen
 }
 
-// right says what may be told of a service from now on: one of these. A service of
-// which that was not said may be told anything.
+// right says what may be told of a service from now on, more than before: one of these.
+// A service of which nothing was said may be told anything.
 func (w *witness) right(service string, addresses ...string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.may[service] = addresses
+}
+
+// only is right with less than before. Answers and slices from before may be on their
+// way, so it holds once each place has told one of these.
+func (w *witness) only(service string, addresses ...string) {
+	w.Helper()
+	w.mu.Lock()
+	if _, is := w.may[service]; !is {
+		w.may[service] = nil // so that it is asked for
+	}
+	w.mu.Unlock()
+	w.Until(soon, fmt.Sprintf("clients of %s everywhere to be sent to one of %q", service, addresses), func() error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, where := range w.places {
+			if told := w.told[where][service]; !slices.Contains(addresses, told) {
+				return fmt.Errorf("%s: found %q", where, told)
+			}
+		}
+		w.may[service] = addresses
+		return nil
+	})
 }
 
 func (w *witness) judge(where, service string, told []string) {
@@ -76,14 +110,15 @@ func (w *witness) judge(where, service string, told []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.seen++
-	if may := w.may[service]; may != nil && !slices.Contains(may, strings.Join(told, ",")) {
+	w.told[where][service] = strings.Join(told, ",")
+	if may := w.may[service]; may != nil && !slices.Contains(may, w.told[where][service]) {
 		w.Errorf("%s: clients of %s are sent to %q; right is one of %q", where, service, told, may)
 	}
 }
 
 // slices looks at the slices of imports whenever one changes. Those of these services
 // have one each.
-func (w *witness) slices(ctx context.Context, region string, events <-chan apiwatch.Event) {
+func (w *witness) slices(ctx context.Context, where string, events <-chan apiwatch.Event) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -98,13 +133,15 @@ func (w *witness) slices(ctx context.Context, region string, events <-chan apiwa
 					}
 				}
 			}
-			w.judge("imports of "+region, one.Labels[mcs.LabelServiceName], told)
+			w.judge(where, one.Labels[mcs.LabelServiceName], told)
 		}
 	}
 }
 
-// questions asks an agent from outside of its cluster, over and over.
-func (w *witness) questions(ctx context.Context, r *fleet.Replica) {
+// questions asks an agent from outside of its cluster, over and over. A question that
+// has no answer is asked again.
+func (w *witness) questions(ctx context.Context, where string, r *fleet.Replica) {
+	answered := time.Now()
 	pause := time.NewTicker(50 * time.Millisecond)
 	defer pause.Stop()
 	for {
@@ -118,14 +155,18 @@ func (w *witness) questions(ctx context.Context, r *fleet.Replica) {
 		w.mu.Unlock()
 		for _, service := range services {
 			got, err := answer(r, netip.MustParseAddr("127.0.0.1"), service+".shop.svc.clusterset.local.", dns.TypeA)
+			if err != nil && time.Since(answered) < soon {
+				continue
+			}
 			if err != nil {
-				w.Errorf("%s: %v", r, err)
+				w.Errorf("%s has answered nothing for %v: %v", r, soon, err)
 				return
 			}
+			answered = time.Now()
 			for i := range got {
 				got[i] = strings.TrimPrefix(got[i], "A ")
 			}
-			w.judge("DNS of "+r.String(), service, got)
+			w.judge(where, service, got)
 		}
 	}
 }
