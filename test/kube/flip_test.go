@@ -3,6 +3,7 @@
 package kube_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -13,8 +14,10 @@ import (
 
 const (
 	flips = 200
-	// slowFlip is what no flip takes on a busy machine either.
+	// slowFlip is what 99 of 100 flips do not take on a busy machine either; the others
+	// take at most lostFlip.
 	slowFlip = 5 * time.Second
+	lostFlip = time.Minute
 )
 
 // An endpoint of one cluster turns unready and ready again: how long until the
@@ -35,14 +38,25 @@ func TestAReadinessFlipReachesTheImportsOfAnotherCluster(t *testing.T) {
 		}
 		begun := time.Now()
 		s.serve("us-west", "checkout", "10.0.0.1", address, "10.0.0.3")
-		if !turned(seen, "10.0.0.2", i%2 == 1, slowFlip) {
-			t.Fatalf("flip %d did not arrive within %v", i+1, slowFlip)
+		if !turned(seen, "10.0.0.2", i%2 == 1, lostFlip) {
+			t.Fatalf("flip %d did not arrive within %v", i+1, lostFlip)
 		}
 		took = append(took, time.Since(begun))
 	}
+	t.Logf("readiness flip -> EndpointSlice of the import in another cluster: %s", timely(t, took))
+}
+
+// timely says how long flips took, and fails the test if more than one in a hundred, or
+// more than one of fewer, was slow.
+func timely(t *testing.T, took []time.Duration) string {
+	t.Helper()
 	slices.Sort(took)
-	t.Logf("readiness flip -> EndpointSlice of the import in another cluster, %d flips: p50 %v, p99 %v, slowest %v", flips,
-		took[flips/2].Round(100*time.Microsecond), took[flips*99/100].Round(100*time.Microsecond), took[flips-1].Round(100*time.Microsecond))
+	n := len(took)
+	p99 := took[n-1-max(n/100, 1)]
+	if p99 > slowFlip {
+		t.Errorf("expected at most one in a hundred flips to take more than %v, found %v", slowFlip, took[max(0, n-10):])
+	}
+	return fmt.Sprintf("%d flips, p50 %v, p99 %v, slowest %v", n, took[n/2].Round(100*time.Microsecond), p99.Round(100*time.Microsecond), took[n-1].Round(100*time.Microsecond))
 }
 
 // turned waits until an address is listed with that readiness.
