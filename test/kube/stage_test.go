@@ -227,7 +227,7 @@ func (s *stage) lists(within time.Duration, region, name string, want ...string)
 func (s *stage) imported(region, name string, clusters ...string) string {
 	s.Helper()
 	var ip string
-	s.Until(30*time.Second, name+" to be imported in "+region, func() error {
+	s.Until(soon, name+" to be imported in "+region, func() error {
 		i, err := s.world.Cluster(region).Clients.MCS.MulticlusterV1beta1().ServiceImports(shop).Get(context.Background(), name, metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -248,7 +248,7 @@ func (s *stage) imported(region, name string, clusters ...string) string {
 // says waits for a condition of an export: "TYPE=STATUS REASON".
 func (s *stage) says(region, name, want string) {
 	s.Helper()
-	s.Until(30*time.Second, fmt.Sprintf("the export of %s in %s to say %s", name, region, want), func() error {
+	s.Until(soon, fmt.Sprintf("the export of %s in %s to say %s", name, region, want), func() error {
 		x, err := s.world.Cluster(region).Clients.MCS.MulticlusterV1beta1().ServiceExports(shop).Get(context.Background(), name, metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -297,7 +297,7 @@ func answer(r *fleet.Replica, from netip.Addr, name string, qtype uint16) ([]str
 // answers waits for an answer.
 func (s *stage) answers(r *fleet.Replica, from netip.Addr, name string, qtype uint16, want ...string) {
 	s.Helper()
-	s.Until(10*time.Second, fmt.Sprintf("%s to answer %s from %s with %v", r, name, from, want), func() error {
+	s.Until(soon, fmt.Sprintf("%s to answer %s from %s with %v", r, name, from, want), func() error {
 		got, err := answer(r, from, name, qtype)
 		if err == nil && !slices.Equal(got, want) {
 			err = fmt.Errorf("found %v", got)
@@ -308,7 +308,8 @@ func (s *stage) answers(r *fleet.Replica, from netip.Addr, name string, qtype ui
 
 // metric is the sum of a metric of an agent.
 func metric(r *fleet.Replica, name string) (float64, error) {
-	reply, err := http.Get("http://" + r.HTTP + "/metrics")
+	client := http.Client{Timeout: 10 * time.Second}
+	reply, err := client.Get("http://" + r.HTTP + "/metrics")
 	if err != nil {
 		return 0, err
 	}
