@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -164,6 +165,18 @@ func (s *site) ask(trust map[string]string, token string) error {
 		Pins: []identity.KeyID{pin}, Addresses: []string{s.replica.Peer}, Token: token, Key: key,
 	})
 	return err
+}
+
+// decided is ask, repeated while the API server does not answer the replica.
+func (s *site) decided(trust map[string]string, token string) (decision error) {
+	s.t.Helper()
+	must(s.t, fleet.Await(soon, func() error {
+		if decision = s.ask(trust, token); errors.Is(decision, enroll.ErrUnavailable) {
+			return decision
+		}
+		return nil
+	}))
+	return decision
 }
 
 // newSites makes a cluster, and a region of one replica, for each name.
