@@ -34,7 +34,7 @@ func (s *stage) intents() {
 		return err
 	})
 	eu := s.Replicas("eu-central")[0]
-	s.Until(10*time.Second, "the other region to list it", func() error {
+	s.Until(soon, "the other region to list it", func() error {
 		if out := eu.CLI("policy", "list").OK(s).Out; !strings.Contains(out, "us-west-1") || !strings.Contains(out, "shop/nearest") || !strings.Contains(out, "in force") {
 			return fmt.Errorf("found %s", out)
 		}
@@ -44,7 +44,8 @@ func (s *stage) intents() {
 		Service: "checkout", Scope: v1alpha1.DrillScope{Region: "mars"}, Shape: v1alpha1.DrillShape{Hold: "1m"},
 	}}, metav1.CreateOptions{})
 	s.must(err)
-	s.Until(30*time.Second, "the drill to say that it cannot begin", func() error {
+	// As for policies, if the last question fell between the two kinds.
+	s.Until(90*time.Second, "the drill to say that it cannot begin", func() error {
 		d, err := own.Drills(shop).Get(context.Background(), "nowhere", metav1.GetOptions{})
 		if err == nil && (d.Status.Phase != v1alpha1.PhaseOver || !strings.Contains(d.Status.Detail, "there is no region mars")) {
 			err = fmt.Errorf("found %+v", d.Status)
@@ -53,7 +54,7 @@ func (s *stage) intents() {
 	})
 	s.told("us-west", shop, "ResolutionPolicy InForce", "Drill Unsafe")
 	s.must(own.ResolutionPolicies(shop).Delete(context.Background(), "nearest", metav1.DeleteOptions{}))
-	s.Until(30*time.Second, "the policy to be gone from the other region", func() error {
+	s.Until(soon, "the policy to be gone from the other region", func() error {
 		if out := eu.CLI("policy", "list").OK(s).Out; strings.Contains(out, "shop/nearest") {
 			return fmt.Errorf("found %s", out)
 		}

@@ -97,6 +97,14 @@ func invalid(x *scene) {
 	for name, reason := range map[string]string{"elsewhere": "InvalidServiceType", "missing": "NoService"} {
 		x.export(west, name)
 		x.says(west, name, "Valid=False "+reason)
+	}
+	// What is exported after them is imported everywhere, and they are not.
+	x.put(west, "after", web(), "10.0.0.9")
+	x.export(west, "after")
+	for _, region := range everywhere() {
+		x.imported(region, "after", west)
+	}
+	for _, name := range []string{"elsewhere", "missing"} {
 		x.absent(name, everywhere()...)
 	}
 	x.put(west, "missing", web(), "10.0.0.1")

@@ -5,6 +5,7 @@ package kube_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -54,7 +55,13 @@ func (g *grants) ofAgents(t *testing.T) {
 	}
 	g.miss(agent, g.those(func(one privilege) bool { return !one.local() && one.verb == "list" }), restart)
 	g.miss(agent, g.those(func(one privilege) bool { return !one.local() && one.verb == "watch" }), restart)
-	g.Until(30*time.Second, "the agent to write again", func() error { _, err := g.writer("us-west"); return err })
+	// The Lease may still name what it was before it was started anew.
+	g.Until(soon, "the agent to write again", func() error {
+		if writes, err := metric(agent, "federator_kube_import_writer"); err != nil || writes != 1 {
+			return fmt.Errorf("found %v, %v", writes, err)
+		}
+		return nil
+	})
 
 	from := size(agent)
 	g.miss(agent, g.those(func(one privilege) bool {
@@ -79,7 +86,7 @@ func (g *grants) ofAgents(t *testing.T) {
 		_, err := west.Clients.MCS.MulticlusterV1beta1().ServiceExports(shop).Create(t.Context(), exportObject("met"), metav1.CreateOptions{})
 		g.must(err)
 	})
-	g.lists(30*time.Second, "us-west", "met", "us-west-1 10.0.0.1") // beside the slice that is not ours
+	g.lists(soon, "us-west", "met", "us-west-1 10.0.0.1") // beside the slice that is not ours
 	g.flap("NoEndpoints")
 	g.flap("Endpoints", "10.0.0.1")
 	g.miss(agent, []privilege{
@@ -94,7 +101,7 @@ func (g *grants) ofAgents(t *testing.T) {
 	g.miss(agent, leases("create"), func() {
 		g.must(west.Clients.Core.CoordinationV1().Leases(namespace).Delete(t.Context(), "federator-imports", metav1.DeleteOptions{}))
 	})
-	g.Until(30*time.Second, "the agent to hold the Lease again", func() error { _, err := g.writer("us-west"); return err })
+	g.Until(soon, "the agent to hold the Lease again", func() error { _, err := g.writer("us-west"); return err })
 }
 
 // attest returns what has the agent review the token of a pod.
@@ -183,7 +190,7 @@ func (g *grants) prepareMeeting(c *controlplane.Cluster) string {
 func (g *grants) flap(reason string, addresses ...string) {
 	g.Helper()
 	g.serve("us-west", "flapping", addresses...)
-	g.Until(30*time.Second, "an Event "+reason, func() error {
+	g.Until(soon, "an Event "+reason, func() error {
 		list, err := g.world.Cluster("us-west").Clients.Core.CoreV1().Events(shop).List(context.Background(), metav1.ListOptions{FieldSelector: "involvedObject.name=flapping,reason=" + reason})
 		if err == nil && len(list.Items) == 0 {
 			err = errors.New("found none")

@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // A replica alone in its cluster still has its Lease when it comes back after a crash,
@@ -21,10 +22,9 @@ func TestAReplicaThatRestartsAndFindsAllAsItShouldBeWritesNothing(t *testing.T) 
 	core, ctx := s.world.Cluster("us-west").Clients.Core, context.Background()
 	nodes, err := core.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	s.must(err)
-	for i := range nodes.Items {
-		n := &nodes.Items[i]
-		n.Labels = map[string]string{corev1.LabelTopologyZone: "a"}
-		_, err = core.CoreV1().Nodes().Update(ctx, n, metav1.UpdateOptions{})
+	for _, n := range nodes.Items { // which the controllers of the cluster write, too
+		zone := fmt.Sprintf(`{"metadata":{"labels":{%q:"a"}}}`, corev1.LabelTopologyZone)
+		_, err = core.CoreV1().Nodes().Patch(ctx, n.Name, types.MergePatchType, []byte(zone), metav1.PatchOptions{})
 		s.must(err)
 	}
 	_, err = core.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{
@@ -50,8 +50,16 @@ func TestAReplicaThatRestartsAndFindsAllAsItShouldBeWritesNothing(t *testing.T) 
 		return nil
 	}
 	s.Until(30*time.Second, "zone hints", hinted)
-	time.Sleep(5 * time.Second) // what is new may ramp
-	before := s.versions("us-west", "checkout")
+	before, since := s.versions("us-west", "checkout"), time.Now()
+	s.Until(90*time.Second, "nothing to be written any more: what is new may ramp", func() error {
+		if now := s.versions("us-west", "checkout"); !maps.Equal(before, now) {
+			before, since = now, time.Now()
+		}
+		if time.Since(since) < 5*time.Second {
+			return fmt.Errorf("found it written %v ago", time.Since(since))
+		}
+		return nil
+	})
 
 	r := s.Replicas("us-west")[0]
 	r.Kill()
@@ -66,6 +74,8 @@ func TestAReplicaThatRestartsAndFindsAllAsItShouldBeWritesNothing(t *testing.T) 
 	})
 	t.Logf("it writes again %v after it was ready", time.Since(begun).Round(time.Millisecond))
 	time.Sleep(5 * time.Second) // longer than zones take to be counted again
+	s.export("us-west", "proof", "10.0.0.3")
+	s.imported("us-west", "proof", "us-west-1") // it writes what is to be written
 	if after := s.versions("us-west", "checkout"); !maps.Equal(before, after) {
 		t.Errorf("expected everything as it was, %v, found %v", before, after)
 	}
