@@ -26,7 +26,7 @@ the first region is lost for good. Keep it away from these machines.`,
 		},
 	}
 	cmd.Flags().StringVar(&options.TrustDomain, "trust-domain", "", "the name of the whole federation, such as acme.example")
-	cmd.Flags().StringVar(&keyFile, "recovery-key-file", "", "write the recovery key to this new file (mode 0600) and do not print it")
+	cmd.Flags().StringVar(&keyFile, "recovery-key-file", "", "the file of its recovery key, which is made (mode 0600) if it is not there, and is not printed")
 	cmd.Flags().StringVar(&options.RecoveryRecipient, "recovery-recipient", "", "the public half of a recovery key that \"federator recovery-key\" made elsewhere; none is made here then")
 	placeFlags(cmd.Flags(), &options.Place, a.env)
 	exclusive(cmd, "recovery-recipient", "recovery-key-file")
@@ -50,30 +50,28 @@ func dataDirFlag(flags *pflag.FlagSet, dir *string, env func(string) string) {
 	flags.StringVar(dir, "data-dir", dataDirOf(env), "the replica's data directory (env FEDERATOR_DATA_DIR)")
 }
 
-// found makes the trust domain. The file for the recovery key is made first, so
-// that there is never a trust domain whose key could not be kept.
-func (a *app) found(options federation.InitOptions, keyFile string) (err error) {
-	var file *os.File
+// found makes the trust domain. Its recovery key is on the disk before there is one,
+// and stays whatever becomes of the command once there may be one: it cannot be made
+// again. The key of an init that was cut short is taken.
+func (a *app) found(options federation.InitOptions, keyFile string) error {
+	taken, made := federation.HasReplica(options.DataDir), false
 	if keyFile != "" {
-		if file, err = newKeyFile(keyFile); err != nil {
+		recipient, err := recipientIn(keyFile)
+		if err == nil && recipient == "" {
+			recipient, err = saveRecoveryKey(keyFile)
+			made = err == nil
+		}
+		if err != nil {
 			return err
 		}
-		defer func() {
-			if err = errors.Join(err, file.Close()); err != nil {
-				err = errors.Join(err, os.Remove(keyFile))
-			}
-		}()
+		options.RecoveryRecipient = recipient
 	}
 	result, err := federation.Init(options)
 	if err != nil {
-		return err
-	}
-	if file != nil {
-		if _, err := fmt.Fprintln(file, result.RecoveryKey); err != nil {
-			// The trust domain is made: the key must not be lost with the file.
-			fmt.Fprintf(a.err, "recovery key (could not be written to %s): %s\n", keyFile, result.RecoveryKey)
-			return fmt.Errorf("recovery key file: %w", err)
+		if made && (taken || !federation.HasReplica(options.DataDir)) {
+			err = errors.Join(err, os.Remove(keyFile))
 		}
+		return err
 	}
 	return a.printFounded(options, result, keyFile)
 }
@@ -89,12 +87,12 @@ func (a *app) printFounded(options federation.InitOptions, result federation.Ini
 	}
 	fmt.Fprintf(a.out, "made the trust domain %s and its first region %s with replica %s\nroot key pin: %s\nrecovery recipient, for federator backup --recipient: %s\n", options.TrustDomain, r.Region, r.Name, result.RootPin, result.RecoveryRecipient)
 	switch {
+	case keyFile != "":
+		fmt.Fprintf(a.out, "the recovery key is in %s; keep it away from these machines\n", keyFile)
 	case result.RecoveryKey == "":
 		fmt.Fprintln(a.out, "its recovery key stays where it was made")
-	case keyFile == "":
-		fmt.Fprintf(a.out, "\nRECOVERY KEY, shown only now: %s\nKeep it away from these machines.\n\n", result.RecoveryKey)
 	default:
-		fmt.Fprintf(a.out, "the recovery key is in %s; keep it away from these machines\n", keyFile)
+		fmt.Fprintf(a.out, "\nRECOVERY KEY, shown only now: %s\nKeep it away from these machines.\n\n", result.RecoveryKey)
 	}
 	fmt.Fprintf(a.out, "next: federator agent --data-dir %s\n", options.DataDir)
 	return nil
