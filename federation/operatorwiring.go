@@ -20,7 +20,8 @@ func (r *Replica) operatorServer(attesting func() (time.Time, error)) pb.Operato
 		Renewal:    r.renewer.State, Chain: r.keys.source.Chain, Signer: r.vault.signer, LockedOut: r.vault.lockedOut,
 		Attesting: attesting,
 
-		BackupHead: r.backupHead, RemoveRegion: r.removeRegion, Revoke: r.revoke, Keyring: r.keyringStatus, RotateKeyring: r.rotateKeyring, Left: r.left,
+		BackupHead: r.backupHead, RemoveRegion: r.removeRegion, Revoke: r.revoke, Keyring: r.keyringStatus, RotateKeyring: r.rotateKeyring,
+		MarkLeft: r.markLeft, Left: r.left,
 		Log: r.log,
 	}
 	if r.kube != nil {

@@ -31,13 +31,17 @@ var ErrLeft = errors.New("this replica has left its region")
 // Raft: until the others have agreed that it does not vote, they may need it.
 const leaveWithin = 30 * time.Second
 
-// left marks the data directory of a replica that is no member any more, and has
-// leave end its run.
+// markLeft marks the data directory of a replica that is no member any more.
+func (r *Replica) markLeft() {
+	if err := r.dir.markLeft(); err != nil { // leave tries again
+		r.log.Error("the data directory could not be marked: do not start this replica again", "error", err)
+	}
+}
+
+// left marks the data directory, and has leave end the run.
 func (r *Replica) left() {
 	r.leftOnce.Do(func() {
-		if err := r.dir.markLeft(); err != nil { // leave tries again
-			r.log.Error("the data directory could not be marked: do not start this replica again", "error", err)
-		}
+		r.markLeft()
 		close(r.leaving)
 	})
 }

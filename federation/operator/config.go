@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/federator/federator/federation/catalog"
@@ -117,8 +118,10 @@ type Config struct {
 	// newest yet; RotateKeyring begins or goes on with a rotation.
 	Keyring       func(ctx context.Context) (version uint64, keys [][]byte, waitingFor []string)
 	RotateKeyring func(ctx context.Context, without []string) error
-	// Left is told that this replica is no longer a member of its region.
-	Left func()
+	// MarkLeft is told that this replica must not run again once it has ended, and Left
+	// that it is no longer a member of its region, and ends.
+	MarkLeft func()
+	Left     func()
 
 	// Now is the clock (nil: time.Now), Random makes tokens (nil: crypto/rand), Log
 	// may be nil.
@@ -137,6 +140,8 @@ func (p Pods) kubectl(args string) string { return "kubectl -n " + p.Namespace +
 type Server struct {
 	pb.UnimplementedOperatorServer
 	Config
+	// removing: it was a member, and asked its region to remove it.
+	removing atomic.Bool
 }
 
 // New returns a server. It keeps nothing of its own that would need closing.

@@ -34,6 +34,7 @@ type world struct {
 	ca     *identity.Intermediate
 	gossip *fakeGossip
 	left   int
+	marked chan int // how often it had left when its disk was marked
 
 	caughtUp      int   // how often it was asked to
 	cannotCatchUp error // what it answers
@@ -66,7 +67,7 @@ func replicaOf(region, name, cluster string) catalog.Replica {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, gossip: &fakeGossip{dead: map[string]bool{}}}
+	w := &world{t: t, gossip: &fakeGossip{dead: map[string]bool{}}, marked: make(chan int, 4)}
 	self := replicaOf("us-west", "a", "west-1")
 	w.openNode(self)
 	root, err := identity.NewRoot(domain, time.Now())
@@ -95,7 +96,7 @@ func newWorld(t *testing.T) *world {
 		},
 		RotateKeyring: func(context.Context, []string) error { return nil },
 		BackupHead:    func([]string) ([]byte, error) { return []byte(backupHeadOfTest), nil },
-		RemoveRegion:  w.removeRegion, Left: func() { w.left++ },
+		RemoveRegion:  w.removeRegion, MarkLeft: func() { w.marked <- w.left }, Left: func() { w.left++ },
 	})
 	w.do(&state.Found{TrustDomain: domain, Region: "us-west", Epoch: 1, Authority: true, Founder: "f", Replica: self, Intermediate: w.ca.Certificate.Raw})
 	w.do(&state.RegisterRegion{Region: "eu-central", Founder: "e", Clusters: []string{"eu-1"}})

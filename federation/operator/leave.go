@@ -22,48 +22,90 @@ const (
 // takes it out of Raft, and the region's secrets are sealed anew without it. Of one
 // that is compromised the key is revoked first, and the gossip key rotated.
 func (s *Server) Leave(ctx context.Context, r *pb.LeaveRequest) (*pb.LeaveResponse, error) {
-	name := cmp.Or(r.GetName(), s.Self.Name)
 	siblings := s.siblings()
-	i := slices.IndexFunc(siblings, func(c catalog.Replica) bool { return c.Name == name })
-	if i < 0 {
-		var known []string
-		for _, c := range siblings {
-			known = append(known, c.Name)
-		}
-		return nil, missing("replica of region "+s.Self.Region+" named", name, known)
+	leaver, removed, err := s.leaver(cmp.Or(r.GetName(), s.Self.Name), siblings)
+	if err != nil {
+		return nil, err
 	}
-	leaver := siblings[i]
-	warnings := s.afterLoss(leaver, siblings)
-	if len(warnings) > 0 && !r.GetForce() {
-		return nil, unmet("NEEDS_FORCE", "%s; join another replica first, or leave all the same with --force", warnings[0])
-	}
-	votes := roleOf(s.Raft.Stats(), leaver.RaftID()) != "standby"
-	if r.GetCompromised() {
-		if err := s.revoke(ctx, leaver); err != nil {
+	stats, self := s.Raft.Stats(), leaver.Name == s.Self.Name
+	votes, spared := roleOf(stats, leaver.RaftID()) != "standby", s.spared(stats, leaver)
+	out := &pb.LeaveResponse{}
+	if !removed {
+		if out.Warnings, err = s.remove(ctx, r, leaver, siblings); err != nil {
 			return nil, err
 		}
 	}
-	reason := "left"
-	if r.GetCompromised() {
-		reason = "compromised"
+	if self && spared {
+		s.MarkLeft() // before it waits: it may be killed
 	}
-	if _, err := s.propose(ctx, &state.RemoveReplica{Name: leaver.Name, DiskID: leaver.DiskID, Reason: reason}); err != nil {
-		return nil, err
-	}
-	out := &pb.LeaveResponse{Warnings: warnings}
-	if len(siblings) > 1 { // else nobody is left to take it out
+	if len(siblings) > 1 || removed { // else nobody is left to take it out
 		out.Voters = s.awaitGone(ctx, leaver.RaftID())
 	}
-	if slices.Contains(out.GetVoters(), name) && len(out.GetVoters()) > 1 {
-		out.Warnings = append(out.Warnings, fmt.Sprintf("%s still votes: the leader takes it out as soon as another can take its place", name))
+	if slices.Contains(out.GetVoters(), leaver.Name) && len(out.GetVoters()) > 1 {
+		out.Warnings = append(out.Warnings, fmt.Sprintf("%s still votes: the leader takes it out as soon as another can take its place", leaver.Name))
 	}
 	if r.GetCompromised() {
 		out.Warnings = append(out.Warnings, s.rekey(ctx, leaver, votes)...)
 	}
-	if name == s.Self.Name {
+	if self {
 		s.Left()
 	}
 	return out, nil
+}
+
+// leaver finds the replica that is to leave. This one is removed already if it asked
+// for that while it was a member, whatever it was answered, and is none any more.
+func (s *Server) leaver(name string, siblings []catalog.Replica) (leaver catalog.Replica, removed bool, err error) {
+	var known []string
+	for _, c := range siblings {
+		if c.Name == name {
+			return c, false, nil
+		}
+		known = append(known, c.Name)
+	}
+	if name == s.Self.Name && s.removing.Load() {
+		return s.Self, true, nil
+	}
+	return leaver, false, missing("replica of region "+s.Self.Region+" named", name, known)
+}
+
+// remove takes a replica out of those of the region, and says what the region can no
+// longer do without it.
+func (s *Server) remove(ctx context.Context, r *pb.LeaveRequest, leaver catalog.Replica, siblings []catalog.Replica) ([]string, error) {
+	warnings := s.afterLoss(leaver, siblings)
+	if len(warnings) > 0 && !r.GetForce() {
+		return nil, unmet("NEEDS_FORCE", "%s; join another replica first, or leave all the same with --force", warnings[0])
+	}
+	reason := "left"
+	if r.GetCompromised() {
+		if err := s.revoke(ctx, leaver); err != nil {
+			return nil, err
+		}
+		reason = "compromised"
+	}
+	if leaver.Name == s.Self.Name {
+		s.removing.Store(true)
+	}
+	_, err := s.propose(ctx, &state.RemoveReplica{Name: leaver.Name, DiskID: leaver.DiskID, Reason: reason})
+	return warnings, err
+}
+
+// spared reports whether the others can take this replica out of Raft without its vote:
+// else it must be able to run again, with its disk, until they have.
+func (s *Server) spared(stats state.Stats, leaver catalog.Replica) bool {
+	voters, others, votes := 0, 0, false
+	for _, m := range stats.Servers {
+		switch {
+		case !m.Voter:
+			continue
+		case m.ID == leaver.RaftID():
+			votes = true
+		case s.Gossip.Alive(nameOf(m.ID)):
+			others++
+		}
+		voters++
+	}
+	return !votes || others > voters/2
 }
 
 // rekey begins to replace what a compromised replica knew, now that it is no
