@@ -62,6 +62,8 @@ type Facts struct {
 	Secret *JoinSecret
 	// Waits: the first pod says that it waits for a token.
 	Waits bool
+	// Ran: a replica that was a member has run here, or that cannot be seen.
+	Ran bool
 	// Networks are the pod networks of the nodes, Nodes their addresses, as far as the
 	// operator may see them.
 	Networks []netip.Prefix
@@ -82,7 +84,9 @@ type Pod struct {
 	Name, UID string
 	Ready     bool
 	Running   bool
-	Address   netip.Addr
+	// Waits: it says that it waits for a token, with an empty disk.
+	Waits   bool
+	Address netip.Addr
 	// Revision is that of the StatefulSet that it was made by.
 	Revision string
 	// Trouble says why it does not run or is not ready, as far as Kubernetes knows.

@@ -179,12 +179,31 @@ func MayInstall(f *Facts, region, cluster, trustDomain, recipient string) error 
 		return fmt.Errorf("context %s: it founds %s, and not %s", f.Context, f.Founding, trustDomain)
 	case f.Installed && f.Founding == "" && f.Agent == nil && f.Secret != nil:
 		return fmt.Errorf("context %s: it is joining a federation, and cannot found %s", f.Context, trustDomain)
+	case f.Installed && f.Founding == "" && f.Agent == nil && f.perhapsMember():
+		return fmt.Errorf("context %s: expected a cluster in which all replicas wait for a token, or none has run yet, found replicas that do not answer (%s): it cannot be seen whether it is a member of a trust domain, and %s would be a second one; see %s, and have them run first: %s; what is not to be kept is taken out first (%s)",
+			f.Context, cmp.Or(f.Silent, "nothing is known of why"), trustDomain, f.federator("check", ""), f.federator("install", "without --trust-domain and the key"), f.federator("unlink", "--from CLUSTER --uninstall"))
 	case f.Founding != "" && recipient != strings.TrimSpace(f.Recipient):
 		return f.otherKey(recipient)
 	case f.Founding == "" && f.Agent != nil:
 		return fmt.Errorf("context %s: it is a member of %s already, and has not founded it: leave --trust-domain and the recovery key out", f.Context, trustDomain)
 	}
 	return nil
+}
+
+// perhapsMember reports whether replicas that do not answer may be members of a trust
+// domain: one that runs and does not wait for a token may be, and if any ever was, the
+// disk of each that does not.
+func (f *Facts) perhapsMember() bool {
+	waiting := 0
+	for _, p := range f.Pods {
+		switch {
+		case p.Waits:
+			waiting++
+		case p.Running:
+			return true
+		}
+	}
+	return f.Ran && waiting < max(f.Replicas, 1)
 }
 
 // otherKey says that a trust domain has a recovery key already, and another one would

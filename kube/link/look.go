@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 
+	"github.com/federator/federator/kube/imports"
 	"github.com/federator/federator/kube/laptop"
 	"github.com/federator/federator/kube/pod"
 	"github.com/federator/federator/peering/pb"
@@ -260,6 +261,7 @@ func (f *Facts) state(ctx context.Context, c *laptop.Cluster) {
 		expires, _ := time.Parse(time.RFC3339, s.Annotations[pod.ExpiresAnnotation]) // none, or somebody else's
 		f.Secret = &JoinSecret{UID: string(s.UID), TrustDomain: s.Annotations[trustDomainAnnotation], Expose: s.Annotations[exposeAnnotation], Expires: expires}
 	}
+	f.ran(ctx, c)
 	pods, err := c.Pods(ctx)
 	if err != nil {
 		f.Silent = err.Error()
@@ -269,6 +271,12 @@ func (f *Facts) state(ctx context.Context, c *laptop.Cluster) {
 		f.Pods = append(f.Pods, podOf(ctx, c, &pods[i]))
 	}
 	f.ask(ctx, c)
+}
+
+// ran finds whether a replica has been a member here: it takes a Lease then, which stays.
+func (f *Facts) ran(ctx context.Context, c *laptop.Cluster) {
+	_, err := c.Core.CoordinationV1().Leases(c.Namespace).Get(ctx, imports.LeaseName, metav1.GetOptions{})
+	f.Ran = f.saw(err) || !apierrors.IsNotFound(err)
 }
 
 // ask asks a replica what it is.
@@ -284,7 +292,8 @@ func (f *Facts) ask(ctx context.Context, c *laptop.Cluster) {
 	}
 }
 
-// podOf is what is known of a pod. The log of one that is not ready is looked at.
+// podOf is what is known of a pod. Of one that is not ready, its log and whether it waits
+// for a token are looked at.
 func podOf(ctx context.Context, c *laptop.Cluster, p *corev1.Pod) Pod {
 	out := Pod{
 		Name: p.Name, UID: string(p.UID), Ready: laptop.Ready(p), Running: p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil,
@@ -298,6 +307,8 @@ func podOf(ctx context.Context, c *laptop.Cluster, p *corev1.Pod) Pod {
 	if err == nil {
 		out.Says = lastWord(log)
 	}
+	_, err = c.Core.CoreV1().ConfigMaps(c.Namespace).Get(ctx, pod.WaitingName(p.Name), metav1.GetOptions{})
+	out.Waits = err == nil
 	return out
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -72,6 +73,40 @@ func TestWhatCouldNotBeLookedAtIsNotTakenForNothing(t *testing.T) {
 		core.PrependReactor("get", "statefulsets", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, test.err })
 		if f := Installed(t.Context(), c); f.Installed || (f.Unreachable != "") != test.away {
 			t.Errorf("%s: found %+v", name, f)
+		}
+	}
+}
+
+// What a member leaves in its cluster tells one that is silent from one that never was.
+func TestWhetherAReplicaHasRunAndWhichPodsWaitIsFound(t *testing.T) {
+	c, core := installedIn(laptop.DefaultNamespace)
+	ran := func() bool {
+		f := Facts{}
+		f.ran(t.Context(), c)
+		return f.Ran
+	}
+	if ran() {
+		t.Error("no replica has run yet")
+	}
+	if err := core.Tracker().Add(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "federator-imports", Namespace: c.Namespace}}); err != nil {
+		t.Fatal(err)
+	}
+	if !ran() {
+		t.Error("a replica has run")
+	}
+	core.PrependReactor("get", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(coordinationv1.Resource("leases"), "federator-imports", nil)
+	})
+	if !ran() {
+		t.Error("what may not be looked at was taken for nothing")
+	}
+	if err := core.Tracker().Add(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "federator-waiting-federator-1", Namespace: c.Namespace}}); err != nil {
+		t.Fatal(err)
+	}
+	for name, waits := range map[string]bool{"federator-0": false, "federator-1": true} {
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: c.Namespace}, Status: corev1.PodStatus{Phase: corev1.PodRunning}}
+		if found := podOf(t.Context(), c, p); found.Waits != waits || !found.Running {
+			t.Errorf("found %+v", found)
 		}
 	}
 }

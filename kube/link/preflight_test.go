@@ -186,6 +186,10 @@ func TestWhatIsWrongInACluster(t *testing.T) {
 }
 
 func TestNothingIsInstalledOverSomethingElse(t *testing.T) {
+	silent := func(f *Facts, pods ...Pod) {
+		f.Agent, f.Silent, f.Ready, f.Replicas, f.Ran, f.Pods = nil, "no agent answers on the socket", 0, 3, true, pods
+	}
+	waits := Pod{Running: true, Waits: true}
 	founded := func(f *Facts) { f.Founding, f.Founded, f.Recipient = "acme.example", true, "age1a\n" }
 	for name, test := range map[string]struct {
 		change     func(*Facts)
@@ -203,6 +207,16 @@ func TestNothingIsInstalledOverSomethingElse(t *testing.T) {
 		"it founds another":                           {func(f *Facts) { f.Agent, f.Founding = nil, "other.example" }, "acme.example", "", "founds other.example"},
 		"it is joining, not to be":                    {func(f *Facts) { f.Agent, f.Secret = nil, &JoinSecret{} }, "acme.example", "", "it is joining"},
 		"it has joined":                               {func(*Facts) {}, "acme.example", "age1a", "has not founded it"},
+		"it has joined, and is silent":                {func(f *Facts) { silent(f, Pod{}, Pod{Running: true}) }, "acme.example", "age1a", "cannot be seen whether it is a member"},
+		"it has joined, and its images are gone":      {func(f *Facts) { silent(f, Pod{}, Pod{}, Pod{}) }, "acme.example", "age1a", "cannot be seen whether it is a member"},
+		"it has joined, and is paused":                {func(f *Facts) { silent(f); f.Replicas = 0 }, "acme.example", "age1a", "cannot be seen whether it is a member"},
+		"it has joined, and the first disk is lost":   {func(f *Facts) { silent(f, Pod{Running: true, Waits: true}, Pod{}) }, "acme.example", "age1a", "cannot be seen whether it is a member"},
+		"it has joined, and all disks are lost":       {func(f *Facts) { silent(f, waits, waits, waits) }, "acme.example", "age1a", ""},
+		"it has joined, and what it did is not seen":  {func(f *Facts) { silent(f, waits, Pod{Running: true}, waits); f.Ran = false }, "acme.example", "age1a", "cannot be seen whether it is a member"},
+		"it has never run":                            {func(f *Facts) { silent(f, Pod{}, Pod{}, Pod{}); f.Ran = false }, "acme.example", "age1a", ""},
+		"its pods are not there yet":                  {func(f *Facts) { silent(f); f.Ran = false }, "acme.example", "age1a", ""},
+		"it waits, on the only node that there is":    {func(f *Facts) { silent(f, waits, Pod{}, Pod{}); f.Ran = false }, "acme.example", "age1a", ""},
+		"it is silent, and founds nothing":            {func(f *Facts) { silent(f, Pod{Running: true}) }, "", "", ""},
 		"the key is lost":                             {founded, "acme.example", "", "whose public half is age1a, found no such file"},
 		"another key":                                 {founded, "acme.example", "age1b", "found that of age1b: give that one, or leave --trust-domain and the key out"},
 		"the key is lost before anything was founded": {func(f *Facts) { founded(f); f.Agent, f.Founded = nil, false }, "acme.example", "", "delete configmap federator-init"},
