@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -106,4 +107,31 @@ func TestAReplicaThatIsStoppedWhileItLeavesIsMarked(t *testing.T) {
 	if _, err := os.Stat(b.dir.leftMark()); err != nil {
 		t.Fatalf("expected the mark: %v", err)
 	}
+}
+
+// What an init that was cut short wrote for its founder would make the replica the only
+// voter of a Raft of its own, beside that of the region that it joins.
+func TestAnInitThatWasCutShortFoundsNothingInADirectoryThatJoins(t *testing.T) {
+	west := initialise(t, "us-west", "a", "")
+	p := place(t, "us-west", "b")
+	if _, err := Init(InitOptions{Place: p, TrustDomain: "other.example"}); err != nil {
+		t.Fatal(err)
+	}
+	dir := dataDir(p.DataDir)
+	if err := os.Remove(dir.card()); err != nil { // which comes last
+		t.Fatal(err)
+	}
+	if _, err := Join(t.Context(), JoinOptions{Place: p, Token: west.invite(t)}); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dir.founding(), dir.sealedCA()} {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("expected %s to be gone, found %v", path, err)
+		}
+	}
+	b := start(t, p, "")
+	eventually(t, 30*time.Second, "b follows a and knows the region", func() bool {
+		leader, ok := b.node.Leader()
+		return ok && leader == west.card.Replica.RaftID() && b.registered("a") && b.registered("b") && b.about().Epoch == 1
+	})
 }

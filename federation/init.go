@@ -396,6 +396,8 @@ func (d dataDir) settle(card Card, f *founding, trustList, sealedRing []byte) er
 				sealedRing = s.Blob
 			}
 		}
+	} else if err := d.foundNothing(); err != nil {
+		return err
 	}
 	if err := writeFile(d.sealedRing(), sealedRing); err != nil {
 		return err

@@ -307,3 +307,12 @@ func (d dataDir) removeFounding() error {
 	}
 	return nil
 }
+
+// foundNothing removes what an earlier init or join that was cut short wrote to found a
+// region with.
+func (d dataDir) foundNothing() error {
+	if err := os.Remove(d.sealedCA()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return d.removeFounding()
+}
