@@ -77,6 +77,7 @@ func Run(ctx context.Context, o Options) error {
 // runner is one run.
 type runner struct {
 	Options
+	left    error // why what it needed to become a member may still be there
 	mu      sync.Mutex
 	waiting string
 }
@@ -184,8 +185,8 @@ func (r *runner) enter(ctx context.Context) error {
 	r.wait("")
 	short, cancel := context.WithTimeout(ctx, memberPatience)
 	defer cancel()
-	if err := errors.Join(r.Pod.Founded(short), r.Pod.Settled(short)); err != nil && ctx.Err() == nil {
-		r.Log.Warn("what was needed to become a member is still there; the next start sees to it", "error", err)
+	if r.left = r.clear(short); r.left != nil && ctx.Err() == nil {
+		r.Log.Warn(stillThere, "error", r.left)
 	}
 	return ctx.Err()
 }
@@ -242,16 +243,21 @@ func (r *runner) join(ctx context.Context, text string) error {
 	return nil
 }
 
-// retry tries until it succeeds or ctx ends, with growing pauses.
+// retry tries until it succeeds or ctx ends, and says what the pod waits for.
 func (r *runner) retry(ctx context.Context, what string, try func() error) error {
+	return again(ctx, try, func(err error, pause time.Duration) {
+		r.wait(fmt.Sprintf("another try to %s: %v", what, err))
+		r.Log.Warn("could not "+what+"; trying again", "error", err, "in", pause.Round(time.Millisecond))
+	})
+}
+
+// again tries until it succeeds or ctx ends, with growing pauses; failed is told of each
+// failure.
+func again(ctx context.Context, try func() error, failed func(error, time.Duration)) error {
 	pauses := backoff.NewExponentialBackOff()
 	pauses.InitialInterval, pauses.MaxInterval = firstRetry, lastRetry
 	_, err := backoff.Retry(ctx, func() (struct{}, error) { return struct{}{}, try() },
-		backoff.WithBackOff(pauses), backoff.WithMaxElapsedTime(0),
-		backoff.WithNotify(func(err error, pause time.Duration) {
-			r.wait(fmt.Sprintf("another try to %s: %v", what, err))
-			r.Log.Warn("could not "+what+"; trying again", "error", err, "in", pause.Round(time.Millisecond))
-		}))
+		backoff.WithBackOff(pauses), backoff.WithMaxElapsedTime(0), backoff.WithNotify(failed))
 	return err
 }
 
@@ -277,6 +283,10 @@ func (r *runner) serve(ctx context.Context) error {
 	})
 	inviter := &pod.Inviter{Core: r.Pod.Core, Self: r.Pod.Self, Membership: agent, Log: r.Log, Now: time.Now, Every: r.Pod.Every, Patience: r.Patience}
 	g.Go(func() error { return inviter.Run(running) })
+	g.Go(func() error {
+		r.clearLater(running)
+		return nil
+	})
 	g.Go(func() error {
 		select {
 		case <-running.Done():

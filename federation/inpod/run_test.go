@@ -49,6 +49,10 @@ func TestMain(m *testing.M) {
 
 const space = "federator-system"
 
+// patience is short of the usual minute, and longer than a pod that was just admitted
+// takes on a slow machine to be heard of.
+const patience = 5 * time.Second
+
 // cluster is a Kubernetes cluster whose API server is client-go's fake; its pods are
 // real replicas, each on a loopback address of its own.
 type cluster struct {
@@ -107,8 +111,9 @@ type running struct {
 	done           chan error
 }
 
-// start starts the pod of an ordinal on a disk, at an address that it never had.
-func (c *cluster) start(ordinal int, disk string) *running {
+// start starts the pod of an ordinal on a disk, at an address that it never had; with
+// says what is not as usual.
+func (c *cluster) start(ordinal int, disk string, with ...func(*inpod.Options)) *running {
 	c.Helper()
 	c.taken++
 	name := fmt.Sprintf("federator-%d", ordinal)
@@ -120,7 +125,10 @@ func (c *cluster) start(ordinal int, disk string) *running {
 		Pod: pod.Pod{Core: c.core, Every: 100 * time.Millisecond, Self: pod.Self{
 			Name: name, Namespace: space, UID: fmt.Sprintf("uid-%d", c.taken), Node: "node-1", IP: netip.MustParseAddr(r.ip), HostIP: netip.MustParseAddr(r.ip),
 		}},
-		Region: "us-west", Cluster: "west-1", Expose: pod.ByPod, Config: config, Build: "test", Log: c.log, Patience: 500 * time.Millisecond,
+		Region: "us-west", Cluster: "west-1", Expose: pod.ByPod, Config: config, Build: "test", Log: c.log, Patience: patience,
+	}
+	for _, change := range with {
+		change(&options)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
@@ -254,7 +262,7 @@ func (r *running) sees(pods ...*running) {
 // tidy waits until nothing that was needed to join is left.
 func (c *cluster) tidy() {
 	c.Helper()
-	c.until(20*time.Second, "nothing to be left of the joins", func() error {
+	c.until(60*time.Second, "nothing to be left of the joins", func() error {
 		secrets, err := c.core.CoreV1().Secrets(space).List(c.Context(), metav1.ListOptions{})
 		maps, also := c.core.CoreV1().ConfigMaps(space).List(c.Context(), metav1.ListOptions{LabelSelector: pod.WaitingLabel})
 		if err := errors.Join(err, also); err != nil {
