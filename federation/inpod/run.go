@@ -10,6 +10,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/federator/federator/federation"
 	"github.com/federator/federator/kube"
@@ -93,6 +94,9 @@ func (r *runner) settle(ctx context.Context) error {
 	}
 	g.Go(func() error {
 		defer done()
+		if err := r.vacate(); err != nil {
+			return err
+		}
 		if err := r.find(ctx); err != nil {
 			return err
 		}
@@ -118,6 +122,16 @@ func (r *runner) wait(what string) {
 	r.waiting = what
 }
 
+// vacate empties the disk of a replica that has left its region. It comes before all
+// else: such a disk is no member's, and must not spare the pod a wait.
+func (r *runner) vacate() error {
+	emptied, err := federation.Vacate(r.Config.DataDir)
+	if emptied {
+		r.Log.Info("the replica of this disk had left; the pod joins anew")
+	}
+	return err
+}
+
 // memberPatience bounds what a pod that is a member asks of its API server before it
 // runs: without an answer it runs as it was.
 const memberPatience = 5 * time.Second
@@ -140,15 +154,38 @@ func (r *runner) find(ctx context.Context) error {
 	}
 	fill(&a.DNS, pod.HostPort(r.Pod.Self.IP.String(), r.Ports.DNS))
 	if a.Zone == "" {
+		a.Zone = r.zone(ctx, member)
+	}
+	r.wait("")
+	return ctx.Err()
+}
+
+// zone is that of the pod's node; "" if it is not known. A pod that is no member waits
+// for it while its API server is away: it would join without one.
+func (r *runner) zone(ctx context.Context, member bool) (zone string) {
+	look := func() (err error) {
 		short, cancel := context.WithTimeout(ctx, memberPatience)
 		defer cancel()
-		zone, err := r.Pod.Zone(short)
-		if err != nil {
-			r.Log.Warn("the zone is not known; a member keeps the one that it had", "error", err)
-		}
-		a.Zone = zone
+		zone, err = r.Pod.Zone(short)
+		return err
 	}
-	return ctx.Err()
+	if member {
+		if err := look(); err != nil {
+			r.Log.Warn("the zone is not known; this replica keeps the one that it had", "error", err)
+		}
+		return zone
+	}
+	err := r.retry(ctx, "learn the zone of this pod", func() error {
+		err := look()
+		if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
+			return backoff.Permanent(err)
+		}
+		return err
+	})
+	if err != nil && ctx.Err() == nil {
+		r.Log.Warn("the zone is not known; this replica joins without one, and looks again at its next start", "error", err)
+	}
+	return zone
 }
 
 // host is where the pod is reached; a member does not wait for it.
@@ -170,13 +207,6 @@ func fill(field *string, value string) {
 // enter makes the replica a member if it is none. What it needed to become one is
 // removed also when an earlier start was cut short after it had.
 func (r *runner) enter(ctx context.Context) error {
-	emptied, err := federation.Vacate(r.Config.DataDir)
-	if err != nil {
-		return err
-	}
-	if emptied {
-		r.Log.Info("the replica of this disk had left; the pod joins anew")
-	}
 	if !federation.HasReplica(r.Config.DataDir) {
 		if err := r.retry(ctx, "become a member", func() error { return r.become(ctx) }); err != nil {
 			return err
