@@ -15,6 +15,7 @@ import (
 	"github.com/federator/federator/federation"
 	"github.com/federator/federator/kube"
 	"github.com/federator/federator/kube/pod"
+	"github.com/federator/federator/peering/enroll"
 	"github.com/federator/federator/peering/token"
 )
 
@@ -238,7 +239,7 @@ func (r *runner) become(ctx context.Context) error {
 	if a.Founding != nil {
 		return r.found(ctx, *a.Founding)
 	}
-	return r.join(ctx, a.Token)
+	return r.join(ctx, a)
 }
 
 // found founds the trust domain.
@@ -254,8 +255,8 @@ func (r *runner) found(ctx context.Context, f pod.Founding) error {
 }
 
 // join redeems a token.
-func (r *runner) join(ctx context.Context, text string) error {
-	tok, err := token.Parse(text)
+func (r *runner) join(ctx context.Context, a pod.Admission) error {
+	tok, err := token.Parse(a.Token)
 	if err != nil {
 		return fmt.Errorf("the token in Secret %s: %w", pod.JoinSecret(r.Pod.Self.Name), err)
 	}
@@ -264,13 +265,25 @@ func (r *runner) join(ctx context.Context, text string) error {
 		Progress: func(step string) { r.wait("the join: " + step) },
 	})
 	if err != nil {
-		return err
+		return r.discard(ctx, a, err)
 	}
 	r.Log.Info("joined", "trustDomain", result.TrustDomain, "epoch", result.Epoch, "founded", result.Founding)
 	for _, w := range result.Warnings {
 		r.Log.Warn(w)
 	}
 	return nil
+}
+
+// discard takes a token away that was refused for good, so that another is made: a pod
+// that was killed while it joined comes back with one that is spent. It returns why the
+// join failed.
+func (r *runner) discard(ctx context.Context, a pod.Admission, refusal error) error {
+	if !errors.Is(refusal, enroll.ErrReused) && !errors.Is(refusal, enroll.ErrExpired) && !errors.Is(refusal, enroll.ErrUnknownToken) {
+		return refusal
+	}
+	short, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return errors.Join(refusal, r.Pod.Discard(short, a))
 }
 
 // retry tries until it succeeds or ctx ends, and says what the pod waits for.

@@ -25,7 +25,8 @@ const (
 	// TokenKey is the key of the token in the Secret of [JoinSecret].
 	TokenKey = "token"
 	// ExpiresAnnotation on such a Secret says until when its token is good (RFC 3339).
-	// Only those with it are replaced when their time is over.
+	// Only those with it are replaced when their time is over, or their token was refused
+	// for good.
 	ExpiresAnnotation = "federator.dev/expires"
 
 	// WaitingLabel is on the ConfigMaps of pods that wait for a token.
@@ -124,6 +125,9 @@ func ownedBy(pod, uid string) metav1.OwnerReference {
 type Admission struct {
 	Founding *Founding
 	Token    string
+	// secret is the uid of the token's Secret if another is made in its place; "" for one
+	// that somebody put there without saying until when it is good.
+	secret types.UID
 }
 
 // Admit waits until this pod may found or has a token. waiting is told what is waited
@@ -164,7 +168,21 @@ func (p *Pod) admission(ctx context.Context) (a Admission, missing string, err e
 		return a, fmt.Sprintf("the key %q in Secret %s", TokenKey, name), nil
 	}
 	a.Token = strings.TrimSpace(string(secret.Data[TokenKey]))
+	if secret.Annotations[ExpiresAnnotation] != "" {
+		a.secret = secret.UID
+	}
 	return a, "", nil
+}
+
+// Discard removes the token of an admission, which lets nobody in any more, so that
+// another is made. One without [ExpiresAnnotation] is left to who put it there.
+func (p *Pod) Discard(ctx context.Context, a Admission) error {
+	if a.secret == "" {
+		return nil
+	}
+	name := JoinSecret(p.Self.Name)
+	only := metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(a.secret))}
+	return gone("Secret", name, p.Core.CoreV1().Secrets(p.Self.Namespace).Delete(ctx, name, only))
 }
 
 // Settled removes what this pod needed to join: a token that was used, and the word
