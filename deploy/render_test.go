@@ -237,6 +237,21 @@ func TestPodsAreMadeAnewWhenTheyAreReachedOtherwise(t *testing.T) {
 	}
 }
 
+func TestAPodThatEndsAnswersForAWhileAndHasTimeLeftToLeave(t *testing.T) {
+	var set appsv1.StatefulSet
+	strictly(t, rendered(t, Values{Region: "us-west", Cluster: "west-1"})["StatefulSet/federator"], &set)
+	pod := set.Spec.Template.Spec
+	for _, c := range pod.Containers {
+		if c.Lifecycle == nil || c.Lifecycle.PreStop == nil || c.Lifecycle.PreStop.Sleep == nil || c.Lifecycle.PreStop.Sleep.Seconds < 5 {
+			t.Fatalf("container %s: nodes send queries to it when its DNS is closed: expected a sleep before it is told to end, found %+v", c.Name, c.Lifecycle)
+		}
+		// The sleep counts. Package inpod bounds leaving to 25 s; as much again is to spare.
+		if left := *pod.TerminationGracePeriodSeconds - c.Lifecycle.PreStop.Sleep.Seconds; left < 50 {
+			t.Errorf("container %s has %d s left to leave its region", c.Name, left)
+		}
+	}
+}
+
 func TestValuesThatCannotWorkAreRefusedAllAtOnce(t *testing.T) {
 	_, err := Render(Values{Region: "US West", Cluster: "", Replicas: 99, Expose: "somehow", Ephemeral: true, StorageClass: "fast", TrustDomain: "acme.example"})
 	if err == nil {
