@@ -135,6 +135,8 @@ type answers struct {
 	ok    bool
 }
 
+func (a answers) none() bool { return !a.ok }
+
 func (p *Problems) ask(ctx context.Context, all lines) []answers {
 	out := make([]answers, len(all))
 	all.each(func(i int, l *line) error {
@@ -174,17 +176,22 @@ func findings(problems []*pb.Problem) []Finding {
 }
 
 // Baseline takes what the replicas find now as what is always wrong with this
-// federation, such as too few replicas.
+// federation, such as too few replicas. It asks again while one does not answer.
 func (p *Problems) Baseline(ctx context.Context) error {
 	all, err := newLines(p.targets)
 	if err != nil {
 		return err
 	}
 	defer all.close()
-	for i, a := range p.ask(ctx, all) {
-		if !a.ok {
-			return fmt.Errorf("check on %s does not answer before anything was broken", p.targets[i])
-		}
+	began := time.Now()
+	replies := p.ask(ctx, all)
+	for slices.ContainsFunc(replies, answers.none) && time.Since(began) < answerWithin && sleep(ctx, 100*time.Millisecond) {
+		replies = p.ask(ctx, all)
+	}
+	if i := slices.IndexFunc(replies, answers.none); i >= 0 {
+		return fmt.Errorf("check on %s does not answer within %v, before anything was broken", p.targets[i], answerWithin)
+	}
+	for i, a := range replies {
 		p.baseline[p.targets[i].String()] = a.found
 	}
 	return nil
