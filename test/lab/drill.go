@@ -106,8 +106,7 @@ func endedAs(outcome string) func(*pb.DrillInfo) bool {
 // than within is a violation, and much longer the end of the scenario.
 func (p *practice) everywhere(within time.Duration, what string, replicas []*replica, as func(*pb.DrillInfo) bool) time.Duration {
 	p.Helper()
-	began := time.Now()
-	p.Until(within+10*time.Second, "drill "+p.id+" "+what, func() error {
+	return p.Soon(within, "drill "+p.id+" "+what+" everywhere", func() error {
 		for _, r := range replicas {
 			d, err := drillOf(r, p.id)
 			if err != nil {
@@ -119,11 +118,6 @@ func (p *practice) everywhere(within time.Duration, what string, replicas []*rep
 		}
 		return nil
 	})
-	took := time.Since(began)
-	if took > within {
-		p.Wrong("drill "+p.id, what+" everywhere within "+within.String(), took.String())
-	}
-	return took
 }
 
 // untilHeld lasts until the drill has been held for a while.
@@ -170,9 +164,7 @@ func (p *practice) stayedAway(until time.Time, regions ...string) {
 // everybody else may be, which the drill's scope has nothing to do with.
 func (p *practice) back(within time.Duration) {
 	p.Helper()
-	began := time.Now()
-	p.Until(within+10*time.Second, "traffic to be back in "+p.region, func() error { return local(p.Stage, p.region) })
-	p.Within(within, "traffic back within", time.Since(began))
+	p.Note("traffic back within", p.Soon(within, "traffic to be back in "+p.region, func() error { return local(p.Stage, p.region) }))
 }
 
 // acked is nil if every region has seen every phase.

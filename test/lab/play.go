@@ -111,9 +111,9 @@ func (w *World) Play(t *testing.T, sc Scenario) {
 	defer func() { w.TB = outer }()
 	w.story.Say("== %s: %s", sc.Name, sc.Says)
 	for play := 1; ; play++ {
-		w.story.Still()
+		w.story.self.Longest()
 		row := w.playOnce(t, sc, play)
-		still := w.story.Still()
+		still := w.story.self.Longest()
 		bad := slices.DeleteFunc(slices.Clone(row.Reports), checker.Report.OK)
 		again := play < maxPlays && still > 0 && !t.Failed() && !slices.ContainsFunc(bad, timeless)
 		for _, r := range bad {
@@ -147,10 +147,11 @@ func (w *World) playOnce(t *testing.T, sc Scenario, play int) Row {
 	defer cancel()
 	began := time.Now()
 	b := sc.Bounds.or(UsualBounds())
-	c, err := w.muster(ctx, fmt.Sprintf("%s %d", sc.Name, play), b)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var c *crew
+	w.Until(30*time.Second, "the checkers to be ready", func() (err error) {
+		c, err = w.muster(ctx, fmt.Sprintf("%s %d", sc.Name, play), b)
+		return err
+	})
 	if err := c.problems.Baseline(ctx); err != nil {
 		t.Fatal(err)
 	}

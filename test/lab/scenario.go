@@ -84,6 +84,24 @@ func (s *Stage) Within(bound time.Duration, name string, took time.Duration) {
 	}
 }
 
+// muchLater is how long after its bound a scenario waits on for something, so that
+// what is late is judged, and played again if the lab stood still, like whatever
+// checkers find late.
+const muchLater = 10 * time.Second
+
+// Soon waits for something that has to be within a bound; longer is a violation,
+// and much longer the end of the test. It returns how long it took.
+func (s *Stage) Soon(bound time.Duration, what string, try func() error) time.Duration {
+	s.Helper()
+	began := time.Now()
+	s.Until(bound+muchLater, what, try)
+	took := time.Since(began)
+	if took > bound {
+		s.Wrong(what, "within "+bound.String(), took.String())
+	}
+	return took
+}
+
 // Wrong notes what a scenario found that must not be.
 func (s *Stage) Wrong(where, expected, found string) {
 	s.late = append(s.late, checker.Violation{At: time.Now(), Where: where, Expected: expected, Found: found})

@@ -101,7 +101,7 @@ func replicasLost(s *Stage) {
 	ask := s.Live(others[0])[0]
 	lives := s.Workloads(region)
 	stays := func(want ...string) error { return s.answers(ask, fleet.PinnedName(everywhere, region), true, want...) }
-	s.Until(5*time.Second, "the workloads to stay in the answers, marked stale", func() error { return stays(lives[0].Address, lives[1].Address) })
+	s.Soon(5*time.Second, "the workloads to stay in the answers, marked stale", func() error { return stays(lives[0].Address, lives[1].Address) })
 	sick := Sick{lives[1]}
 	s.Break(sick)
 	fell := time.Now()

@@ -59,7 +59,7 @@ func drilled(s *Stage) {
 	p.countedDown(s.Live(""))
 	p.back(drillEnded)
 	p.stayedAway(p.begun.Add(drillRamp+drillHold), s.Regions()...)
-	s.Until(5*time.Second, "every region to see every phase", p.acked)
+	s.Soon(5*time.Second, "every region to see every phase", p.acked)
 	s.Until(60*time.Second, "every region to tell what it answered", func() error {
 		var report struct {
 			Verdict string
@@ -152,7 +152,7 @@ func drillMeetsFailure(s *Stage) {
 	from := pick(s, s.Live(coordinator))
 	s.Pipe("kind: Policy\nname: "+everywhere+"\nspec: {safety: {minRegions: 2}}\n", "policy", "apply", "-f", "-", "--socket", from.Sock).OK(s)
 	defer from.CLI("policy", "delete", everywhere)
-	s.Until(5*time.Second, "the policy to be known", func() error { return everyone(s, func(r *replica) error { return has(r, everywhere) }) })
+	s.Soon(5*time.Second, "the policy to be known", func() error { return everyone(s, func(r *replica) error { return has(r, everywhere) }) })
 	p := s.careful(from, region)
 	p.untilHeld(time.Second)
 	var f Together
@@ -280,9 +280,9 @@ func isolation(s *Stage, region, where string) {
 	others := s.Others(region)
 	named := s.Problems.Named(s.Ctx, s.Bounds.Named, by([]string{region}, "region "+region, "isolated"), by(others, "region "+region, "region-control-plane-lost"))
 	s.Note("named within", named)
-	s.Until(2*time.Second, "writes to go on in "+region, func() error { return accepts(s.Live(region)[1]) })
+	s.Soon(2*time.Second, "writes to go on in "+region, func() error { return accepts(s.Live(region)[1]) })
 	lives := s.Workloads(region)
-	s.Until(3*time.Second, "its workloads to stay in the answers of the others, stale", func() error {
+	s.Soon(3*time.Second, "its workloads to stay in the answers of the others, stale", func() error {
 		return s.answers(s.Live(others[0])[0], fleet.PinnedName(everywhere, region), true, lives[0].Address, lives[1].Address)
 	})
 	if err := local(s, region); err != nil {
@@ -305,7 +305,7 @@ func gated(s *Stage) {
 	by.CLI("drill", "gate", "create", "till", "--operators", "ada").OK(s)
 	by.CLI("operator", "create", "ada", "--role", "operator", "--out", ada).OK(s)
 	s.Pipe("kind: Policy\nname: "+everywhere+"\nspec: {safety: {gates: [till]}}\n", "policy", "apply", "-f", "-", "--socket", by.Sock).OK(s)
-	s.Until(5*time.Second, "the policy to be known", func() error { return everyone(s, func(r *replica) error { return has(r, everywhere) }) })
+	s.Soon(5*time.Second, "the policy to be known", func() error { return everyone(s, func(r *replica) error { return has(r, everywhere) }) })
 	by.CLI(p.command()...).Fails(s, 1, "unsafe", "gate till")
 	by.CLI("drill", "gate", "open", "till", "--for", "1h").Fails(s, 1)
 
@@ -320,7 +320,7 @@ func gated(s *Stage) {
 		return nil
 	})
 	asAda("drill", "gate", "open", "till", "--for", "10m").OK(s)
-	s.Until(5*time.Second, "the open gate to be known", func() error { return everyone(s, gateOpen) })
+	s.Soon(5*time.Second, "the open gate to be known", func() error { return everyone(s, gateOpen) })
 	p = s.careful(by, region)
 	p.untilHeld(time.Second)
 	closed := time.Now()

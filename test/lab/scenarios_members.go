@@ -32,6 +32,10 @@ func memberScenarios() []Scenario {
 	}
 }
 
+// leftWithin is longer than a replica that leaves may go on serving its region's
+// Raft, which is 30 s.
+const leftWithin = 40 * time.Second
+
 func storm(s *Stage) {
 	region := s.opt.Regions[0]
 	for round := range 2 {
@@ -66,8 +70,8 @@ func storm(s *Stage) {
 			})
 		})
 		for _, r := range newcomers {
-			if _, _, err := r.Ended(15 * time.Second); err != nil {
-				s.Error(err)
+			if _, _, err := r.Ended(leftWithin); err != nil {
+				s.Wrong(r.String(), "to end when it has left", err.Error())
 				r.Kill()
 			}
 		}

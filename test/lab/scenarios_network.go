@@ -53,13 +53,13 @@ func (s *Stage) never(last time.Duration, codes ...string) {
 		for _, r := range s.Live("") {
 			found, err := problems(s.Ctx, r)
 			if err != nil {
-				s.Errorf("%s: check: %v", r, err)
+				s.Wrong(r.String(), "an answer to check", err.Error())
 				continue
 			}
 			for _, p := range found {
 				for _, code := range codes {
 					if p.GetCode() == code {
-						s.Errorf("%s: expected that %s is not said, found %s: %s", r, code, p.GetSubject(), p.GetFound())
+						s.Wrong(r.String(), "that "+code+" is not said", p.GetSubject()+": "+p.GetFound())
 					}
 				}
 			}

@@ -53,7 +53,9 @@ func TestTheBaselineIsAskedForAgainWhileAnAgentDoesNotAnswer(t *testing.T) {
 	if err := <-served; err != nil {
 		t.Error(err)
 	}
-	if err := p.Baseline(t.Context()); err == nil {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := p.Baseline(ctx); err == nil {
 		t.Error("expected an error of an agent that never answers, found none")
 	}
 }
