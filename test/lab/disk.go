@@ -1,13 +1,16 @@
 package lab
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"go.etcd.io/bbolt"
 )
 
 // FullDisk is that a replica's file system has no room left. Its data directory
@@ -110,6 +113,24 @@ func cutShort(path string) error {
 	return os.Truncate(path, info.Size()*2/3)
 }
 
+// cutLog leaves out the last part of what a Raft log uses of its file, which grows
+// ahead of that: a third of the file may hold nothing.
+func cutLog(path string) error {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: time.Second})
+	if err != nil {
+		return err
+	}
+	var used int64
+	err = db.View(func(tx *bbolt.Tx) error {
+		used = tx.Size()
+		return nil
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	return os.Truncate(path, used*2/3)
+}
+
 // flipped changes one bit in every so many bytes of a file, from its middle on.
 func flipped(path string, every int) error {
 	b, err := os.ReadFile(path)
@@ -122,17 +143,22 @@ func flipped(path string, every int) error {
 	return os.WriteFile(path, b, 0o600)
 }
 
-// newest is the file of a pattern that sorts last.
-func newest(pattern string) (string, error) {
-	found, err := filepath.Glob(pattern)
-	if err == nil && len(found) == 0 {
-		err = fmt.Errorf("expected files %s, found none", pattern)
+// snapshots are the files with the states of the complete snapshots of a data
+// directory, the newest first. Their directories are named by Raft's term and index,
+// and by the time in milliseconds.
+func snapshots(dir string) []string {
+	found, _ := filepath.Glob(filepath.Join(dir, "raft", "snapshots", "*-*-*", "state.bin")) // the pattern is good
+	made := func(path string) int64 {
+		words := strings.Split(filepath.Base(filepath.Dir(path)), "-")
+		n, err := strconv.ParseInt(words[len(words)-1], 10, 64)
+		if err != nil {
+			return -1 // it is being written
+		}
+		return n
 	}
-	if err != nil {
-		return "", err
-	}
-	slices.Sort(found)
-	return found[len(found)-1], nil
+	found = slices.DeleteFunc(found, func(path string) bool { return made(path) < 0 })
+	slices.SortFunc(found, func(a, b string) int { return cmp.Compare(made(b), made(a)) })
+	return found
 }
 
 // wakesOrSays starts a replica on a damaged disk. It either gets ready, or ends by

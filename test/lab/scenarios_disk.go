@@ -45,24 +45,64 @@ func fullDisk(s *Stage) {
 
 // damagedLog puts a mark at the end of the log, which is easy to find there.
 func damagedLog(s *Stage) {
-	region := s.opt.Regions[0]
-	mark := fmt.Sprintf("lab/the-tail-%d", s.Luck.IntN(1_000_000))
 	for _, d := range []struct {
 		words string
-		spoil func(path string) error
+		spoil func(path, mark string) error
 	}{
-		{"log cut short", cutShort},
-		{"log with flipped bits", func(path string) error { return flipMark(path, mark) }},
+		{"log cut short", func(path, _ string) error { return cutLog(path) }},
+		{"log with flipped bits", flipMark},
 	} {
-		r := pick(s, s.Followers(region))
-		s.Pipe(policy(mark), "policy", "apply", "-f", "-", "--socket", s.Leader(region).Sock).OK(s)
-		s.Until(10*time.Second, r.String()+" to have the mark", func() error { return has(r, mark) })
-		f := &Damaged{Replica: r, Words: d.words, Spoil: func(dir string) error { return d.spoil(filepath.Join(dir, "raft", "raft.db")) }}
-		s.Break(f)
-		s.wakesOrSays(f, false)
-		s.Mend(f)
+		r := pick(s, s.Followers(s.opt.Regions[0]))
+		err := s.spoilLog(r, d.words, d.spoil)
+		for again := 0; again < 5 && errors.Is(err, errCovered); again++ {
+			s.story.Say("  %s has written a snapshot meanwhile, and does not need that part of its log: once more", r)
+			err = s.spoilLog(r, d.words, d.spoil)
+		}
+		if err != nil {
+			s.Fatal(err)
+		}
 	}
-	s.Leader(region).CLI("policy", "delete", mark).OK(s)
+}
+
+// errCovered is that a snapshot holds what a damage is meant for: a replica that has
+// one starts from it, and does not look at the log before.
+var errCovered = errors.New("a snapshot holds the mark")
+
+// spoilLog kills a replica, damages its log where a new mark is, and expects it to
+// refuse that. It returns errCovered if a snapshot came before the kill.
+func (s *Stage) spoilLog(r *replica, words string, spoil func(path, mark string) error) error {
+	s.Helper()
+	mark := fmt.Sprintf("lab/the-tail-%d", s.Luck.IntN(1_000_000))
+	s.Pipe(policy(mark), "policy", "apply", "-f", "-", "--socket", s.Leader(r.Region).Sock).OK(s)
+	s.Until(10*time.Second, r.String()+" to have the mark", func() error { return has(r, mark) })
+	var covered error
+	f := &Damaged{Replica: r, Words: words, Spoil: func(dir string) error {
+		if covered = snapshotHolds(dir, mark); covered != nil {
+			return nil
+		}
+		return spoil(filepath.Join(dir, "raft", "raft.db"), mark)
+	}}
+	s.Break(f)
+	if covered == nil {
+		s.wakesOrSays(f, false)
+	}
+	s.Mend(f)
+	s.Leader(r.Region).CLI("policy", "delete", mark).OK(s)
+	return covered
+}
+
+// snapshotHolds is errCovered if a snapshot of a data directory has a mark.
+func snapshotHolds(dir, mark string) error {
+	for _, path := range snapshots(dir) {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if bytes.Contains(b, []byte(mark)) {
+			return errCovered
+		}
+	}
+	return nil
 }
 
 // flipMark flips the lowest bit of the last byte of a mark wherever it is in a
@@ -82,10 +122,11 @@ func flipMark(path, mark string) error {
 
 func damagedSnapshot(s *Stage) {
 	r := pick(s, s.Followers(s.opt.Regions[0]))
-	pattern := filepath.Join(r.Dir, "raft", "snapshots", "*-*-*", "state.bin")
 	s.Until(20*time.Second, r.String()+" to have a snapshot", func() error {
-		_, err := newest(pattern)
-		return err
+		if len(snapshots(r.Dir)) == 0 {
+			return errors.New("found none")
+		}
+		return nil
 	})
 	for _, d := range []struct {
 		words string
@@ -94,13 +135,7 @@ func damagedSnapshot(s *Stage) {
 		{"snapshot cut short", cutShort},
 		{"snapshot with flipped bits", func(path string) error { return flipped(path, 97) }},
 	} {
-		f := &Damaged{Replica: r, Words: d.words, Spoil: func(string) error {
-			path, err := newest(pattern)
-			if err != nil {
-				return err
-			}
-			return d.spoil(path)
-		}}
+		f := &Damaged{Replica: r, Words: d.words, Spoil: func(dir string) error { return d.spoil(snapshots(dir)[0]) }}
 		s.Break(f)
 		s.wakesOrSays(f, true)
 		s.Mend(f)
