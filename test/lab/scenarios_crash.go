@@ -3,7 +3,6 @@ package lab
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -50,7 +49,7 @@ func followerKilled(s *Stage) {
 func leaderKilled(s *Stage) {
 	region := pick(s, s.Regions())
 	leader := s.Leader(region)
-	other := slices.DeleteFunc(s.Live(region), func(r *replica) bool { return r == leader })[0]
+	other := s.siblings(leader)[0]
 	f := Killed{[]*replica{leader}}
 	s.Break(f)
 	began := time.Now()
@@ -63,7 +62,7 @@ func leaderKilled(s *Stage) {
 func leaderFrozen(s *Stage) {
 	region := pick(s, s.Regions())
 	leader := s.Leader(region)
-	others := slices.DeleteFunc(s.Live(region), func(r *replica) bool { return r == leader })
+	others := s.siblings(leader)
 	f := Frozen{leader}
 	s.Break(f)
 	began := time.Now()

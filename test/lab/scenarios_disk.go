@@ -28,9 +28,8 @@ func diskScenarios() []Scenario {
 }
 
 func fullDisk(s *Stage) {
-	region := s.opt.Tight
-	leader := s.Leader(region)
-	other := s.Followers(region)[0]
+	leader := s.Leader(s.opt.Tight)
+	other := s.siblings(leader)[0]
 	f := FullDisk{leader}
 	s.Break(f)
 	s.Note("named within", s.Problems.Named(s.Ctx, s.Bounds.Named, checker.Expectation{

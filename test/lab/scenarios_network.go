@@ -123,7 +123,7 @@ func partial(s *Stage) {
 func leaderApart(s *Stage) {
 	region := pick(s, s.Regions())
 	leader := s.Leader(region)
-	followers := s.Followers(region)
+	followers := s.siblings(leader)
 	f := Apart{leader, followers}
 	s.Break(f)
 	began := time.Now()

@@ -285,7 +285,10 @@ func (w *World) leader(region string) (*fleet.Replica, error) {
 }
 
 // Followers are the replicas of a region but its leader.
-func (w *World) Followers(region string) []*fleet.Replica {
-	leader := w.Leader(region)
-	return slices.DeleteFunc(w.Live(region), func(r *fleet.Replica) bool { return r == leader })
+func (w *World) Followers(region string) []*fleet.Replica { return w.siblings(w.Leader(region)) }
+
+// siblings are the other replicas of a replica's region. Where the leader is known,
+// they are its followers: asking again who leads may bring another answer.
+func (w *World) siblings(of *fleet.Replica) []*fleet.Replica {
+	return slices.DeleteFunc(w.Live(of.Region), func(r *fleet.Replica) bool { return r == of })
 }
