@@ -8,9 +8,11 @@ import (
 )
 
 // lose takes a region away, waits until everybody says so, gives it back and
-// waits until everybody says that.
-func (r *run) lose(l Loss, weather Weather) {
+// waits until everybody says that. It returns what was seen.
+func (r *run) lose(l Loss, weather Weather) SeenLoss {
 	r.Helper()
+	before := r.pauses(l.Region)
+	r.pass(time.Now().Add(waitsOut))
 	if l.Kind == Killed {
 		r.sample() // what the killed agents counted
 	}
@@ -26,12 +28,19 @@ func (r *run) lose(l Loss, weather Weather) {
 		knowing.Add(1)
 		r.waiting.Go(func() { r.loseFor(p, o, ended, knowing.Done) })
 	}
+	var after map[string]float64
 	_, err := r.watch.await(r.opt.Patience, func(all []Event) bool {
 		_, silent := Seen(all, r.agents, o, Silent)
 		_, out := Seen(all, r.agents, o, Out)
+		if silent && out && after == nil {
+			after = r.pauses(l.Region)
+		}
 		return silent && out && time.Since(o.Began) >= gone
 	})
 	r.must(err)
+	if after == nil {
+		after = r.pauses(l.Region)
+	}
 	if l.Kind == Isolated {
 		knowing.Wait() // of the same network
 	}
@@ -40,7 +49,7 @@ func (r *run) lose(l Loss, weather Weather) {
 	end()
 	back, err := r.watch.await(r.opt.Patience, func(all []Event) bool { _, ok := ReturnedBy(all, *this); return ok })
 	r.must(err)
-	seen := SeenLoss{Kind: l.Kind, Region: l.Region, Weather: weather.Says, After: o.Began.Sub(r.began)}
+	seen := SeenLoss{Kind: l.Kind, Region: l.Region, Weather: weather.Says, After: o.Began.Sub(r.began), Paused: rose(before, after)}
 	if at, ok := Seen(r.watch.Events(), r.agents, o, Silent); ok {
 		seen.Silent = at.Sub(o.Began)
 	}
@@ -55,6 +64,7 @@ func (r *run) lose(l Loss, weather Weather) {
 	}
 	r.result.Losses = append(r.result.Losses, seen)
 	r.Logf("%s: %s", r.opt.World.Name, seen)
+	return seen
 }
 
 // take takes a region away at once.

@@ -249,3 +249,24 @@ func TestTheTableIsWrittenBetweenItsMarksAndNothingElseChanges(t *testing.T) {
 		t.Errorf("expected an error that names the mark, found %v", err)
 	}
 }
+
+func TestALossThatAgentsSawLateBecauseTheyStoodStillDoesNotCount(t *testing.T) {
+	before := map[string]float64{"west-0": 2, "west-1": 0}
+	for _, tt := range []struct {
+		after  map[string]float64
+		out    time.Duration
+		paused int
+		excuse bool
+	}{
+		{map[string]float64{"west-0": 2, "west-1": 0}, 4 * time.Second, 0, false},
+		{map[string]float64{"west-0": 2, "west-1": 0}, 7 * time.Second, 0, false}, // nothing excuses it
+		{map[string]float64{"west-0": 3, "west-1": 0}, 4 * time.Second, 1, false}, // nothing is to be excused
+		{map[string]float64{"west-0": 4, "west-1": 1}, 7 * time.Second, 2, true},
+		{map[string]float64{"west-0": 4, "west-1": 1}, 0, 2, false}, // it was never seen
+	} {
+		l := SeenLoss{Out: tt.out, Paused: rose(before, tt.after)}
+		if l.Paused != tt.paused || l.Excused() != tt.excuse {
+			t.Errorf("%v, out after %v: expected %d paused and excused %v, found %d and %v", tt.after, tt.out, tt.paused, tt.excuse, l.Paused, l.Excused())
+		}
+	}
+}

@@ -38,6 +38,9 @@ type SeenLoss struct {
 	Region, Weather   string
 	After             time.Duration // since the run began
 	Silent, Out, Back time.Duration
+	// Paused is how many agents of the other regions stood still for more than 250 ms
+	// by themselves, between two seconds before the loss and when it was seen.
+	Paused int
 }
 
 // Bound is how soon every agent of the other regions has to take a lost region for
@@ -47,10 +50,18 @@ const Bound = 5 * time.Second
 // InTime reports whether every agent saw the loss within [Bound].
 func (s SeenLoss) InTime() bool { return s.Out > 0 && s.Out <= Bound }
 
+// Excused reports whether the loss was seen late and does not count: an agent that
+// stood still waits for two whole seconds of its own before it judges.
+func (s SeenLoss) Excused() bool { return !s.InTime() && s.Out > 0 && s.Paused > 0 }
+
 // String says it in one line.
 func (s SeenLoss) String() string {
-	return fmt.Sprintf("at %v, %s, %s was %s: silent for all after %s, out after %s, back %s after it returned",
+	text := fmt.Sprintf("at %v, %s, %s was %s: silent for all after %s, out after %s, back %s after it returned",
 		s.After.Round(time.Second), s.Weather, s.Region, s.Kind, orNot(s.Silent), orNot(s.Out), orNot(s.Back))
+	if s.Paused > 0 {
+		text += fmt.Sprintf("; %d agents stood still meanwhile", s.Paused)
+	}
+	return text
 }
 
 // PeerResult is what memberlist did with one of its defaults.

@@ -82,7 +82,11 @@ func peers(results []Result) int {
 
 func inTime(losses []SeenLoss) string {
 	late := slices.DeleteFunc(slices.Clone(losses), func(l SeenLoss) bool { return l.InTime() })
-	return fmt.Sprintf("%d of %d", len(losses)-len(late), len(losses))
+	text := fmt.Sprintf("%d of %d", len(losses)-len(late), len(losses))
+	if excused := slices.DeleteFunc(late, func(l SeenLoss) bool { return !l.Excused() }); len(excused) > 0 {
+		text += fmt.Sprintf(", %d late while agents stood still", len(excused))
+	}
+	return text
 }
 
 func kinds(losses []SeenLoss) string {

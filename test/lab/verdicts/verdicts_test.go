@@ -98,13 +98,19 @@ func expect(t *testing.T, r verdicts.Result) {
 	for _, e := range r.False {
 		t.Errorf("a false verdict: %s took %s for silent at %v", e.By, e.Of, e.At)
 	}
-	if len(r.Losses) == 0 {
-		t.Error("expected a real loss, found none")
-	}
+	count := 0
 	for _, l := range r.Losses {
-		if !l.InTime() || l.Back == 0 {
+		switch {
+		case l.Excused() && l.Back > 0:
+			t.Logf("not counted, another one was made instead: %s", l)
+			continue
+		case !l.InTime() || l.Back == 0:
 			t.Errorf("expected every agent to say within %v that the region is out, and that it is back: %s", verdicts.Bound, l)
 		}
+		count++
+	}
+	if count == 0 {
+		t.Error("expected a real loss that counts, found none")
 	}
 	if r.Counts.Answered == 0 {
 		t.Error("expected answered echoes, found none")
