@@ -3,6 +3,8 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -139,7 +141,8 @@ func TestAReplicaThatWasAwayAnswersByTheRulesItMissed(t *testing.T) {
 	east.Start()
 	east.Ready()
 	f.Until(30*time.Second, "every region to answer with west's", func() error { return isRight(all, right) })
-	west.Stop() // the rule is in east's own Raft, too: it stands without west
+	f.Until(20*time.Second, "the rule to be in east's own Raft, too", func() error { return keepsRule(f, east, "payments") })
+	west.Stop() // it stands without west
 	f.Until(20*time.Second, "east to keep to the rule", func() error {
 		found, err := east.Lookup(fleet.ServiceName(payments))
 		if err == nil && slices.Contains(found, wrong[0].Address) {
@@ -151,4 +154,21 @@ func TestAReplicaThatWasAwayAnswersByTheRulesItMissed(t *testing.T) {
 	east.Start()
 	east.Ready()
 	f.Until(20*time.Second, "east to keep to the rule after a restart", func() error { return saysRefused(east, 1) })
+}
+
+// keepsRule is nil if the backup of a replica's region has an export rule: so the rule
+// is in the region's own Raft, and not merely in what it holds of others.
+func keepsRule(f *fleet.Fleet, r *fleet.Replica, name string) error {
+	path := filepath.Join(f.Dir, "rules-of-"+r.Region)
+	if err := os.RemoveAll(path); err != nil {
+		return err
+	}
+	if said := r.CLI("backup", path); said.Code != 0 {
+		return errors.New(said.Err)
+	}
+	b, err := os.ReadFile(path)
+	if err == nil && !strings.Contains(string(b), fmt.Sprintf(`"kind":%q,"name":%q`, "exportrule", name)) {
+		err = fmt.Errorf("the backup of %s does not hold the export rule %s", r.Region, name)
+	}
+	return err
 }

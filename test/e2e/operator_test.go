@@ -121,6 +121,17 @@ func TestOtherUsersAreRefusedOnTheSocket(t *testing.T) {
 	}
 }
 
+// spoken is what a command says that succeeds, or that is check: any sibling that is
+// late for a second is a finding, and no failure of the command.
+func spoken(t *testing.T, r *fleet.Replica, args ...string) fleet.Result {
+	t.Helper()
+	said := r.CLI(args...)
+	if args[0] == "check" && said.Code == 3 {
+		return said
+	}
+	return said.OK(t)
+}
+
 func TestEveryCommandThatReadsSpeaksJSONAndCheckSpeaksByItsExitCode(t *testing.T) {
 	f := newFleet(t)
 	endpoints := map[string][]*fleet.Endpoint{"west": f.Endpoints(2), "east": f.Endpoints(2)}
@@ -165,7 +176,7 @@ func TestEveryCommandThatReadsSpeaksJSONAndCheckSpeaksByItsExitCode(t *testing.T
 		{&pb.VersionResponse{}, "version"},
 	} {
 		args := strings.Fields(tt.args)
-		said := west.CLI(append(args, "-o", "json")...).OK(t)
+		said := spoken(t, west, append(args, "-o", "json")...)
 		if !json.Valid([]byte(said.Out)) {
 			t.Errorf("%s: expected JSON, found %q", tt.args, said.Out)
 		}
@@ -174,7 +185,7 @@ func TestEveryCommandThatReadsSpeaksJSONAndCheckSpeaksByItsExitCode(t *testing.T
 				t.Errorf("%s: %v", tt.args, err)
 			}
 		}
-		if text := west.CLI(args...).OK(t); strings.TrimSpace(text.Out) == "" {
+		if text := spoken(t, west, args...); strings.TrimSpace(text.Out) == "" {
 			t.Errorf("%s: expected a text", tt.args)
 		}
 	}

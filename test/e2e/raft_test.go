@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/federator/federator/peering/pb"
 	"github.com/federator/federator/test/e2e/fleet"
+	"github.com/federator/federator/test/lab/still"
 )
 
 // apply writes a policy for a service of that name, over the CLI of a replica.
@@ -57,28 +59,55 @@ func TestKillingALeaderFailsNoLookupAndDelaysWritesByLessThanTwoSeconds(t *testi
 	endpoints := f.Endpoints(2)
 	f.Serve("west", fleet.ServicesFile(checkout, endpoints...))
 	f.Grow(3, "west")
+	machine := still.Begin(nil)
+	defer machine.End()
+	const bound, most = 2 * time.Second, 3
+	for play := 1; ; play++ {
+		machine.Longest()
+		took := writesBack(f, fmt.Sprintf("shop/play-%d", play), endpoints)
+		stood := machine.Longest()
+		if took <= bound {
+			return
+		}
+		if stood == 0 || play == most {
+			t.Fatalf("expected writes to be back within %v, found %v", bound, took)
+		}
+		t.Logf("this test stood still for %v meanwhile, as the replicas may have: once more", stood)
+	}
+}
+
+// writesBack kills the leader of west under lookups, and returns how long it took
+// until a write of a policy succeeded. The leader is back then.
+func writesBack(f *fleet.Fleet, policy string, endpoints []*fleet.Endpoint) time.Duration {
+	f.Helper()
 	leader := f.Voters("west")
 	others := without(f.Replicas("west"), leader)
 	f.AnswersAll(10*time.Second, others, checkout, "west", endpoints...)
-
+	known := func(r *fleet.Replica) func() error {
+		return func() error {
+			found, err := policies(r)
+			if err == nil && !slices.Contains(found, policy) {
+				err = fmt.Errorf("%s: expected the policy %s, found %v", r, policy, found)
+			}
+			return err
+		}
+	}
 	stop := f.Watch(fleet.ServiceName(checkout), others...)
 	began := time.Now()
 	leader.Kill()
 	f.Until(10*time.Second, "a write to succeed again", func() error {
-		if r := apply(f, others[0], "default", "west"); r.Code != 0 {
-			return fmt.Errorf("policy apply: %s", r.Err)
-		}
-		return nil
+		return others[0].Call(func(ctx context.Context, agent pb.OperatorClient) error {
+			_, err := agent.ApplyPolicy(ctx, &pb.ApplyPolicyRequest{Name: policy, Spec: []byte(`{"regionOrder":["west"]}`)})
+			return err
+		})
 	})
 	took := time.Since(began)
-	f.Until(5*time.Second, "the write to be seen at the other replica", func() error { return policiesAre(others[1], "default") })
-	t.Logf("writes were back %v after the leader was killed; %d lookups meanwhile", took.Round(time.Millisecond), stop())
-	if took > 2*time.Second {
-		t.Errorf("expected writes to be back within 2s, found %v", took)
-	}
+	f.Until(5*time.Second, "the write to be seen at the other replica", known(others[1]))
+	f.Logf("writes were back %v after the leader was killed; %d lookups meanwhile", took.Round(time.Millisecond), stop())
 	leader.Start()
 	leader.Ready()
-	f.Until(10*time.Second, "the old leader to know what it missed", func() error { return policiesAre(leader, "default") })
+	f.Until(10*time.Second, "the old leader to know what it missed", known(leader))
+	return took
 }
 
 func TestNothingAcknowledgedIsLostWhenOneAMajorityOrAllReplicasCrash(t *testing.T) {
