@@ -168,7 +168,13 @@ func replaced(s *Stage) {
 	sibling := s.Leader(r.Region)
 	token := sibling.Token()
 	r.Join(token).Fails(s, 1, "the name is taken") // until somebody says that the old one is gone
-	sibling.CLI("leave", r.Name).OK(s)
+	// Which is refused as long as the third seems dead, too.
+	s.Until(20*time.Second, "the lost one to be taken out", func() error {
+		if left := sibling.CLI("leave", r.Name); left.Code != 0 {
+			return errors.New(left.Err)
+		}
+		return nil
+	})
 	s.Until(15*time.Second, "the new one to join", func() error {
 		if joined := r.Join(token); joined.Code != 0 {
 			return errors.New(joined.Err)
