@@ -120,14 +120,9 @@ func (s *Story) killControlPlane(ctx context.Context) error {
 
 func (s *Story) killReplicas(ctx context.Context) error {
 	replicas := s.in("eu-central")
-	status, err := s.status(ctx, replicas[0])
+	i, err := s.leader(ctx, replicas)
 	if err != nil {
 		return err
-	}
-	leader, _, _ := strings.Cut(status.GetRaft().GetLeader(), ".")
-	i := slices.IndexFunc(replicas, func(r *Replica) bool { return r.Name == leader })
-	if i < 0 {
-		return fmt.Errorf("expected status to name a leader of eu-central, found %q", leader)
 	}
 	for _, one := range []struct {
 		what    string
@@ -146,6 +141,25 @@ func (s *Story) killReplicas(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// leader waits until status names the leader of a region, and returns which of its
+// replicas that is: a region that elects another one has none for a moment.
+func (s *Story) leader(ctx context.Context, replicas []*Replica) (i int, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("%v have passed", patience))
+	defer cancel()
+	err = s.await(ctx, "status to name a leader of "+replicas[0].Region, func() error {
+		status, err := s.status(ctx, replicas[0])
+		if err != nil {
+			return err
+		}
+		leader, _, _ := strings.Cut(status.GetRaft().GetLeader(), ".")
+		if i = slices.IndexFunc(replicas, func(r *Replica) bool { return r.Name == leader }); i < 0 {
+			return fmt.Errorf("found %q", leader)
+		}
+		return nil
+	})
+	return i, err
 }
 
 func (s *Story) evacuate(ctx context.Context) error {
