@@ -1,0 +1,29 @@
+package upgrade
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/federator/federator/test/lab/reap"
+)
+
+func TestMain(m *testing.M) {
+	if reap.Child() {
+		return
+	}
+	os.Exit(run(m))
+}
+
+// run has the files of a run removed however it ends.
+func run(m *testing.M) int {
+	if os.Getenv("FEDERATOR_LAB") != "" {
+		_, end, err := reap.Files()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer end.Close()
+	}
+	return m.Run()
+}
