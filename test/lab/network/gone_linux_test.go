@@ -76,6 +76,7 @@ func until(t *testing.T, what string, holds func() bool) {
 }
 
 func TestAfterCloseNoNamespaceThreadOrProcessIsLeft(t *testing.T) {
+	until(t, "the namespaces of tests before to go", func() bool { return len(own()) == 0 })
 	n := network.Need(t, 1, "west", "east")
 	h := host(t, n, "west", "a")
 	if found := len(own()); found != 3 {

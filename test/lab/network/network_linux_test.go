@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -21,13 +22,35 @@ import (
 
 	"github.com/federator/federator/test/lab/network"
 	"github.com/federator/federator/test/lab/network/wan"
+	"github.com/federator/federator/test/lab/reap"
 )
 
 func TestMain(m *testing.M) {
+	if reap.Child() {
+		return
+	}
 	if os.Getenv(crashVariable) != "" {
 		os.Exit(crash())
 	}
-	goleak.VerifyTestMain(m)
+	os.Exit(run(m))
+}
+
+// run has the files of a run of the lab removed however it ends.
+func run(m *testing.M) int {
+	if network.Wanted() {
+		_, end, err := reap.Files()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer end.Close()
+	}
+	code := m.Run()
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // host returns a host, or ends the test.
@@ -103,17 +126,23 @@ func pings(t *testing.T, from, to *network.Host, count int, every, patience time
 	return trips
 }
 
-// reaches fails the test unless pings get answers, or get none, as is wanted. What
-// is wanted has time to happen; what is not wanted would be quick.
-func reaches(t *testing.T, when string, from, to *network.Host, want bool) {
+// reaches fails the test unless pings get answers.
+func reaches(t *testing.T, when string, from, to *network.Host) {
 	t.Helper()
-	patience := 150 * time.Millisecond
-	if want {
-		patience = 10 * time.Second
+	if answers := len(pings(t, from, to, 3, time.Millisecond, 10*time.Second)); answers != 3 {
+		t.Errorf("%s: %s reaches %s: expected 3 answers to 3 pings, found %d", when, from, to, answers)
 	}
-	if answers := len(pings(t, from, to, 3, time.Millisecond, patience)); want && answers != 3 || !want && answers != 0 {
-		t.Errorf("%s: %s reaches %s: expected %v, found %d answers to 3 pings", when, from, to, want, answers)
+}
+
+// misses fails the test unless pings get no answer, for the reason that they or their
+// echoes are among those that lost counts: silence alone may be slowness.
+func misses(t *testing.T, when string, from, to *network.Host, lost func() uint64) {
+	t.Helper()
+	before := lost()
+	if answers := len(pings(t, from, to, 3, time.Millisecond, 150*time.Millisecond)); answers != 0 {
+		t.Errorf("%s: %s does not reach %s: expected no answer, found %d answers to 3 pings", when, from, to, answers)
 	}
+	until(t, when+": 3 packets to be lost between "+from.String()+" and "+to.String(), func() bool { return lost() >= before+3 })
 }
 
 func TestARoundTripOverTheWANTakesWhatIsSet(t *testing.T) {
@@ -148,18 +177,23 @@ func TestACutIsOneWayAndHealed(t *testing.T) {
 	echo(t, west)
 	echo(t, east)
 	ok(t, n.Cut("west", "east"))
-	reaches(t, "cut", west, east, false)
-	reaches(t, "cut", east, west, false)
-	there, err := n.Stats("west", "east")
-	ok(t, err)
-	back, err := n.Stats("east", "west")
-	ok(t, err)
+	stats := func(from, to string) wan.Stats {
+		t.Helper()
+		s, err := n.Stats(from, to)
+		ok(t, err)
+		return s
+	}
+	cut := func() uint64 { return uint64(stats("west", "east").Cut) }
+	misses(t, "cut", west, east, cut)
+	misses(t, "cut", east, west, cut)
+	until(t, "what arrived to be counted", func() bool { return stats("east", "west").Delivered >= 3 })
+	there, back := stats("west", "east"), stats("east", "west")
 	// Three pings from west are lost; three from east arrive and their echoes are lost.
 	if there.Sent != 6 || there.Cut != 6 || there.Delivered != 0 || back.Sent != 3 || back.Delivered != 3 {
 		t.Errorf("expected 6 packets cut there and 3 delivered back, found %+v and %+v", there, back)
 	}
 	ok(t, n.Heal())
-	reaches(t, "healed", west, east, true)
+	reaches(t, "healed", west, east)
 }
 
 func TestAHostIsCutFromOthersOfItsRegionOnly(t *testing.T) {
@@ -170,6 +204,11 @@ func TestAHostIsCutFromOthersOfItsRegionOnly(t *testing.T) {
 	for _, h := range all {
 		echo(t, h)
 	}
+	dropped := func() uint64 {
+		found, err := network.Dropped(n)
+		ok(t, err)
+		return found
+	}
 	look := func(when string, lost ...[2]*network.Host) {
 		t.Helper()
 		for _, from := range all {
@@ -177,8 +216,11 @@ func TestAHostIsCutFromOthersOfItsRegionOnly(t *testing.T) {
 				if from == to {
 					continue
 				}
-				want := !slices.Contains(lost, [2]*network.Host{from, to}) && !slices.Contains(lost, [2]*network.Host{to, from})
-				reaches(t, when, from, to, want)
+				if slices.Contains(lost, [2]*network.Host{from, to}) || slices.Contains(lost, [2]*network.Host{to, from}) {
+					misses(t, when, from, to, dropped)
+				} else {
+					reaches(t, when, from, to)
+				}
 			}
 		}
 	}
@@ -205,9 +247,13 @@ func TestAShareOfPacketsIsLostWithinARegionInOneDirection(t *testing.T) {
 	const count = 600
 	for _, share := range []float64{0.2, 0} {
 		ok(t, a.Drop(share, b))
+		patience := 300 * time.Millisecond
+		if share == 0 {
+			patience = 10 * time.Second // it ends when all are back
+		}
 		for _, from := range []*network.Host{a, b} { // one way suffices to lose an echo
 			to := map[*network.Host]*network.Host{a: b, b: a}[from]
-			lost := 1 - float64(len(pings(t, from, to, count, 200*time.Microsecond, 300*time.Millisecond)))/count
+			lost := 1 - float64(len(pings(t, from, to, count, 200*time.Microsecond, patience)))/count
 			if lost < share*0.6 || lost > share*1.4 {
 				t.Errorf("%s to %s: expected %v lost, found %v", from, to, share, lost)
 			}
@@ -310,8 +356,8 @@ func TestAPortWhereNobodyListensRefusesAndAFrozenHostDoesNotAnswer(t *testing.T)
 	t.Parallel()
 	n := network.Need(t, 1, "west", "east")
 	west, east := host(t, n, "west", "a"), host(t, n, "east", "a")
-	dial := func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	dial := func(within time.Duration) error {
+		ctx, cancel := context.WithTimeout(context.Background(), within)
 		defer cancel()
 		c, err := west.DialContext(ctx, "tcp", east.Address()+":81")
 		if err == nil {
@@ -319,12 +365,12 @@ func TestAPortWhereNobodyListensRefusesAndAFrozenHostDoesNotAnswer(t *testing.T)
 		}
 		return err
 	}
-	if err := dial(); !errors.Is(err, syscall.ECONNREFUSED) {
+	if err := dial(10 * time.Second); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("expected a refusal, found %v", err)
 	}
 	ok(t, east.Freeze())
 	var timeout net.Error
-	if err := dial(); !errors.As(err, &timeout) || !timeout.Timeout() {
+	if err := dial(500 * time.Millisecond); !errors.As(err, &timeout) || !timeout.Timeout() {
 		t.Errorf("expected a timeout, found %v", err)
 	}
 }
