@@ -152,7 +152,7 @@ func drillMeetsFailure(s *Stage) {
 	from := pick(s, s.Live(coordinator))
 	s.Pipe("kind: Policy\nname: "+everywhere+"\nspec: {safety: {minRegions: 2}}\n", "policy", "apply", "-f", "-", "--socket", from.Sock).OK(s)
 	defer from.CLI("policy", "delete", everywhere)
-	s.Soon(5*time.Second, "the policy to be known", func() error { return everyone(s, func(r *replica) error { return has(r, everywhere) }) })
+	s.Until(20*time.Second, "the policy to be known", func() error { return everyone(s, func(r *replica) error { return has(r, everywhere) }) })
 	p := s.careful(from, region)
 	p.untilHeld(time.Second)
 	var f Together
@@ -305,7 +305,7 @@ func gated(s *Stage) {
 	by.CLI("drill", "gate", "create", "till", "--operators", "ada").OK(s)
 	by.CLI("operator", "create", "ada", "--role", "operator", "--out", ada).OK(s)
 	s.Pipe("kind: Policy\nname: "+everywhere+"\nspec: {safety: {gates: [till]}}\n", "policy", "apply", "-f", "-", "--socket", by.Sock).OK(s)
-	s.Soon(5*time.Second, "the policy to be known", func() error { return everyone(s, func(r *replica) error { return has(r, everywhere) }) })
+	s.Until(20*time.Second, "the policy to be known", func() error { return everyone(s, func(r *replica) error { return has(r, everywhere) }) })
 	by.CLI(p.command()...).Fails(s, 1, "unsafe", "gate till")
 	by.CLI("drill", "gate", "open", "till", "--for", "1h").Fails(s, 1)
 
@@ -320,7 +320,7 @@ func gated(s *Stage) {
 		return nil
 	})
 	asAda("drill", "gate", "open", "till", "--for", "10m").OK(s)
-	s.Soon(5*time.Second, "the open gate to be known", func() error { return everyone(s, gateOpen) })
+	s.Until(20*time.Second, "the open gate to be known", func() error { return everyone(s, gateOpen) })
 	p = s.careful(by, region)
 	p.untilHeld(time.Second)
 	closed := time.Now()
