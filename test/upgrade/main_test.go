@@ -12,11 +12,11 @@ func TestMain(m *testing.M) {
 	if reap.Child() {
 		return
 	}
-	os.Exit(run(m))
+	os.Exit(reaped(m))
 }
 
-// run has the files of a run removed however it ends.
-func run(m *testing.M) int {
+// reaped has the files of a run removed however it ends.
+func reaped(m *testing.M) int {
 	if os.Getenv("FEDERATOR_LAB") != "" {
 		_, end, err := reap.Files()
 		if err != nil {
