@@ -115,7 +115,7 @@ func (w *World) Play(t *testing.T, sc Scenario) {
 		row := w.playOnce(t, sc, play)
 		still := w.story.self.Longest()
 		bad := slices.DeleteFunc(slices.Clone(row.Reports), checker.Report.OK)
-		again := play < maxPlays && still > 0 && !t.Failed() && !slices.ContainsFunc(bad, timeless)
+		again := play < maxPlays && still > 0 && !t.Failed() && !slices.ContainsFunc(bad, checker.Report.Timeless)
 		for _, r := range bad {
 			if again {
 				w.Logf("the lab stood still for %v meanwhile, so this is not counted:\n%v", still, r)
@@ -132,12 +132,6 @@ func (w *World) Play(t *testing.T, sc Scenario) {
 		w.story.Say("== %s: once more", sc.Name)
 		w.Settle(60 * time.Second)
 	}
-}
-
-// timeless reports whether a report is about what must never be, however slow the
-// machine is.
-func timeless(r checker.Report) bool {
-	return strings.HasPrefix(r.Checker, "linearizability") || r.Checker == "acknowledged writes"
 }
 
 // playOnce plays a scenario and returns what was found.

@@ -14,6 +14,7 @@ import (
 	"github.com/federator/federator/test/e2e/fleet"
 	"github.com/federator/federator/test/lab/checker"
 	"github.com/federator/federator/test/lab/mutant"
+	"github.com/federator/federator/test/lab/still"
 )
 
 // root is the module's.
@@ -54,11 +55,7 @@ func control(t *testing.T, play scenario, mutants ...caught) {
 	t.Parallel()
 	t.Run("the true build passes", func(t *testing.T) {
 		t.Parallel()
-		report := play(t, fleet.New(t, os.Getenv(fleet.BinaryVariable)))
-		t.Log(report)
-		if !report.OK() {
-			t.Errorf("expected no violation, and something checked, found %v", report)
-		}
+		passes(t, play)
 	})
 	for _, m := range mutants {
 		t.Run(m.Name+" is caught", func(t *testing.T) {
@@ -69,6 +66,30 @@ func control(t *testing.T, play scenario, mutants ...caught) {
 				t.Errorf("expected the checker to catch it (%s) and to say %q, found %v", m.Why, m.words, report)
 			}
 		})
+	}
+}
+
+// passes plays a scenario on the true build, and fails the test for what its checker
+// finds. As in the lab, a play in which this process stood still, and only bounds of
+// time were broken, is told and played again.
+func passes(t *testing.T, play scenario) {
+	t.Helper()
+	self := still.Begin(nil)
+	defer self.End()
+	for n, most := 1, 3; ; n++ {
+		self.Longest()
+		var report checker.Report
+		t.Run(fmt.Sprintf("play %d", n), func(t *testing.T) { report = play(t, fleet.New(t, os.Getenv(fleet.BinaryVariable))) })
+		stood := self.Longest()
+		t.Log(report)
+		if report.OK() || t.Failed() {
+			return
+		}
+		if n == most || stood == 0 || report.Timeless() {
+			t.Errorf("expected no violation, and something checked, found %v", report)
+			return
+		}
+		t.Logf("this process stood still for %v meanwhile, so that is not counted: once more", stood)
 	}
 }
 
@@ -184,6 +205,15 @@ func kept(t *testing.T, f *fleet.Fleet) checker.Report {
 	west.Kill()
 	west.Start()
 	west.Ready()
+	// A stream that failed is tried again after up to six seconds. A mutant's may stay
+	// broken: what is missing is for the audit to say.
+	_ = fleet.Await(20*time.Second, func() error {
+		s, err := f.Replicas("east")[0].RegionStatus("west")
+		if err == nil && (s.GetFreshness() != "fresh" || s.GetStreamError() != "") {
+			err = fmt.Errorf("east sees west as %v", s)
+		}
+		return err
+	})
 	c.Audit(t.Context(), 8*time.Second)
 	return c.Report()
 }

@@ -3,6 +3,7 @@ package checker
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 )
@@ -53,6 +54,12 @@ type Report struct {
 
 // OK reports whether something was looked at and nothing was violated.
 func (r Report) OK() bool { return r.Total == 0 && r.Checked.Value > 0 }
+
+// Timeless reports whether the report is about what must never be, however slow the
+// machine is.
+func (r Report) Timeless() bool {
+	return strings.HasPrefix(r.Checker, "linearizability") || r.Checker == "acknowledged writes"
+}
 
 // maxPrinted is how many violations a report prints.
 const maxPrinted = 8
