@@ -11,12 +11,12 @@ import (
 	"time"
 
 	mdns "github.com/miekg/dns"
-	"go.uber.org/goleak"
 
 	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/test/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 var (
 	epoch    = time.Unix(1_700_000_000, 0)

@@ -7,13 +7,10 @@ import (
 	"runtime"
 	"strconv"
 	"testing"
-	"time"
 
-	"go.uber.org/goleak"
+	"github.com/federator/federator/test/leaks"
 )
 
-// memberlist's probes notice a shutdown only when they time out, within two
-// seconds; nothing may be left after that.
 func TestMain(m *testing.M) {
 	// The tests that run beside others wait for timers, and compute a twentieth of the time.
 	flag.Parse()
@@ -23,14 +20,5 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	code := m.Run()
-	err := goleak.Find()
-	for deadline := time.Now().Add(5 * time.Second); err != nil && time.Now().Before(deadline); {
-		err = goleak.Find()
-	}
-	if code == 0 && err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	leaks.Main(m)
 }

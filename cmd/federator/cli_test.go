@@ -9,12 +9,12 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/federator/federator/test/leaks"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // cli runs a command line and returns what it printed and its exit code.
 func cli(t *testing.T, stdin string, args ...string) (out, errOut string, code int) {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
-	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
@@ -19,9 +18,10 @@ import (
 	"github.com/federator/federator/identity"
 	"github.com/federator/federator/peering/replication"
 	"github.com/federator/federator/peering/rpc"
+	"github.com/federator/federator/test/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 const domain = "acme.example"
 

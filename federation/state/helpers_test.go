@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/federator/federator/federation/catalog"
-	"go.uber.org/goleak"
+	"github.com/federator/federator/test/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 var epoch0 = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 

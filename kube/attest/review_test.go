@@ -13,13 +13,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	authentication "k8s.io/api/authentication/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+
+	"github.com/federator/federator/test/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // server is an API server that answers reviews as it is told.
 func server(t *testing.T, answer func(w http.ResponseWriter, review *authentication.TokenReview)) *Reviewer {

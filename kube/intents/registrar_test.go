@@ -16,16 +16,16 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/kube"
 	"github.com/federator/federator/kube/api/v1alpha1"
+	"github.com/federator/federator/test/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // server takes updates of the status of ResolutionPolicies as an API server does: it
 // checks the version and gives the next. What is read is put into the informer by the

@@ -3,7 +3,7 @@ package link
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/federator/federator/test/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 
 	"github.com/federator/federator/federation/catalog"
@@ -24,9 +23,10 @@ import (
 	"github.com/federator/federator/peering/port"
 	"github.com/federator/federator/peering/rpc"
 	"github.com/federator/federator/peering/token"
+	"github.com/federator/federator/test/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // region is a small but real backend: one region that admits replicas to itself
 // and lets new regions be founded.

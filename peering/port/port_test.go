@@ -10,14 +10,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/federator/federator/identity"
 	"github.com/federator/federator/peering/internal/peertest"
 	"github.com/federator/federator/peering/port"
+	"github.com/federator/federator/test/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // patience is how long what is to happen may take.
 const patience = 30 * time.Second

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/federator/federator/test/leaks"
 )
 
 // abandonVariable makes this test binary the child of a test that kills it.
@@ -19,7 +21,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(abandonVariable) != "" {
 		abandon()
 	}
-	goleak.VerifyTestMain(m,
+	leaks.Main(m,
 		// Clients of a world that is gone keep connections until they time out.
 		goleak.IgnoreTopFunction("internal/poll.runtime_pollWait"),
 		goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"),

@@ -8,10 +8,9 @@ import (
 	"strconv"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/federator/federator/test/e2e/fleet"
 	"github.com/federator/federator/test/lab/reap"
+	"github.com/federator/federator/test/leaks"
 )
 
 // labVariable names the environment variable that has the negative controls run.
@@ -27,7 +26,7 @@ func TestMain(m *testing.M) {
 // run builds the true federator once, if the controls are to run.
 func run(m *testing.M) int {
 	if os.Getenv(labVariable) == "" {
-		return clean(m.Run())
+		return leaks.Code(m.Run())
 	}
 	dir, end, err := reap.Files()
 	if err != nil {
@@ -51,14 +50,5 @@ func run(m *testing.M) int {
 			return 1
 		}
 	}
-	return clean(m.Run())
-}
-
-// clean fails what passed and left goroutines behind.
-func clean(code int) int {
-	if err := goleak.Find(); code == 0 && err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	return leaks.Code(m.Run())
 }

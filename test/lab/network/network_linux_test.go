@@ -18,11 +18,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/federator/federator/test/lab/network"
 	"github.com/federator/federator/test/lab/network/wan"
 	"github.com/federator/federator/test/lab/reap"
+	"github.com/federator/federator/test/leaks"
 )
 
 func TestMain(m *testing.M) {
@@ -45,12 +44,7 @@ func run(m *testing.M) int {
 		}
 		defer end.Close()
 	}
-	code := m.Run()
-	if err := goleak.Find(); code == 0 && err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	return leaks.Code(m.Run())
 }
 
 // host returns a host, or ends the test.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/federator/federator/test/leaks"
 )
 
 // TestMain also stands in for the program that a starter starts.
@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 		startAndHang()
 		return
 	}
-	goleak.VerifyTestMain(m)
+	leaks.Main(m)
 }
 
 // startAndHang starts a child through a starter, says its pid, and hangs.
