@@ -158,7 +158,7 @@ func TestShortVersionsMakeMemberlistPanicAndTheGuardKeepsThemFromIt(t *testing.T
 		t.Errorf("expected memberlist to panic without the guard, found %v: if it no longer does, the guard may go\n%s", err, out)
 	}
 	w := newWorld(t, "us eu", 1)
-	w.within(10*time.Second, "two replicas to know each other", w.converged)
+	w.until("two replicas to know each other", w.converged)
 	attacked := w.get("us", 0)
 	for _, message := range [][]byte{shortVersions(), {memberlistCompressed}, pushPull("", []byte{0x91})} {
 		if answer, err := exchange(attacked, message); err == nil && len(answer) > 0 && answer[0] == memberlistPushPull {
@@ -179,7 +179,7 @@ func TestShortVersionsMakeMemberlistPanicAndTheGuardKeepsThemFromIt(t *testing.T
 func sendUnguarded(t *testing.T) {
 	w := newWorld(t, "us", 1)
 	n := w.get("us", 0)
-	w.within(10*time.Second, "memberlist to run", func() bool { return n.list.Load() != nil })
+	w.until("memberlist to run", func() bool { return n.list.Load() != nil })
 	ours, theirs := net.Pipe()
 	n.transport.streams <- theirs
 	_, _ = ours.Write(shortVersions())
@@ -222,7 +222,7 @@ func TestAnswersAreGuardedToo(t *testing.T) {
 	}()
 	w := newWorld(t, "us", 1)
 	n := w.get("us", 0)
-	w.within(10*time.Second, "memberlist to run", func() bool { return n.list.Load() != nil })
+	w.until("memberlist to run", func() bool { return n.list.Load() != nil })
 	n.directory.setMember(target{NodeName: NodeName{"eu", "evil"}, TCP: l.Addr().String()})
 	conn, err := n.transport.DialAddressTimeout(memberlist.Address{Name: "eu/evil"}, 5*time.Second)
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -16,33 +15,22 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/federator/federator/federation/catalog"
+	"github.com/federator/federator/test/leaks"
 )
 
-// memberlist's probes notice a shutdown only when they time out, within two
-// seconds; nothing may be left after that.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	err := goleak.Find()
-	for deadline := time.Now().Add(5 * time.Second); err != nil && time.Now().Before(deadline); {
-		err = goleak.Find()
-	}
-	if code == 0 && err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // world is a federation on the loopback interface, whose links can be cut.
 type world struct {
-	t     *testing.T
+	t     *testing.T // of the subtest that runs
 	mu    sync.Mutex
 	nodes map[NodeName]*node
 	cuts  map[[2]string]bool // regions that cannot reach each other
 	loss  atomic.Int64       // percent of packets lost
+	// noDigests: what replicas tell each other of all that they know, every ten
+	// seconds, holds nothing, so that what arrives has come with the gossip.
+	noDigests atomic.Bool
 }
 
 // node is one replica, with a reference overlay in the place of the catalog.
@@ -214,7 +202,7 @@ func (w *world) addAs(name NodeName, change func(*Config, *catalog.Replica)) *no
 		Conn: &lossyConn{udp, n}, PeerAddress: tcp.Addr().String(), Listener: tcp, Keyring: ring,
 		Dial:        n.dial,
 		Peers:       w.records,
-		ApplyHealth: n.view.apply, Pending: n.view.pending, Digest: n.view.digest,
+		ApplyHealth: n.view.apply, Pending: n.view.pending, Digest: n.digests,
 	}
 	change(&cfg, &n.record)
 	if n.Gossip, err = New(cfg); err != nil {
@@ -225,6 +213,13 @@ func (w *world) addAs(name NodeName, change func(*Config, *catalog.Replica)) *no
 	w.nodes[name] = n
 	w.mu.Unlock()
 	return n
+}
+
+func (n *node) digests() []catalog.HealthDigest {
+	if n.world.noDigests.Load() {
+		return nil
+	}
+	return n.view.digest()
 }
 
 func (n *node) dial(ctx context.Context, address string) (net.Conn, error) {
@@ -257,17 +252,49 @@ func (n *node) emit(d catalog.HealthDelta) {
 	n.BroadcastHealth(d)
 }
 
-// within waits for a condition.
-func (w *world) within(limit time.Duration, what string, ok func() bool) time.Duration {
+// sub runs a subtest, whose failures are its own.
+func (w *world) sub(name string, step func(t *testing.T)) {
+	whole := w.t
+	defer func() { w.t = whole }()
+	whole.Run(name, func(t *testing.T) {
+		w.t = t
+		step(t)
+	})
+}
+
+// patience is for what takes milliseconds or seconds, on a machine that may stand
+// still meanwhile.
+const patience = time.Minute
+
+// until waits for a condition, and returns how long that took.
+func (w *world) until(what string, ok func() bool) time.Duration {
 	w.t.Helper()
 	begin := time.Now()
 	for !ok() {
-		if time.Since(begin) > limit {
-			w.t.Fatalf("not within %v: %s", limit, what)
+		if time.Since(begin) > patience {
+			w.t.Fatalf("not within %v: %s", patience, what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 	return time.Since(begin)
+}
+
+// holding is how many of the replicas have a flip of each of the endpoints.
+func (w *world) holding(endpoints ...string) (pairs int) {
+	for _, n := range w.all() {
+		for _, e := range endpoints {
+			if _, ok := n.view.health(e); ok {
+				pairs++
+			}
+		}
+	}
+	return pairs
+}
+
+// everywhere waits until every replica has the flip.
+func (w *world) everywhere(endpoint string) time.Duration {
+	w.t.Helper()
+	return w.until(endpoint+" everywhere", func() bool { return w.holding(endpoint) == len(w.all()) })
 }
 
 // converged: every replica sees every other one, in both ways.
