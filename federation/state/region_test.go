@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -34,16 +35,22 @@ type testRegion struct {
 
 func newTestRegion(t *testing.T, tweak func(*Options)) *testRegion {
 	t.Parallel()
+	return newRegion(t, tweak)
+}
+
+func newRegion(t *testing.T, tweak func(*Options)) *testRegion {
 	r := &testRegion{
 		t: t, addr: map[string]string{}, dirs: map[string]string{}, nodes: map[string]*Node{},
 		loops: map[string]context.CancelFunc{}, tweak: tweak,
 	}
-	t.Cleanup(func() {
-		for _, name := range r.running() {
-			r.stop(name)
-		}
-	})
+	t.Cleanup(r.stopAll)
 	return r
+}
+
+func (r *testRegion) stopAll() {
+	for _, name := range r.running() {
+		r.stop(name)
+	}
 }
 
 func (r *testRegion) running() []string {
@@ -172,10 +179,26 @@ func (r *testRegion) leader() *Node {
 	return nil
 }
 
-// until waits for a condition, which must come true within a generous bound.
+// mustLead waits for a leader: there is none while an election runs, which may be
+// at any time, on a machine that stands still for as long as a heartbeat may take.
+func (r *testRegion) mustLead() (name string, leader *Node) {
+	r.t.Helper()
+	r.until("somebody to lead", func() bool {
+		leader = r.leader()
+		return leader != nil
+	})
+	name, _, _ = strings.Cut(leader.opts.RaftID, ".")
+	return name, leader
+}
+
+// patience is for what takes milliseconds or seconds, on a machine that may stand
+// still meanwhile.
+const patience = time.Minute
+
+// until waits for a condition.
 func (r *testRegion) until(what string, ok func() bool) {
 	r.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("never: %s", what)
 		}
@@ -219,9 +242,11 @@ func (r *testRegion) write(i int) { r.do(putSet("west-1", "file", fmt.Sprint("s"
 // holds waits until the replica has exactly the services up to i.
 func (r *testRegion) holds(n *Node, i int) {
 	r.t.Helper()
-	r.until(fmt.Sprintf("%d services", i), func() bool {
-		var sets int
-		n.Read(func(s *State) { sets = len(s.Sets()) })
-		return sets == i
-	})
+	r.until(fmt.Sprintf("%d services", i), func() bool { return services(n) == i })
+}
+
+// services is how many of them the replica has.
+func services(n *Node) (count int) {
+	n.Read(func(s *State) { count = len(s.Sets()) })
+	return count
 }
