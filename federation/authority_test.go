@@ -3,7 +3,6 @@ package federation
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/identity"
@@ -16,7 +15,7 @@ func TestAReplicaOfOneRegionCannotTakeTheAuthorityOfAnother(t *testing.T) {
 	west := initialise(t, "us-west", "a", "")
 	eu := west.admit(t, "eu-central", "a", "")
 	asia := west.admit(t, "asia-east", "a", "")
-	eventually(t, 15*time.Second, "asia knows eu", func() bool { return len(asia.replicasOf("eu-central")) > 0 && len(asia.replicasOf("us-west")) > 0 })
+	eventually(t, patience, "asia knows eu", func() bool { return len(asia.replicasOf("eu-central")) > 0 && len(asia.replicasOf("us-west")) > 0 })
 	victim := eu.card.Replica
 	for _, r := range asia.replicasOf("eu-central") {
 		victim = r // all of it public
@@ -32,7 +31,7 @@ func TestAReplicaOfOneRegionCannotTakeTheAuthorityOfAnother(t *testing.T) {
 	}
 	founder := enroll.ReplicaToWire(&victim)
 	founder.PublicKey = victim.PublicKey
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c, err := asia.peers.client(west.card.Replica)
 	if err != nil {

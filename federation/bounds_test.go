@@ -41,8 +41,8 @@ func TestARegionsReplicaActsForNoOtherRegion(t *testing.T) {
 	west := initialise(t, "us-west", "a", "")
 	eu := west.admit(t, "eu-central", "a", "")
 	asia := west.admit(t, "asia-east", "a", "")
-	eventually(t, 15*time.Second, "us-west and asia-east hear eu-central", func() bool { return west.answers("eu-central") && asia.answers("eu-central") })
-	ctx, c := deadline(t, 20*time.Second), asia.federation(t, west)
+	eventually(t, patience, "us-west and asia-east hear eu-central", func() bool { return west.answers("eu-central") && asia.answers("eu-central") })
+	ctx, c := deadline(t, patience), asia.federation(t, west)
 	seedOf := func(a *agent) *pb.Replica {
 		seed := enroll.ReplicaToWire(&a.card.Replica)
 		seed.PublicKey = a.card.Replica.PublicKey
@@ -96,7 +96,7 @@ func TestAFoundingWithAnotherAuthorityKeyClaimsNoCluster(t *testing.T) {
 	}
 	founder := west.card.Replica
 	founder.Cluster = "stolen"
-	if _, err := west.registerRegion(deadline(t, 10*time.Second), west.systemMeta(), founder, csr); err == nil {
+	if _, err := west.registerRegion(deadline(t, patience), west.systemMeta(), founder, csr); err == nil {
 		t.Error("us-west got another certificate authority")
 	}
 	if slices.Contains(west.regionRecord("us-west").Clusters, "stolen") {
@@ -109,7 +109,7 @@ func TestARevocationHoldsForItsRegionAndIsMadeOnce(t *testing.T) {
 	west := initialise(t, "us-west", "a", "")
 	key := identity.KeyID{1}
 	for range 2 {
-		if err := west.revokeKey(deadline(t, 10*time.Second), "us-west", key, "test", west.systemMeta()); err != nil {
+		if err := west.revokeKey(deadline(t, patience), "us-west", key, "test", west.systemMeta()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -135,11 +135,11 @@ func TestOnlyTheRecordedKeyIsCertified(t *testing.T) {
 	} {
 		r := self
 		other(&r)
-		if _, err := west.admitHere(deadline(t, 5*time.Second), west.systemMeta(), r, csr); err == nil {
+		if _, err := west.admitHere(deadline(t, patience), west.systemMeta(), r, csr); err == nil {
 			t.Errorf("%s: a certificate was signed", name)
 		}
 	}
-	if _, err := west.admitHere(deadline(t, 5*time.Second), west.systemMeta(), self, csr); err != nil {
+	if _, err := west.admitHere(deadline(t, patience), west.systemMeta(), self, csr); err != nil {
 		t.Error(err)
 	}
 }
@@ -148,7 +148,7 @@ func TestOnlyTheRecordedKeyIsCertified(t *testing.T) {
 func TestARemovedReplicaIsAnsweredNothingThatMatters(t *testing.T) {
 	west := initialise(t, "us-west", "a", "")
 	b := west.admit(t, "us-west", "b", "")
-	ctx := deadline(t, 15*time.Second)
+	ctx := deadline(t, patience)
 	if _, err := west.proposer.Propose(ctx, west.systemMeta(), &state.RemoveReplica{Name: "b"}); err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func TestACallThatWasForwardedIsNotForwardedAgain(t *testing.T) {
 	t.Parallel()
 	west := initialise(t, "us-west", "a", "")
 	b := west.admit(t, "us-west", "b", "")
-	eventually(t, 10*time.Second, "b follows", func() bool { leader, ok := b.node.Leader(); return ok && leader == west.card.Replica.RaftID() })
+	eventually(t, patience, "b follows", func() bool { leader, ok := b.node.Leader(); return ok && leader == west.card.Replica.RaftID() })
 	calls := 0
 	call := func(context.Context, *grpc.ClientConn) (int, error) { calls++; return calls, nil }
 	if _, err := forwardToLeader(context.Background(), b.Replica, call); err != nil || calls != 1 {

@@ -2,7 +2,6 @@ package federation
 
 import (
 	"testing"
-	"time"
 
 	"github.com/federator/federator/federation/catalog"
 	"github.com/federator/federator/federation/operator"
@@ -15,7 +14,7 @@ func TestAReplicaTellsTheBuildThatRunsAndNotTheOneThatMadeIt(t *testing.T) {
 		t.Fatal("the toolchain wrote no version into this test")
 	}
 	r := initialise(t, "west", "west-0", "") // made by the build "test"
-	eventually(t, 15*time.Second, "the record to name the build that runs", func() bool {
+	eventually(t, patience, "the record to name the build that runs", func() bool {
 		var record *catalog.Replica
 		r.node.Read(func(s *state.State) { record = s.Replica("west-0") })
 		return record != nil && record.Build == operator.Build()

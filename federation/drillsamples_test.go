@@ -176,18 +176,16 @@ func TestTheLeaderAsksItsSiblingsForTheirSamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := start(t, first, writeServices(t, "127.0.0.11"))
-	eventually(t, 10*time.Second, "the region is founded", func() bool { return a.vault.keys().Version > 0 })
-	if _, err := Join(t.Context(), JoinOptions{Place: second, Token: a.invite(t)}); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, patience, "the region is founded", func() bool { return a.vault.keys().Version > 0 })
+	a.join(t, second)
 	b := start(t, second, "")
-	eventually(t, 15*time.Second, "both know the service", func() bool {
+	eventually(t, patience, "both know the service", func() bool {
 		return len(backends(a, "shop/checkout")) == 1 && len(backends(b, "shop/checkout")) == 1 && len(a.siblings()) == 1
 	})
 	d := drillFor(a, "d", "us-west", time.Minute)
 	d.Forced = true // nothing would be left
 	a.startDrill(t, d)
-	eventually(t, 20*time.Second, "both replicas' answers are in the sum", func() bool {
+	eventually(t, patience, "both replicas' answers are in the sum", func() bool {
 		for _, p := range []Place{first, second} {
 			q := new(mdns.Msg).SetQuestion("checkout.shop.svc.clusterset.local.", mdns.TypeA)
 			if _, _, err := (&mdns.Client{Timeout: time.Second}).Exchange(q, p.DNSAddress); err != nil {

@@ -3,7 +3,6 @@ package federation
 import (
 	"os"
 	"testing"
-	"time"
 
 	"github.com/federator/federator/identity"
 )
@@ -13,7 +12,7 @@ func TestARestoredAuthorityIsFoundUnderANewName(t *testing.T) {
 	t.Parallel()
 	west := initialise(t, "us-west", "a", "")
 	eu := west.admit(t, "eu-central", "a", "")
-	eventually(t, 15*time.Second, "eu knows west", func() bool { return eu.importsKnown() })
+	eventually(t, patience, "eu knows west", func() bool { return eu.importsKnown() })
 	key, err := identity.NewSealKey()
 	if err != nil {
 		t.Fatal(err)
@@ -30,5 +29,5 @@ func TestARestoredAuthorityIsFoundUnderANewName(t *testing.T) {
 		t.Fatal(err)
 	}
 	start(t, p, "")
-	eventually(t, 40*time.Second, "eu takes the restored authority's epoch", func() bool { return eu.catalog.Version("us-west").Epoch == 2 })
+	eventually(t, patience, "eu takes the restored authority's epoch", func() bool { return eu.catalog.Version("us-west").Epoch == 2 })
 }

@@ -52,18 +52,18 @@ func cluster(t *testing.T, replicas int, regions ...string) *clustered {
 				_, err := Init(InitOptions{Place: p, TrustDomain: "test.example"})
 				c.must(err)
 			} else {
-				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				_, err := Join(ctx, JoinOptions{Place: p, Token: c.agents[regions[0]][0].invite(t), Progress: func(string) {}})
 				cancel()
 				c.must(err)
 			}
 			a := startWith(t, p, Config{Services: writeServices(t, fmt.Sprintf("127.0.%d.1", 10+i)), Kubernetes: Kubernetes{Enabled: true, Kubeconfig: k.Kubeconfig, Context: region}})
-			eventually(t, 20*time.Second, "the replica has its region", func() bool { return a.catalog.Version(region) != (catalog.Version{}) && a.vault.keys().Version > 0 })
+			eventually(t, patience, "the replica has its region", func() bool { return a.catalog.Version(region) != (catalog.Version{}) && a.vault.keys().Version > 0 })
 			c.agents[region] = append(c.agents[region], a)
 		}
 	}
 	for region, all := range c.agents {
-		eventually(t, 30*time.Second, region+" has a writer and knows all endpoints", func() bool {
+		eventually(t, patience, region+" has a writer and knows all endpoints", func() bool {
 			s := all[0].catalog.Service(catalog.ServiceName{Namespace: "shop", Name: "checkout"})
 			return c.writer(region) != nil && s != nil && len(s.Backends) == len(regions)
 		})
@@ -100,7 +100,7 @@ func (c *clustered) install(region string) {
 		_, err = definitions.Create(c.Context(), &d, metav1.CreateOptions{})
 		c.must(err)
 		objects := c.world.Cluster(region).Dynamic.Resource(v1alpha1.GroupVersion().WithResource(resource))
-		eventually(c.T, time.Minute, resource+" are served", func() bool {
+		eventually(c.T, patience, resource+" are served", func() bool {
 			_, err := objects.List(c.Context(), metav1.ListOptions{})
 			return err == nil
 		})
@@ -145,7 +145,7 @@ func (c *clustered) conditions(region, name, want, message string) {
 // it says.
 func (c *clustered) told(region, kind, name, reason string) (message string) {
 	c.Helper()
-	eventually(c.T, 30*time.Second, fmt.Sprintf("%s %s of %s has an Event %s", kind, name, region, reason), func() bool {
+	eventually(c.T, patience, fmt.Sprintf("%s %s of %s has an Event %s", kind, name, region, reason), func() bool {
 		events, err := c.world.Cluster(region).Clients.Core.CoreV1().Events("shop").List(c.Context(), metav1.ListOptions{
 			FieldSelector: "involvedObject.kind=" + kind + ",involvedObject.name=" + name + ",reason=" + reason,
 		})
@@ -170,7 +170,7 @@ func (c *clustered) saidOf(region, kind, name, reason, words string) {
 func (c *clustered) inForce(order ...string) {
 	c.Helper()
 	for region, all := range c.agents {
-		eventually(c.T, 30*time.Second, fmt.Sprintf("%s resolves by %v", region, order), func() bool {
+		eventually(c.T, patience, fmt.Sprintf("%s resolves by %v", region, order), func() bool {
 			p, _ := all[0].catalog.Conditions().Policy(catalog.ServiceName{Namespace: "shop", Name: "checkout"})
 			return strings.Join(p.RegionOrder, ",") == strings.Join(order, ",")
 		})
@@ -240,7 +240,7 @@ func TestAResolutionPolicyOfOneClusterHoldsInAll(t *testing.T) {
 	c.conditions(east, "young", stateOlder, "")
 
 	c.must(c.world.Cluster(west).StopAPIServer())
-	eventually(t, time.Minute, "it is noticed that the API server is away", func() bool {
+	eventually(t, patience, "it is noticed that the API server is away", func() bool {
 		_, err := c.agents[west][0].kube.cluster.State()
 		return err != nil
 	})
@@ -272,7 +272,7 @@ func (c *clustered) drilled(name, want string) *v1alpha1.Drill {
 	c.Helper()
 	var have *v1alpha1.Drill
 	seen := []string{}
-	eventually(c.T, time.Minute, "drill "+name+" says "+want, func() bool {
+	eventually(c.T, patience, "drill "+name+" says "+want, func() bool {
 		var err error
 		if have, err = c.drills().Get(c.Context(), name, metav1.GetOptions{}); err != nil {
 			return false
@@ -302,7 +302,7 @@ func TestADrillOfACluster(t *testing.T) {
 	c.saidOf("us-west", v1alpha1.KindDrill, "nowhere", v1alpha1.ReasonUnsafe, "Warning it does not begin: there is no region mars")
 
 	short := c.drill("short", "eu-central", "4s")
-	eventually(t, 30*time.Second, "the other region takes the traffic away, too", func() bool {
+	eventually(t, patience, "the other region takes the traffic away, too", func() bool {
 		drills := eu.catalog.Conditions().Drills
 		return len(drills) == 1 && drills[0].ID == "kube-"+string(short.UID) && drills[0].Scope.Service.String() == "shop/checkout"
 	})
@@ -323,13 +323,13 @@ func TestADrillOfACluster(t *testing.T) {
 	writer := c.writer("us-west")
 	c.must(writer.stop())
 	c.agents["us-west"] = slices.DeleteFunc(c.agents["us-west"], func(a *agent) bool { return a == writer })
-	eventually(t, time.Minute, "another replica writes", func() bool { return c.writer("us-west") != nil })
+	eventually(t, patience, "another replica writes", func() bool { return c.writer("us-west") != nil })
 	time.Sleep(2 * lookTwice) // it compares everything
 	if d, _ := eu.catalog.Drill("kube-" + string(long.UID)); d.State != catalog.DrillRunning {
 		t.Errorf("expected the drill to go on when the writer changes, found %+v", d)
 	}
 	c.must(c.drills().Delete(t.Context(), "long", metav1.DeleteOptions{}))
-	eventually(t, time.Minute, "the drill ends with its object, everywhere", func() bool {
+	eventually(t, patience, "the drill ends with its object, everywhere", func() bool {
 		d, _ := eu.catalog.Drill("kube-" + string(long.UID))
 		return d.Recorded == catalog.DrillEnded && d.Outcome == catalog.OutcomeStopped && strings.Contains(d.Detail, "Drill us-west-1/shop/long was deleted")
 	})

@@ -13,7 +13,7 @@ import (
 
 func TestThePoliciesOfAClusterThatIsNoMoreAreDeleted(t *testing.T) {
 	a := initialise(t, "west", "west-0", "")
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	mine := catalog.PolicyOrigin{Cluster: a.card.Replica.Cluster, Namespace: "shop", Name: "mine"}
 	gone := catalog.PolicyOrigin{Cluster: "gone-1", Namespace: "shop", Name: "old"}
@@ -23,14 +23,14 @@ func TestThePoliciesOfAClusterThatIsNoMoreAreDeleted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, 10*time.Second, "both are known, and one is of no cluster of the region", func() bool {
+	eventually(t, patience, "both are known, and one is of no cluster of the region", func() bool {
 		s := a.catalog.ClusterPolicies()
 		return len(s) == 2 && s[0].PolicyOrigin == gone && s[0].Standing == catalog.StandsForeign && s[1].Standing == catalog.StandsInForce
 	})
 	if err := a.retirePolicies(ctx); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "only that one is deleted", func() bool {
+	eventually(t, patience, "only that one is deleted", func() bool {
 		s := a.catalog.ClusterPolicies()
 		return len(s) == 1 && s[0].PolicyOrigin == mine
 	})
@@ -38,7 +38,7 @@ func TestThePoliciesOfAClusterThatIsNoMoreAreDeleted(t *testing.T) {
 
 func TestAPolicyIsWrittenInThePlaceOfTheVersionThatWasSeen(t *testing.T) {
 	a := initialise(t, "west", "west-0", "")
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	origin := catalog.PolicyOrigin{Cluster: a.card.Replica.Cluster, Namespace: "shop", Name: "mine"}
 	write := func(seen catalog.ObjectVersion, order ...string) error {

@@ -85,10 +85,10 @@ func TestAReplicaStartsAndServesWhileItsAPIServerIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := startWith(t, p, Config{Services: services, Kubernetes: Kubernetes{Enabled: true, Kubeconfig: kubeconfigOf(t, nobody)}})
-	eventually(t, 30*time.Second, "the service of the file beside it is there", func() bool {
+	eventually(t, patience, "the service of the file beside it is there", func() bool {
 		return a.catalog.Service(catalog.ServiceName{Namespace: "shop", Name: "web"}) != nil
 	})
-	eventually(t, 30*time.Second, "the cluster's record says what is missing, and since when", func() bool {
+	eventually(t, patience, "the cluster's record says what is missing, and since when", func() bool {
 		var said bool
 		a.catalog.Records("west", catalog.RecordCluster, func(r *catalog.Record) bool {
 			said = strings.Contains(r.Cluster.SourceError, nobody) && !r.Cluster.StaleSince.IsZero()

@@ -22,7 +22,7 @@ func TestRaftIsSpokenOnlyWithTheReplicaThatIsMeant(t *testing.T) {
 	stream := raftStream{peers: west.peers, region: "us-west"}
 	there := b.card.Replica.PeerAddress
 	for name, ok := range map[string]bool{"b": true, "c": false} {
-		conn, err := stream.Dial(raft.ServerAddress(raftAddress(name, there)), 5*time.Second)
+		conn, err := stream.Dial(raft.ServerAddress(raftAddress(name, there)), patience)
 		if (err == nil) != ok {
 			t.Errorf("%s at the address of b: expected a connection: %v, found %v", name, ok, err)
 		}
@@ -30,7 +30,7 @@ func TestRaftIsSpokenOnlyWithTheReplicaThatIsMeant(t *testing.T) {
 			_ = conn.Close()
 		}
 	}
-	eventually(t, 5*time.Second, "a knows where b is", func() bool {
+	eventually(t, patience, "a knows where b is", func() bool {
 		address, ok := west.addressOf(b.card.Replica.RaftID())
 		return ok && address == raftAddress("b", there)
 	})

@@ -3,6 +3,8 @@ package federation
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,29 +44,16 @@ func TestAReadAfterCatchingUpHoldsAllThatWasAcknowledgedOnAnyReplica(t *testing.
 	t.Parallel()
 	a := initialise(t, "us-west", "a", "")
 	all := []*agent{a, a.admit(t, "us-west", "b", ""), a.admit(t, "us-west", "c", "")}
-	eventually(t, 30*time.Second, "three voters", func() bool {
-		voters := 0
-		for _, s := range a.node.Servers() {
-			if s.Voter {
-				voters++
-			}
-		}
-		return voters == 3
-	})
+	eventually(t, patience, "three voters", func() bool { return voters(a) == 3 })
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	leaders := readWhileTheLeaderChanges(ctx, t, all)
 	if len(leaders) < 2 {
 		t.Errorf("the leader never changed: %v", leaders)
 	}
-	for i, r := range all { // the leader is lost, not asked to hand over
-		if !r.node.IsLeader() {
-			continue
-		}
-		_ = r.stop()
-		all = append(all[:i:i], all[i+1:]...)
-		break
-	}
+	lost := leading(t, all) // and not asked to hand over
+	_ = all[lost].stop()
+	all = slices.Delete(all, lost, lost+1)
 	if err := all[0].put(ctx, 1000); err != nil {
 		t.Fatal(err)
 	}
@@ -72,12 +61,15 @@ func TestAReadAfterCatchingUpHoldsAllThatWasAcknowledgedOnAnyReplica(t *testing.
 		t.Errorf("expected the newest number on the other replica, found %d, %v", all[1].number(), err)
 	}
 	_ = all[0].stop()
-	short, cancelShort := context.WithTimeout(ctx, 3*time.Second)
-	defer cancelShort()
-	err := all[1].proposer.CatchUp(short)
-	if state.CodeOf(err) != "no-quorum" || !strings.Contains(err.Error(), "federator status") || short.Err() != nil {
-		t.Errorf("expected to hear before the deadline that there is no quorum, found %v", err)
-	}
+	inTime(t, "", 3*time.Second, func(t *testing.T, _ string, limit time.Duration) (why string) {
+		short, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		err := all[1].proposer.CatchUp(short)
+		if state.CodeOf(err) != "no-quorum" || !strings.Contains(err.Error(), "federator status") || short.Err() != nil {
+			return fmt.Sprintf("expected to hear before the deadline that there is no quorum, found %v", err)
+		}
+		return ""
+	})
 }
 
 // readWhileTheLeaderChanges writes numbers that grow and reads them everywhere: a
@@ -108,7 +100,7 @@ func readWhileTheLeaderChanges(ctx context.Context, t *testing.T, all []*agent) 
 		})
 	}
 	leaders := map[string]bool{}
-	for i := int64(1); i <= 60; i++ {
+	for i := int64(1); i <= 60 || len(leaders) < 2 && ctx.Err() == nil; i++ {
 		if err := all[i%3].put(ctx, i); err != nil {
 			t.Errorf("write %d: %v", i, err)
 			break

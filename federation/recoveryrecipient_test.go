@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/federator/federator/federation/state"
 	"github.com/federator/federator/identity"
@@ -53,7 +52,7 @@ func TestATrustDomainIsFoundedForARecoveryKeyThatIsKeptElsewhere(t *testing.T) {
 	})
 
 	a := start(t, p, "") // and its root can be used
-	eventually(t, 10*time.Second, "the founder to hold the root", a.holdsRoot)
+	eventually(t, patience, "the founder to hold the root", a.holdsRoot)
 	a.node.Read(func(s *state.State) {
 		found, ok := s.Secret(secretRoot)
 		if !ok {

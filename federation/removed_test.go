@@ -13,7 +13,7 @@ import (
 func TestARemovedReplicaProposesNothing(t *testing.T) {
 	west := initialise(t, "us-west", "a", "")
 	b := west.admit(t, "us-west", "b", "")
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if _, err := west.proposer.Propose(ctx, west.systemMeta(), &state.RemoveReplica{Name: "b"}); err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"os"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/federator/federator/federation/state"
 	"github.com/federator/federator/identity"
@@ -16,7 +15,7 @@ import (
 func TestARestoredAuthorityForgetsNothingThatTheOthersKnow(t *testing.T) {
 	west := initialise(t, "us-west", "a", "")
 	eu := west.admit(t, "eu-central", "a", "")
-	eventually(t, 15*time.Second, "eu trusts", func() bool { return eu.importsKnown() })
+	eventually(t, patience, "eu trusts", func() bool { return eu.importsKnown() })
 	key, err := identity.NewSealKey()
 	if err != nil {
 		t.Fatal(err)
@@ -27,10 +26,10 @@ func TestARestoredAuthorityForgetsNothingThatTheOthersKnow(t *testing.T) {
 	}
 	west.admit(t, "asia-east", "a", "") // after the backup
 	stolen := identity.KeyID{1}
-	if err := west.revokeKey(deadline(t, 10*time.Second), "eu-central", stolen, "test", west.systemMeta()); err != nil {
+	if err := west.revokeKey(deadline(t, patience), "eu-central", stolen, "test", west.systemMeta()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "eu knows both", func() bool {
+	eventually(t, patience, "eu knows both", func() bool {
 		return len(eu.verifier.List().Revoked) == 1 && len(eu.registry()) == 3
 	})
 	for epoch := uint64(2); epoch <= 3; epoch++ { // twice from the same backup
@@ -41,11 +40,11 @@ func TestARestoredAuthorityForgetsNothingThatTheOthersKnow(t *testing.T) {
 			t.Fatal(err)
 		}
 		west = start(t, p, "")
-		eventually(t, 20*time.Second, "eu takes the new epoch", func() bool { return eu.catalog.Version("us-west").Epoch == epoch })
+		eventually(t, patience, "eu takes the new epoch", func() bool { return eu.catalog.Version("us-west").Epoch == epoch })
 		if asia := west.regionRecord("asia-east"); asia == nil || asia.Removed || !slices.Contains(asia.Clusters, "asia-east-1") {
 			t.Errorf("asia-east is not entered again: %+v", asia)
 		}
-		eventually(t, 5*time.Second, "the list in force is that of the others, or newer", func() bool {
+		eventually(t, patience, "the list in force is that of the others, or newer", func() bool {
 			var signed []byte
 			west.node.Read(func(s *state.State) { signed, _ = s.Trust() })
 			list, err := identity.ReadList(signed)

@@ -21,7 +21,7 @@ func TestATokenThatWasUsedLetsNothingElseInWithTheSameKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	tok := west.invite(t)
 	joiner := &enroll.Joiner{Now: time.Now}

@@ -113,11 +113,9 @@ func (a *agent) admitInto(t *testing.T, cluster, name string) *agent {
 	t.Helper()
 	p := place(t, a.card.Replica.Region, name)
 	p.Cluster = cluster
-	if _, err := Join(deadline(t, 20*time.Second), JoinOptions{Place: p, Token: a.invite(t)}); err != nil {
-		t.Fatal(err)
-	}
+	a.join(t, p)
 	b := start(t, p, "")
-	eventually(t, 15*time.Second, "the region knows the replica and the replica the region", func() bool {
+	eventually(t, patience, "the region knows the replica and the replica the region", func() bool {
 		return a.registered(name) && b.registered(name) && len(b.siblings()) > 0 && b.votersIn(a.card.Replica.Cluster) != nil
 	})
 	return b
@@ -212,7 +210,7 @@ func TestTheWordOfAStandbyCountsOnlyWhereItsClusterHasNoVoter(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		if _, err := west.proposer.Propose(deadline(t, 10*time.Second), west.systemMeta(), &state.RemoveReplica{Name: "b"}); err != nil {
+		if _, err := west.proposer.Propose(deadline(t, patience), west.systemMeta(), &state.RemoveReplica{Name: "b"}); err != nil {
 			t.Fatal(err)
 		}
 		_, err = far.signer(t, west).SignWorkload(t.Context(), &pb.SignWorkloadRequest{Csr: attempt(t, "", identity.ID{}).CSR, Namespace: "shop", ServiceAccount: "web"})
@@ -248,7 +246,7 @@ func (a *agent) signer(t *testing.T, to *agent) pb.SiblingsClient {
 func TestTheReplicasOfAnotherRegionHaveNoPodsSigned(t *testing.T) {
 	west := initialise(t, "us-west", "a", "")
 	eu := west.admit(t, "eu-central", "a", "")
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	_, err := eu.signer(t, west).SignWorkload(ctx, &pb.SignWorkloadRequest{Csr: attempt(t, "", identity.ID{}).CSR, Namespace: "shop", ServiceAccount: "web"})
 	if status.Code(err) != codes.PermissionDenied {
