@@ -30,9 +30,10 @@ const (
 
 // alarmDesk looks at the alarms of running drills.
 type alarmDesk struct {
-	client *http.Client
-	every  time.Duration
-	log    *slog.Logger
+	client  *http.Client
+	every   time.Duration
+	timeout time.Duration // of one look
+	log     *slog.Logger
 
 	work    sync.WaitGroup
 	mu      sync.Mutex
@@ -42,7 +43,7 @@ type alarmDesk struct {
 
 func newAlarmDesk(log *slog.Logger) *alarmDesk {
 	return &alarmDesk{
-		every: alarmEvery, log: log, watched: map[string]context.CancelFunc{}, bad: map[string]string{},
+		every: alarmEvery, timeout: alarmTimeout, log: log, watched: map[string]context.CancelFunc{}, bad: map[string]string{},
 		client: &http.Client{
 			Transport: &http.Transport{MaxResponseHeaderBytes: 64 << 10, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute, Proxy: http.ProxyFromEnvironment},
 			CheckRedirect: func(_ *http.Request, via []*http.Request) error {
@@ -96,7 +97,7 @@ func (d *alarmDesk) close() {
 func (d *alarmDesk) look(ctx context.Context, drill string, a catalog.Alarm) {
 	failed := 0
 	for {
-		err := askAlarm(ctx, d.client, a)
+		err := d.ask(ctx, a)
 		if ctx.Err() != nil {
 			return
 		}
@@ -118,9 +119,9 @@ func (d *alarmDesk) look(ctx context.Context, drill string, a catalog.Alarm) {
 	}
 }
 
-// askAlarm reports what is not good about an alarm now.
-func askAlarm(ctx context.Context, client *http.Client, a catalog.Alarm) error {
-	ctx, cancel := context.WithTimeout(ctx, alarmTimeout)
+// ask reports what is not good about an alarm now.
+func (d *alarmDesk) ask(ctx context.Context, a catalog.Alarm) error {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	target := a.URL
 	if a.Query != "" {
@@ -136,7 +137,7 @@ func askAlarm(ctx context.Context, client *http.Client, a catalog.Alarm) error {
 	if err != nil {
 		return err
 	}
-	answer, err := client.Do(req)
+	answer, err := d.client.Do(req)
 	if err != nil {
 		return err
 	}

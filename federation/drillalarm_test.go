@@ -16,6 +16,15 @@ import (
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
+// patientAlarms looks at alarms that answer, on a machine that may stand still
+// meanwhile.
+func patientAlarms(t *testing.T) *alarmDesk {
+	d := newAlarmDesk(quiet())
+	d.timeout = patience
+	t.Cleanup(d.close)
+	return d
+}
+
 // prometheus answers like one, whatever the query.
 func prometheusLike(t *testing.T, body string) string {
 	t.Helper()
@@ -39,8 +48,7 @@ func TestAQueryMustYieldOneValueWithinItsBounds(t *testing.T) {
 		return `{"status":"success","data":{"resultType":"vector","result":[` + strings.Join(all, ",") + `]}}`
 	}
 	low, high := 1.0, 5.0
-	d := newAlarmDesk(quiet())
-	defer d.close()
+	d := patientAlarms(t)
 	for name, tt := range map[string]struct{ body, want string }{
 		"within":        {vector("3"), ""},
 		"at its bound":  {vector("5"), ""},
@@ -59,7 +67,7 @@ func TestAQueryMustYieldOneValueWithinItsBounds(t *testing.T) {
 		"an odd value":  {`{"status":"success","data":{"resultType":"scalar","result":[1.5,{}]}}`, "expected a number"},
 	} {
 		a := catalog.Alarm{Name: "errors", Prometheus: prometheusLike(t, tt.body), Query: "sum(rate(errors[1m]))", Min: &low, Max: &high}
-		err := askAlarm(t.Context(), d.client, a)
+		err := d.ask(t.Context(), a)
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: expected %q, found %v", name, tt.want, err)
 		}
@@ -76,15 +84,21 @@ func TestAURLMustAnswerWell(t *testing.T) {
 	mux.HandleFunc("/slow", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	s := httptest.NewServer(mux)
 	defer s.Close()
-	d := newAlarmDesk(quiet())
-	defer d.close()
+	d := patientAlarms(t)
+	short := newAlarmDesk(quiet())
+	defer short.close()
+	short.timeout = 100 * time.Millisecond
 	for path, want := range map[string]string{"/ok": "", "/once": "", "/bad": "found 500", "/round": "redirects", "/slow": "deadline"} {
-		err := askAlarm(t.Context(), d.client, catalog.Alarm{Name: "a", URL: s.URL + path})
+		desk := d
+		if path == "/slow" {
+			desk = short
+		}
+		err := desk.ask(t.Context(), catalog.Alarm{Name: "a", URL: s.URL + path})
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: expected %q, found %v", path, want, err)
 		}
 	}
-	if askAlarm(t.Context(), d.client, catalog.Alarm{Name: "a", URL: "http://127.0.0.1:1/"}) == nil {
+	if d.ask(t.Context(), catalog.Alarm{Name: "a", URL: "http://127.0.0.1:1/"}) == nil {
 		t.Error("nobody answers, and the alarm is good")
 	}
 }
@@ -98,17 +112,16 @@ func TestAnAlarmFailsADrillAfterThreeFailuresInARow(t *testing.T) {
 		}
 	}))
 	defer s.Close()
-	d := newAlarmDesk(quiet())
-	defer d.close()
+	d := patientAlarms(t)
 	d.every = time.Millisecond
 	alarms := map[string][]catalog.Alarm{"d": {{Name: "health", URL: s.URL}}}
 	d.watch(t.Context(), alarms)
-	eventually(t, 10*time.Second, "it was asked often", func() bool { return asked.Load() > 30 })
+	eventually(t, patience, "it was asked often", func() bool { return asked.Load() > 30 })
 	if why := d.failing("d"); why != "" {
 		t.Fatalf("single failures ended it: %s", why)
 	}
 	dead.Store(true)
-	eventually(t, 10*time.Second, "the alarm fails", func() bool {
+	eventually(t, patience, "the alarm fails", func() bool {
 		d.watch(t.Context(), alarms)
 		return strings.Contains(d.failing("d"), "alarm health: expected a status from 200 to 299, found 503")
 	})
