@@ -111,7 +111,7 @@ func (c gatedConn) Write(b []byte) (int, error) {
 
 // A leader that was stopped for a while still believes that it leads, and finds
 // old answers of its followers in its sockets. With raft's VerifyLeader in the
-// place of the barrier it takes them for confirmations, in most runs of this.
+// place of the barrier it takes them for confirmations, in some runs of this.
 func TestALeaderThatWasPausedDoesNotConfirmAReadOfWhatIsOld(t *testing.T) {
 	t.Parallel()
 	const tries = 5
