@@ -44,7 +44,7 @@ func TestAReadAfterCatchingUpHoldsAllThatWasAcknowledgedOnAnyReplica(t *testing.
 	t.Parallel()
 	a := initialise(t, "us-west", "a", "")
 	all := []*agent{a, a.admit(t, "us-west", "b", ""), a.admit(t, "us-west", "c", "")}
-	eventually(t, patience, "three voters", func() bool { return voters(a) == 3 })
+	eventually(t, longest, "three voters", func() bool { return voters(a) == 3 })
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	leaders := readWhileTheLeaderChanges(ctx, t, all)

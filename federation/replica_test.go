@@ -213,7 +213,7 @@ func TestReplicasOfTwoRegionsJoinAgreeAndKnowOfEachOthersServices(t *testing.T) 
 	west := initialise(t, "us-west", "a", writeServices(t, "127.0.0.11"))
 	westB := west.admit(t, "us-west", "b", writeServices(t, "127.0.0.11"))
 	westC := west.admit(t, "us-west", "c", writeServices(t, "127.0.0.11"))
-	eventually(t, patience, "three voters", func() bool { return voters(west) == 3 })
+	eventually(t, longest, "three voters", func() bool { return voters(west) == 3 })
 	eu := westB.admit(t, "eu-central", "a", writeServices(t, "127.0.0.21"))
 	for _, a := range []*agent{west, westB, westC, eu} {
 		eventually(t, patience, a.card.Replica.Region+"/"+a.card.Replica.Name+" knows both regions' endpoints", func() bool {
