@@ -121,9 +121,6 @@ func TestWhatAnInitContainerFetchedIsKeptUntilItIsDue(t *testing.T) {
 			t.Errorf("%d certificates", a.made.Load())
 		}
 		due := time.Now().Add(20 * time.Minute).UTC().Format(time.RFC3339)
-		if text := said.String(); !strings.Contains(text, "is kept") || !strings.Contains(text, web().String()) || !strings.Contains(text, "due="+due) {
-			t.Errorf("expected to be told what is kept and that it is due at %s, found %q", due, text)
-		}
 		time.Sleep(21 * time.Minute)
 		synctest.Wait()
 		if a.made.Load() != 2 {
@@ -131,6 +128,9 @@ func TestWhatAnInitContainerFetchedIsKeptUntilItIsDue(t *testing.T) {
 		}
 		cancel()
 		must(t, <-done)
+		if text := said.String(); !strings.Contains(text, "is kept") || !strings.Contains(text, web().String()) || !strings.Contains(text, "due="+due) {
+			t.Errorf("expected to be told what is kept and that it is due at %s, found %q", due, text)
+		}
 
 		time.Sleep(2 * time.Hour) // and it expires
 		a.fail.Store(1)
