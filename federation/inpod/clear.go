@@ -25,10 +25,10 @@ func (r *runner) clear(ctx context.Context) error {
 // the others know, and is taken out of its region; and without the note that the trust
 // domain is founded, a disk that is lost founds another.
 func (r *runner) clearLater(ctx context.Context) {
-	if r.left == nil {
+	if r.uncleared == nil {
 		return
 	}
-	said := r.left.Error()
+	said := r.uncleared.Error()
 	err := again(ctx, func() error { return r.clear(ctx) }, func(err error, _ time.Duration) {
 		if err.Error() != said && ctx.Err() == nil {
 			said = err.Error()

@@ -79,9 +79,9 @@ func Run(ctx context.Context, o Options) error {
 // runner is one run.
 type runner struct {
 	Options
-	left    error // why what it needed to become a member may still be there
-	mu      sync.Mutex
-	waiting string
+	uncleared error // why what it needed to become a member may still be there
+	mu        sync.Mutex
+	waiting   string
 }
 
 // settle finds the addresses and makes the replica a member, and answers probes
@@ -216,8 +216,8 @@ func (r *runner) enter(ctx context.Context) error {
 	r.wait("")
 	short, cancel := context.WithTimeout(ctx, memberPatience)
 	defer cancel()
-	if r.left = r.clear(short); r.left != nil && ctx.Err() == nil {
-		r.Log.Warn(stillThere, "error", r.left)
+	if r.uncleared = r.clear(short); r.uncleared != nil && ctx.Err() == nil {
+		r.Log.Warn(stillThere, "error", r.uncleared)
 	}
 	return ctx.Err()
 }

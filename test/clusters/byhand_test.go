@@ -90,6 +90,12 @@ func (s *shop) lists(c *cluster, service string, endpoints int) (name string) {
 func (s *shop) withdraw(c *cluster, service string) {
 	s.Helper()
 	ok(s.T, c.MCS.MulticlusterV1beta1().ServiceExports(s.namespace).Delete(s.Context(), service, metav1.DeleteOptions{}))
+	s.gone(c, service)
+}
+
+// gone waits until nothing is left of an import in a cluster.
+func (s *shop) gone(c *cluster, service string) {
+	s.Helper()
 	s.until(c, "the import to be gone with its slices", func(ctx context.Context) error {
 		_, err := c.MCS.MulticlusterV1beta1().ServiceImports(s.namespace).Get(ctx, service, metav1.GetOptions{})
 		if !apierrors.IsNotFound(err) {

@@ -165,21 +165,13 @@ func (s *shop) live() {
 		}
 		return err
 	})
-	ok(s.T, home.Core.CoreV1().Services(s.namespace).Delete(s.Context(), "checkout", metav1.DeleteOptions{}))
-	_, err := home.Core.CoreV1().Services(s.namespace).Create(s.Context(), serviceByHand("checkout", corev1.ClusterIPNone), metav1.CreateOptions{})
-	ok(s.T, err)
-	s.until(home, "the import to be headless", func(ctx context.Context) error {
-		i, err := home.MCS.MulticlusterV1beta1().ServiceImports(s.namespace).Get(ctx, "checkout", metav1.GetOptions{})
-		if err == nil && i.Spec.Type != mcs.Headless {
-			err = fmt.Errorf("it is %s", i.Spec.Type)
-		}
-		return err
-	})
+	s.turnHeadless(home, s.clusters[1])
 
 	// Somebody takes the name of a slice; it stays theirs.
-	s.withdraw(home, "checkout")
+	s.withdraw(s.clusters[1], "checkout")
+	s.gone(home, "checkout")
 	taken := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Name: name}, AddressType: discoveryv1.AddressTypeIPv4}
-	_, err = slices.Create(s.Context(), taken, metav1.CreateOptions{})
+	_, err := slices.Create(s.Context(), taken, metav1.CreateOptions{})
 	ok(s.T, err)
 	s.export(home, "checkout")
 	s.until(home, "an Event about the slice of somebody else", func(ctx context.Context) error {
@@ -193,4 +185,33 @@ func (s *shop) live() {
 	if err != nil || len(theirs.Labels)+len(theirs.Endpoints) != 0 {
 		s.Errorf("expected the slice of somebody else to be as it was, found %+v, %v", theirs, err)
 	}
+}
+
+// turnHeadless has the import change its type while it is there, so that its derived
+// Service is deleted: another cluster has exported a headless Service, and the older
+// export, which decides, is withdrawn. To delete one Service and make another in its
+// place would leave a moment without any, in which the import might go.
+func (s *shop) turnHeadless(home, other *cluster) {
+	s.Helper()
+	imported := func(ctx context.Context) (*mcs.ServiceImport, error) {
+		return home.MCS.MulticlusterV1beta1().ServiceImports(s.namespace).Get(ctx, "checkout", metav1.GetOptions{})
+	}
+	_, err := other.Core.CoreV1().Services(s.namespace).Create(s.Context(), serviceByHand("checkout", corev1.ClusterIPNone), metav1.CreateOptions{})
+	ok(s.T, err)
+	s.export(other, "checkout")
+	s.until(home, "the import to be of two clusters", func(ctx context.Context) error {
+		i, err := imported(ctx)
+		if err == nil && (len(i.Status.Clusters) != 2 || i.Spec.Type != mcs.ClusterSetIP) {
+			err = fmt.Errorf("it is %s, of %v", i.Spec.Type, i.Status.Clusters)
+		}
+		return err
+	})
+	ok(s.T, home.MCS.MulticlusterV1beta1().ServiceExports(s.namespace).Delete(s.Context(), "checkout", metav1.DeleteOptions{}))
+	s.until(home, "the import to be headless", func(ctx context.Context) error {
+		i, err := imported(ctx)
+		if err == nil && i.Spec.Type != mcs.Headless {
+			err = fmt.Errorf("it is %s", i.Spec.Type)
+		}
+		return err
+	})
 }
