@@ -73,7 +73,11 @@ func (a *app) found(options federation.InitOptions, keyFile string) error {
 		}
 		return err
 	}
-	return a.printFounded(options, result, keyFile)
+	err = a.printFounded(options, result, keyFile)
+	if err != nil && keyFile == "" && result.RecoveryKey != "" {
+		fmt.Fprintf(a.err, "the trust domain is made, and cannot be made again; RECOVERY KEY, shown only now: %s\n", result.RecoveryKey)
+	}
+	return err
 }
 
 func (a *app) printFounded(options federation.InitOptions, result federation.InitResult, keyFile string) error {
@@ -85,15 +89,16 @@ func (a *app) printFounded(options federation.InitOptions, result federation.Ini
 		}
 		return a.printJSON(answer)
 	}
-	fmt.Fprintf(a.out, "made the trust domain %s and its first region %s with replica %s\nroot key pin: %s\nrecovery recipient, for federator backup --recipient: %s\n", options.TrustDomain, r.Region, r.Name, result.RootPin, result.RecoveryRecipient)
+	var key string
 	switch {
 	case keyFile != "":
-		fmt.Fprintf(a.out, "the recovery key is in %s; keep it away from these machines\n", keyFile)
+		key = fmt.Sprintf("the recovery key is in %s; keep it away from these machines\n", keyFile)
 	case result.RecoveryKey == "":
-		fmt.Fprintln(a.out, "its recovery key stays where it was made")
+		key = "its recovery key stays where it was made\n"
 	default:
-		fmt.Fprintf(a.out, "\nRECOVERY KEY, shown only now: %s\nKeep it away from these machines.\n\n", result.RecoveryKey)
+		key = fmt.Sprintf("\nRECOVERY KEY, shown only now: %s\nKeep it away from these machines.\n\n", result.RecoveryKey)
 	}
-	fmt.Fprintf(a.out, "next: federator agent --data-dir %s\n", options.DataDir)
-	return nil
+	_, err := fmt.Fprintf(a.out, "made the trust domain %s and its first region %s with replica %s\nroot key pin: %s\nrecovery recipient, for federator backup --recipient: %s\n%snext: federator agent --data-dir %s\n",
+		options.TrustDomain, r.Region, r.Name, result.RootPin, result.RecoveryRecipient, key, options.DataDir)
+	return err
 }

@@ -59,10 +59,23 @@ func TestAFoundedTrustDomainHasItsRecoveryKeyAlsoIfNothingCanBePrinted(t *testin
 			dir, key := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "recovery.key")
 			var said strings.Builder
 			code := run(t.Context(), initArgs(dir, key, "-o", output), func(string) string { return "" }, stdio{strings.NewReader(""), fullDisk{}, &said})
-			if output == "json" && (code != exitFailed || !strings.Contains(said.String(), "no space left")) {
+			if code != exitFailed || !strings.Contains(said.String(), "no space left") || strings.Contains(said.String(), "AGE-SECRET-KEY") {
 				t.Errorf("expected to hear that nothing was printed, found %d, %q", code, said.String())
 			}
 			opensRoot(t, dir, key)
+		})
+	}
+}
+
+func TestARecoveryKeyThatIsInNoFileAndCannotBePrintedIsSaidWithTheError(t *testing.T) {
+	for _, output := range []string{"json", "text"} {
+		t.Run(output, func(t *testing.T) {
+			args := initArgs(filepath.Join(t.TempDir(), "data"), "")
+			var said strings.Builder
+			code := run(t.Context(), append(args[:len(args)-2], "-o", output), func(string) string { return "" }, stdio{strings.NewReader(""), fullDisk{}, &said})
+			if code != exitFailed || !strings.Contains(said.String(), "no space left") || !strings.Contains(said.String(), "AGE-SECRET-KEY") {
+				t.Errorf("expected the error and the key, found %d, %q", code, said.String())
+			}
 		})
 	}
 }
