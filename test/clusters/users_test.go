@@ -4,6 +4,7 @@ package clusters
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -64,7 +65,10 @@ func (s *shop) drill(c *cluster, region string) (outcome string) {
 		if phase, _, err := unstructured.NestedString(now.Object, "status", "phase"); err != nil || phase != "Over" {
 			return fmt.Errorf("found %v, %v", now.Object["status"], err)
 		}
-		outcome, _, err = unstructured.NestedString(now.Object, "status", "outcome")
+		// Its region writes how it ended a moment after that.
+		if outcome, _, err = unstructured.NestedString(now.Object, "status", "outcome"); err == nil && outcome == "" {
+			err = errors.New("found no outcome yet")
+		}
 		return err
 	})
 	return outcome
