@@ -245,8 +245,9 @@ func TestAPodThatEndsAnswersForAWhileAndHasTimeLeftToLeave(t *testing.T) {
 		if c.Lifecycle == nil || c.Lifecycle.PreStop == nil || c.Lifecycle.PreStop.Sleep == nil || c.Lifecycle.PreStop.Sleep.Seconds < 5 {
 			t.Fatalf("container %s: nodes send queries to it when its DNS is closed: expected a sleep before it is told to end, found %+v", c.Name, c.Lifecycle)
 		}
-		// The sleep counts. Package inpod bounds leaving to 25 s; as much again is to spare.
-		if left := *pod.TerminationGracePeriodSeconds - c.Lifecycle.PreStop.Sleep.Seconds; left < 50 {
+		// The sleep counts. Package inpod bounds leaving to 25 s, and package federation to
+		// 30 s how long it goes on until the others have agreed that it does not vote.
+		if left := *pod.TerminationGracePeriodSeconds - c.Lifecycle.PreStop.Sleep.Seconds; left < 60 {
 			t.Errorf("container %s has %d s left to leave its region", c.Name, left)
 		}
 	}

@@ -36,11 +36,12 @@ const (
 	unknownWay   = 250 * time.Millisecond
 	maxWay       = time.Second
 	// A look during which this process stood still for more than stoodStill shows
-	// nothing when no endpoint answered in time: it is taken again, up to maxRetakes
-	// times in a row. watchEvery is how often it looks whether it stands still.
+	// nothing when no endpoint answered in time, and another is taken: maxLooks in a row
+	// at most, of which the last counts however it went. watchEvery is how often it looks
+	// whether it stands still.
 	stoodStill = 250 * time.Millisecond
 	watchEvery = 50 * time.Millisecond
-	maxRetakes = 3
+	maxLooks   = 3
 )
 
 // inquest is one look into a silent region.
@@ -75,7 +76,7 @@ func (o *observer) inquire(ctx context.Context, region string) {
 // look asks a sample of the region's endpoints whether it is out. Like the silence of
 // replicas, that of workloads counts only for one who listened all the time.
 func (q *inquest) look(ctx context.Context) catalog.Reach {
-	for range maxRetakes {
+	for range maxLooks {
 		stop := watch(q.clock)
 		answers := q.anyAnswers(ctx, append(q.witnesses, q.sample()...))
 		still := stop()

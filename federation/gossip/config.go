@@ -20,7 +20,8 @@ type Config struct {
 	Region, Name, TrustDomain string
 	// Conn is the UDP socket; Run closes it. Advertise is its address as others
 	// reach it, by default the local address of Conn. It counts only for those that
-	// have no record of this replica, or one whose address is no host name.
+	// have no record of this replica, or one whose address is no host name, or is one
+	// that they have not found yet.
 	// PeerAddress is host:port of this replica's mTLS port as others reach it; it
 	// travels in the node's meta.
 	Conn        net.PacketConn

@@ -214,5 +214,6 @@ func lookupHost(ctx context.Context, host string) (netip.Addr, error) {
 	if len(addrs) == 0 {
 		return netip.Addr{}, errors.New("no address for " + host)
 	}
-	return addrs[0].Unmap(), nil
+	// Of IPv4 if there is one, as where a replica listens.
+	return addrs[max(slices.IndexFunc(addrs, func(a netip.Addr) bool { return a.Unmap().Is4() }), 0)].Unmap(), nil
 }

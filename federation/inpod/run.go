@@ -278,7 +278,8 @@ func (r *runner) join(ctx context.Context, a pod.Admission) error {
 // that was killed while it joined comes back with one that is spent. It returns why the
 // join failed.
 func (r *runner) discard(ctx context.Context, a pod.Admission, refusal error) error {
-	if !errors.Is(refusal, enroll.ErrReused) && !errors.Is(refusal, enroll.ErrExpired) && !errors.Is(refusal, enroll.ErrUnknownToken) {
+	// One that is not known may be, once the replica that was asked has read its log.
+	if !errors.Is(refusal, enroll.ErrReused) && !errors.Is(refusal, enroll.ErrExpired) {
 		return refusal
 	}
 	short, cancel := context.WithTimeout(ctx, callTimeout)

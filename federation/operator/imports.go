@@ -66,7 +66,7 @@ func (v *view) checkImports() []problem {
 			action: "apply the manifests of this release (federator manifests), with their roles and bindings"})
 	case i.Holder == "" && !i.Writer && v.now.Sub(v.started) > unwrittenAfter:
 		out = append(out, problem{severity: warning, code: "imports-unwritten", subject: subject, expected: "a replica that writes them", found: "none holds the Lease federator-imports",
-			action: "one takes it within 15 seconds; if it stays so, see the log of the cluster's replicas"})
+			action: "one takes it within 15 seconds; if it stays so, all of them have halted or were removed, which check says of them, or see the log of the cluster's replicas"})
 	}
 	if !i.BehindSince.IsZero() && v.now.Sub(i.BehindSince) > behindAfter {
 		out = append(out, problem{warning, "imports-behind", subject, "a writer that knows at least what its objects were planned from", fmt.Sprintf("%d services are left alone, because another replica that wrote them knew more", i.Behind),

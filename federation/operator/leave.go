@@ -27,15 +27,14 @@ func (s *Server) Leave(ctx context.Context, r *pb.LeaveRequest) (*pb.LeaveRespon
 	if err != nil {
 		return nil, err
 	}
-	stats, self := s.Raft.Stats(), leaver.Name == s.Self.Name
-	votes, spared := roleOf(stats, leaver.RaftID()) != "standby", s.spared(stats, leaver)
+	self, votes := leaver.Name == s.Self.Name, roleOf(s.Raft.Stats(), leaver.RaftID()) != "standby"
 	out := &pb.LeaveResponse{}
 	if !removed {
 		if out.Warnings, err = s.remove(ctx, r, leaver, siblings); err != nil {
 			return nil, err
 		}
 	}
-	if self && spared {
+	if self && s.spared(leaver) {
 		s.MarkLeft() // before it waits: it may be killed
 	}
 	if len(siblings) > 1 || removed { // else nobody is left to take it out
@@ -90,17 +89,23 @@ func (s *Server) remove(ctx context.Context, r *pb.LeaveRequest, leaver catalog.
 	return warnings, err
 }
 
-// spared reports whether the others can take this replica out of Raft without its vote:
-// else it must be able to run again, with its disk, until they have.
-func (s *Server) spared(stats state.Stats, leaver catalog.Replica) bool {
+// spared reports whether the others can take this replica out of Raft without its vote,
+// now that it is removed: else it must be able to run again, with its disk, until they
+// have. Others that leave, too, do not count: of several that do at once, each comes
+// after the removals of those before it.
+func (s *Server) spared(leaver catalog.Replica) bool {
+	staying := map[string]bool{}
+	for _, c := range s.siblings() {
+		staying[c.RaftID()] = true
+	}
 	voters, others, votes := 0, 0, false
-	for _, m := range stats.Servers {
+	for _, m := range s.Raft.Stats().Servers {
 		switch {
 		case !m.Voter:
 			continue
 		case m.ID == leaver.RaftID():
 			votes = true
-		case s.Gossip.Alive(nameOf(m.ID)):
+		case staying[m.ID] && s.Gossip.Alive(nameOf(m.ID)):
 			others++
 		}
 		voters++

@@ -104,12 +104,14 @@ func TestAReplicaThatLeavesIsMarkedBeforeItIsOutOfRaft(t *testing.T) {
 // end of the region.
 func TestAReplicaThatIsNeededToBeTakenOutIsNotMarkedBefore(t *testing.T) {
 	for name, test := range map[string]struct {
-		voters []string
-		dead   string
+		voters  []string
+		dead    string
+		leaving string
 	}{
-		"the only voter":                     {[]string{"a"}, ""},
-		"one of two voters":                  {[]string{"b", "a"}, ""},
-		"one of three, of which one is dead": {[]string{"b", "a", "c"}, "c"},
+		"the only voter":                     {[]string{"a"}, "", ""},
+		"one of two voters":                  {[]string{"b", "a"}, "", ""},
+		"one of three, of which one is dead": {[]string{"b", "a", "c"}, "c", ""},
+		"one of three, of which one leaves":  {[]string{"b", "a", "c"}, "", "c"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -117,6 +119,9 @@ func TestAReplicaThatIsNeededToBeTakenOutIsNotMarkedBefore(t *testing.T) {
 				w.do(&state.AdmitReplica{Replica: replicaOf("us-west", name, "west-1")})
 			}
 			w.gossip.dead[test.dead] = true
+			if test.leaving != "" {
+				w.do(&state.RemoveReplica{Name: test.leaving, DiskID: replicaOf("us-west", test.leaving, "west-1").DiskID, Reason: "left"})
+			}
 			w.server.Raft = voting{w.node, test.voters}
 			ctx, stop := context.WithCancel(w.as())
 			defer stop()

@@ -180,8 +180,8 @@ func MayInstall(f *Facts, region, cluster, trustDomain, recipient string) error 
 	case f.Installed && f.Founding == "" && f.Agent == nil && f.Secret != nil:
 		return fmt.Errorf("context %s: it is joining a federation, and cannot found %s", f.Context, trustDomain)
 	case f.Installed && f.Founding == "" && f.Agent == nil && f.perhapsMember():
-		return fmt.Errorf("context %s: expected a cluster in which all replicas wait for a token, or none has run yet, found replicas that do not answer (%s): it cannot be seen whether it is a member of a trust domain, and %s would be a second one; see %s, and have them run first: %s; what is not to be kept is taken out first (%s)",
-			f.Context, cmp.Or(f.Silent, "nothing is known of why"), trustDomain, f.federator("check", ""), f.federator("install", "without --trust-domain and the key"), f.federator("unlink", "--from CLUSTER --uninstall"))
+		return fmt.Errorf("context %s: expected a cluster in which all replicas wait for a token, or none has run yet, found replicas that do not answer (%s): it cannot be seen whether it is a member of a trust domain, and %s would be a second one; see %s, and have them run first: %s; what is not to be kept is taken out first (%s, or, of the only cluster, kubectl delete namespace %s)",
+			f.Context, cmp.Or(f.Silent, "nothing is known of why"), trustDomain, f.federator("check", ""), f.federator("install", "without --trust-domain and the key"), f.federator("unlink", "--from CLUSTER --uninstall"), f.Namespace)
 	case f.Founding != "" && recipient != strings.TrimSpace(f.Recipient):
 		return f.otherKey(recipient)
 	case f.Founding == "" && f.Agent != nil:
@@ -191,16 +191,12 @@ func MayInstall(f *Facts, region, cluster, trustDomain, recipient string) error 
 }
 
 // perhapsMember reports whether replicas that do not answer may be members of a trust
-// domain: one that runs and does not wait for a token may be, and if any ever was, the
-// disk of each that does not.
+// domain: if any ever was, each may be that does not wait for a token.
 func (f *Facts) perhapsMember() bool {
 	waiting := 0
 	for _, p := range f.Pods {
-		switch {
-		case p.Waits:
+		if p.Waits {
 			waiting++
-		case p.Running:
-			return true
 		}
 	}
 	return f.Ran && waiting < max(f.Replicas, 1)

@@ -307,8 +307,8 @@ func podOf(ctx context.Context, c *laptop.Cluster, p *corev1.Pod) Pod {
 	if err == nil {
 		out.Says = lastWord(log)
 	}
-	_, err = c.Core.CoreV1().ConfigMaps(c.Namespace).Get(ctx, pod.WaitingName(p.Name), metav1.GetOptions{})
-	out.Waits = err == nil
+	said, err := c.Core.CoreV1().ConfigMaps(c.Namespace).Get(ctx, pod.WaitingName(p.Name), metav1.GetOptions{})
+	out.Waits = err == nil && slices.ContainsFunc(said.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == p.UID })
 	return out
 }
 

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/rest"
@@ -100,11 +101,15 @@ func TestWhetherAReplicaHasRunAndWhichPodsWaitIsFound(t *testing.T) {
 	if !ran() {
 		t.Error("what may not be looked at was taken for nothing")
 	}
-	if err := core.Tracker().Add(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "federator-waiting-federator-1", Namespace: c.Namespace}}); err != nil {
-		t.Fatal(err)
+	for name, uid := range map[string]types.UID{"federator-1": "uid of federator-1", "federator-2": "uid of an earlier pod"} {
+		if err := core.Tracker().Add(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
+			Name: "federator-waiting-" + name, Namespace: c.Namespace, OwnerReferences: []metav1.OwnerReference{{Kind: "Pod", Name: name, UID: uid}},
+		}}); err != nil {
+			t.Fatal(err)
+		}
 	}
-	for name, waits := range map[string]bool{"federator-0": false, "federator-1": true} {
-		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: c.Namespace}, Status: corev1.PodStatus{Phase: corev1.PodRunning}}
+	for name, waits := range map[string]bool{"federator-0": false, "federator-1": true, "federator-2": false} {
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: c.Namespace, UID: types.UID("uid of " + name)}, Status: corev1.PodStatus{Phase: corev1.PodRunning}}
 		if found := podOf(t.Context(), c, p); found.Waits != waits || !found.Running {
 			t.Errorf("found %+v", found)
 		}

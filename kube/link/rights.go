@@ -63,7 +63,7 @@ func needs(p Purpose, namespace string) []Right {
 		} {
 			out = append(out, in(kind[0], kind[1], "create", "patch")...)
 		}
-		return append(out, in("", "pods", "delete")...)
+		return join(out, in("", "pods", "delete"), in("coordination.k8s.io", "leases", "get"))
 	case ToUnlink:
 		return join(ask, in("apps", "statefulsets", "patch"))
 	case ToUninstall:
