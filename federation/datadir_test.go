@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -130,7 +129,7 @@ func TestAnInitThatWasCutShortFoundsNothingInADirectoryThatJoins(t *testing.T) {
 		}
 	}
 	b := start(t, p, "")
-	eventually(t, 30*time.Second, "b follows a and knows the region", func() bool {
+	eventually(t, patience, "b follows a and knows the region", func() bool {
 		leader, ok := b.node.Leader()
 		return ok && leader == west.card.Replica.RaftID() && b.registered("a") && b.registered("b") && b.about().Epoch == 1
 	})

@@ -145,7 +145,10 @@ func TestThreeRegionsVoteOnADrillRunItAndEndIt(t *testing.T) {
 	inTime(t, "first", 5*time.Second, p.whole)
 	t.Run("another may follow, and any region stops it", func(t *testing.T) {
 		p.eu.startDrill(t, drillFor(p.eu, "second", "us-west", untilStopped))
-		p.everywhere(t, patience, "second", "it runs", held)
+		p.everywhere(t, patience, "second", "it runs, and has every vote", func(a *agent, v *catalog.DrillView) bool {
+			b := v.Ballot("asia-east")
+			return held(a, v) && b != nil && b.Granted
+		})
 		err := p.asia.proposeDrill(t.Context(), &state.StartDrill{Drill: drillFor(p.asia, "third", "eu-central", untilStopped)})
 		if !errors.Is(err, state.ErrConflict) || !strings.Contains(err.Error(), "second") {
 			t.Fatalf("expected a refusal that names the other drill, found %v", err)
@@ -273,7 +276,11 @@ func (p *practice) outlive(t *testing.T, id string, hold time.Duration) (why str
 	_ = p.eu.stop()
 	p.eu = start(t, at, services)
 	if v := p.eu.view(id); v.State != catalog.DrillRunning || v.Elapsed < 10*time.Second {
-		return fmt.Sprintf("the restarted replica did not go on counting: %s after %s", v.State, v.Elapsed)
+		why = fmt.Sprintf("the restarted replica did not go on counting: %s after %s", v.State, v.Elapsed)
+		if v.State == catalog.DrillRunning {
+			t.Error(why)
+		}
+		return why
 	}
 	for _, a := range []*agent{p.eu, p.asia} {
 		eventually(t, longest, a.card.Replica.Region+" restores by its own countdown", func() bool {
@@ -330,12 +337,18 @@ func TestAnIsolatedRegionIsCutOffAndComesBackByItself(t *testing.T) {
 		why = p.isolated(t, id)
 		eventually(t, longest, "the isolation is over", func() bool { return p.eu.catalog.Conditions().CutOff == "" })
 		p.settled(t, id)
+		p.reunited(t)
 		if v := p.asia.view(id); why != "" || v.Outcome != catalog.OutcomeSucceeded {
 			return fmt.Sprintf("%s; it %s: %s", why, v.Outcome, v.Detail)
 		}
 		p.everywhere(t, patience, id, "it has succeeded", ended(catalog.OutcomeSucceeded))
 		return ""
 	})
+}
+
+// reunited waits until every region sees all others.
+func (p *practice) reunited(t *testing.T) {
+	t.Helper()
 	for _, a := range p.all() {
 		eventually(t, patience, a.card.Replica.Region+" sees all others again", func() bool {
 			ok := !a.catalog.Conditions().Isolated
@@ -369,7 +382,11 @@ func (p *practice) isolated(t *testing.T, id string) (why string) {
 	}
 	stranger := enroll.Admission{Replica: catalog.Replica{Name: "stranger", Region: "us-west"}}
 	if err := (admissions{p.eu.Replica}).Redeem(t.Context(), stranger); !errors.Is(err, enroll.ErrUnavailable) || !strings.Contains(err.Error(), id) {
-		return fmt.Sprintf("a token of the region that is cut off let somebody into another: %v", err)
+		why = fmt.Sprintf("a token of the region that is cut off let somebody into another: %v", err)
+		if conditions(p.eu).CutOff == id {
+			t.Error(why)
+		}
+		return why
 	}
 	at, services := Place{DataDir: p.eu.cfg.DataDir}, p.eu.cfg.Services
 	_ = p.eu.stop()

@@ -41,11 +41,11 @@ func TestAReplicaWhoseNameCannotBeLookedUpStartsAndAnswers(t *testing.T) {
 				t.Fatal(err)
 			}
 			a := startWith(t, p, cfg)
-			eventually(t, 30*time.Second, "the replica is ready", func() bool { return len(a.waitingFor()) == 0 })
-			eventually(t, 30*time.Second, "the service is known", func() bool {
+			eventually(t, patience, "the replica is ready", func() bool { return len(a.waitingFor()) == 0 })
+			eventually(t, patience, "the service is known", func() bool {
 				return a.catalog.Service(catalog.ServiceName{Namespace: "shop", Name: "checkout"}) != nil
 			})
-			eventually(t, 30*time.Second, "DNS answers", func() bool { return answers(t, question, "127.0.0.11") })
+			eventually(t, patience, "DNS answers", func() bool { return answers(t, question, "127.0.0.11") })
 		})
 	}
 }

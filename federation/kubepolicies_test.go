@@ -13,7 +13,7 @@ import (
 
 func TestThePoliciesOfAClusterThatIsNoMoreAreDeleted(t *testing.T) {
 	a := initialise(t, "west", "west-0", "")
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), longest)
 	defer cancel()
 	mine := catalog.PolicyOrigin{Cluster: a.card.Replica.Cluster, Namespace: "shop", Name: "mine"}
 	gone := catalog.PolicyOrigin{Cluster: "gone-1", Namespace: "shop", Name: "old"}

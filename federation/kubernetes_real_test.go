@@ -18,7 +18,7 @@ func TestTheWriterOfAClusterLeavesThatToAnotherOnceItIsRemovedFromItsRegion(t *t
 	c := cluster(t, 3, "us-west")
 	removed := c.writer("us-west")
 	var other *agent
-	eventually(t, 30*time.Second, "another replica than the writer leads the region", func() bool {
+	eventually(t, patience, "another replica than the writer leads the region", func() bool {
 		if removed.node.IsLeader() {
 			_ = removed.node.TransferLeadership() // there may be nobody to take it yet
 		}
@@ -29,7 +29,7 @@ func TestTheWriterOfAClusterLeavesThatToAnotherOnceItIsRemovedFromItsRegion(t *t
 		}
 		return other != nil
 	})
-	if _, err := other.proposer.Propose(deadline(t, 15*time.Second), other.systemMeta(), &state.RemoveReplica{Name: removed.card.Replica.Name}); err != nil {
+	if _, err := other.proposer.Propose(deadline(t, patience), other.systemMeta(), &state.RemoveReplica{Name: removed.card.Replica.Name}); err != nil {
 		t.Fatal(err)
 	}
 	found := ""

@@ -45,7 +45,7 @@ func TestAReadAfterCatchingUpHoldsAllThatWasAcknowledgedOnAnyReplica(t *testing.
 	a := initialise(t, "us-west", "a", "")
 	all := []*agent{a, a.admit(t, "us-west", "b", ""), a.admit(t, "us-west", "c", "")}
 	eventually(t, longest, "three voters", func() bool { return voters(a) == 3 })
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	leaders := readWhileTheLeaderChanges(ctx, t, all)
 	if len(leaders) < 2 {

@@ -42,11 +42,11 @@ func TestAReplicaThatWasRemovedOrHasHaltedMayNotWriteForItsCluster(t *testing.T)
 	t.Parallel()
 	west := initialise(t, "us-west", "a", "")
 	b := west.admit(t, "us-west", "b", "")
-	eventually(t, 20*time.Second, "both may write", func() bool { return west.mayWrite() && b.mayWrite() })
-	if _, err := west.proposer.Propose(deadline(t, 15*time.Second), west.systemMeta(), &state.RemoveReplica{Name: "b"}); err != nil {
+	eventually(t, patience, "both may write", func() bool { return west.mayWrite() && b.mayWrite() })
+	if _, err := west.proposer.Propose(deadline(t, patience), west.systemMeta(), &state.RemoveReplica{Name: "b"}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 20*time.Second, "the removed replica may not write", func() bool { return !b.mayWrite() })
+	eventually(t, patience, "the removed replica may not write", func() bool { return !b.mayWrite() })
 	if !west.mayWrite() {
 		t.Error("the other replica is a member: expected that it may write")
 	}

@@ -150,7 +150,7 @@ func (s *shop) live() {
 	slices := home.Core.DiscoveryV1().EndpointSlices(s.namespace)
 
 	s.policy(home, "us-west")
-	s.drill(home, "us-west")
+	s.drill(home, "brief", "us-west")
 	for range 2 { // the second time the Events are counted up
 		s.has(home, slice, nil)
 		s.lists(home, "checkout", 0)

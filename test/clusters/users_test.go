@@ -53,12 +53,12 @@ func (s *shop) policy(c *cluster, region string) {
 }
 
 // drill has users of a cluster take checkout away from a region for a moment, waits until
-// it is over, and returns how it ended.
-func (s *shop) drill(c *cluster, region string) (outcome string) {
+// it is over, and returns how it ended, and why.
+func (s *shop) drill(c *cluster, name, region string) (outcome, detail string) {
 	s.Helper()
-	s.practice(c, "brief", region, "1s")
+	s.practice(c, name, region, "1s")
 	s.until(c, "the drill to be over", func(ctx context.Context) error {
-		now, err := c.dynamic.Resource(federatorResource("drills")).Namespace(s.namespace).Get(ctx, "brief", metav1.GetOptions{})
+		now, err := c.dynamic.Resource(federatorResource("drills")).Namespace(s.namespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
@@ -69,9 +69,10 @@ func (s *shop) drill(c *cluster, region string) (outcome string) {
 		if outcome, _, err = unstructured.NestedString(now.Object, "status", "outcome"); err == nil && outcome == "" {
 			err = errors.New("found no outcome yet")
 		}
+		detail, _, _ = unstructured.NestedString(now.Object, "status", "detail")
 		return err
 	})
-	return outcome
+	return outcome, detail
 }
 
 // practice has users of a cluster write a drill that takes checkout away from a region.
@@ -158,8 +159,17 @@ func TestADrillOfANamespaceMovesItsCallersAndBringsThemBack(t *testing.T) {
 	ok(t, drills.Delete(t.Context(), "long", metav1.DeleteOptions{}))
 	s.answered("checkout", own())
 
-	if outcome := s.drill(west, "asia-east"); outcome != "succeeded" {
-		t.Errorf("expected a drill that ends when it is to, found it %s", outcome)
+	// One is refused for good while a region has yet to hear that the last one is over, or
+	// seems silent for a moment.
+	for try := 1; ; try++ {
+		outcome, detail := s.drill(west, fmt.Sprint("brief-", try), "asia-east")
+		t.Logf("brief-%d %s: %s", try, outcome, detail)
+		if outcome == "succeeded" {
+			break
+		}
+		if try == 3 {
+			t.Fatal("expected a drill that ends when it is to, found three that did not")
+		}
 	}
 	s.answered("checkout", own())
 }

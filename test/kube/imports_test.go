@@ -121,7 +121,7 @@ func (s *stage) nearer() {
 	s.imported("eu-central", "checkout", "eu-central-1", "us-west-1")
 	s.lists(40*time.Second, "eu-central", "checkout", "eu-central-1 10.1.0.1")
 	s.lists(10*time.Second, "us-west", "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.3")
-	eu.CLI("evacuate", "eu-central", "--for", "1m", "--reason", "to see it").OK(s)
+	eu.CLI("evacuate", "eu-central", "--for", "10m", "--reason", "to see it").OK(s)
 	s.ready(10*time.Second, "eu-central", "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.3")
 	for _, region := range []string{"us-west", "eu-central"} { // what is over when an agent looks is not told of
 		s.told(region, namespace, "Lease RegionEvacuated")
@@ -194,25 +194,33 @@ func (s *stage) succession(t *testing.T) {
 	}
 	old.Start("--config", s.config["eu-central"])
 	old.Ready()
-	s.givenUp(t, next)
+	next = s.givenUp(t, "eu-central")
 	next.Start("--config", s.config["eu-central"])
 	next.Ready()
 }
 
-// givenUp ends a writer, which gives the Lease up: nobody waits for it to run out.
-func (s *stage) givenUp(t *testing.T, last *fleet.Replica) {
+// givenUp ends the writer of a region, which gives the Lease up: nobody waits for it to
+// run out. It returns which replica that was.
+func (s *stage) givenUp(t *testing.T, region string) (last *fleet.Replica) {
 	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
-	history, err := s.world.Cluster(last.Region).Clients.Core.CoordinationV1().Leases(namespace).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=federator-imports"})
+	history, err := s.world.Cluster(region).Clients.Core.CoordinationV1().Leases(namespace).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=federator-imports"})
 	s.must(err)
 	defer history.Stop()
-	begun := time.Now()
-	last.Stop()
-	holders := []string{last.Name}
+	var begun time.Time
+	var holders []string
 	for e := range history.ResultChan() {
 		lease, is := e.Object.(*coordinationv1.Lease)
-		if !is || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == holders[len(holders)-1] {
+		if !is || lease.Spec.HolderIdentity == nil || len(holders) > 0 && *lease.Spec.HolderIdentity == holders[len(holders)-1] {
 			continue
+		}
+		if len(holders) == 0 { // as it is now
+			at := slices.IndexFunc(s.Replicas(region), func(r *fleet.Replica) bool { return r.Name == *lease.Spec.HolderIdentity })
+			if at < 0 {
+				continue // nobody, for a moment
+			}
+			last, begun = s.Replicas(region)[at], time.Now()
+			last.Stop()
 		}
 		if holders = append(holders, *lease.Spec.HolderIdentity); len(holders) == 3 {
 			break
@@ -222,6 +230,7 @@ func (s *stage) givenUp(t *testing.T, last *fleet.Replica) {
 		t.Fatalf("expected the Lease held by %s, then nobody, then another, found %q", last, holders)
 	}
 	t.Logf("another writer %v after one was told to end", time.Since(begun).Round(time.Millisecond))
+	return last
 }
 
 // conflict has two clusters disagree about the type of a service, until the older
