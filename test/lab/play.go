@@ -101,9 +101,9 @@ const maxPlays = 3
 // Play plays a scenario while all checkers run, waits until the world is whole
 // again, and fails the test for whatever was not as it has to be.
 //
-// Bounds of time mean nothing where the lab itself stood still, as the agents did
-// then: if so, a scenario in which only such bounds were broken is told and played
-// again. What must never be, whatever the pace, fails the test at once.
+// Bounds of time mean nothing where the lab, its WAN or agents stood still for want
+// of a CPU: if so, a scenario in which only such bounds were broken is told and
+// played again. What must never be, whatever the pace, fails the test at once.
 func (w *World) Play(t *testing.T, sc Scenario) {
 	t.Helper()
 	outer := w.TB
@@ -111,14 +111,17 @@ func (w *World) Play(t *testing.T, sc Scenario) {
 	defer func() { w.TB = outer }()
 	w.story.Say("== %s: %s", sc.Name, sc.Says)
 	for play := 1; ; play++ {
-		w.story.self.Longest()
+		w.pace.lost(t.Context())
 		row := w.playOnce(t, sc, play)
-		still := w.story.self.Longest()
+		lost := w.pace.lost(t.Context())
+		if lost != "" {
+			w.story.Say("  meanwhile %s", lost)
+		}
 		bad := slices.DeleteFunc(slices.Clone(row.Reports), checker.Report.OK)
-		again := play < maxPlays && still > 0 && !t.Failed() && !slices.ContainsFunc(bad, checker.Report.Timeless)
+		again := play < maxPlays && lost != "" && !t.Failed() && !slices.ContainsFunc(bad, checker.Report.Timeless)
 		for _, r := range bad {
 			if again {
-				w.Logf("the lab stood still for %v meanwhile, so this is not counted:\n%v", still, r)
+				w.Logf("%s meanwhile, so this is not counted:\n%v", lost, r)
 			} else {
 				t.Errorf("expected no violation, and something checked, found\n%v", r)
 			}

@@ -5,8 +5,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/federator/federator/test/lab/still"
 )
 
 // Story is what was done and when, in words. It is safe for concurrent use.
@@ -15,20 +13,10 @@ type Story struct {
 	began time.Time
 	lines []string
 	hear  func(string)
-	self  *still.Watch // of this process
 }
 
 // NewStory begins one now.
 func NewStory() *Story { return &Story{began: time.Now()} }
-
-// WatchSelf tells when this process stood still, until the returned function is
-// called.
-func (s *Story) WatchSelf() (stop func()) {
-	s.self = still.Begin(func(gap time.Duration) {
-		s.Say("the lab itself stood still for %v: is the machine busy with something else?", gap.Round(time.Millisecond))
-	})
-	return s.self.End
-}
 
 // Hear has every line told as it is written, too.
 func (s *Story) Hear(hear func(string)) {

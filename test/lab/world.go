@@ -50,6 +50,7 @@ type World struct {
 	workers          []*Workload
 	acked            *checker.Acknowledged
 	growth           *growthWatch
+	pace             *pace
 	waking           sync.WaitGroup // replicas that were started and are not ready yet
 
 	mu      sync.Mutex
@@ -68,7 +69,6 @@ func NewWorld(t *testing.T, binary string, o Options) *World {
 		Fleet: fleet.New(t, binary), Net: n, Timeline: &checker.Timeline{}, Strain: &checker.Timeline{}, opt: o, story: NewStory(), replicas: map[string]*fleet.Replica{},
 	}
 	w.BeforeRemoval(w.tell)
-	w.Cleanup(w.story.WatchSelf())
 	if testing.Verbose() {
 		w.story.Hear(func(line string) { w.Log(line) })
 	}
@@ -90,6 +90,7 @@ func NewWorld(t *testing.T, binary string, o Options) *World {
 	w.populate()
 	w.acked = checker.NewAcknowledged(checker.AcknowledgedOptions{Targets: w.Targets(""), Pace: 150 * time.Millisecond, Tokens: 1})
 	w.growth = w.watchGrowth()
+	w.pace = watchPace(w, n, w.growth.growth)
 	w.story.Say("%d replicas in %d regions, made in %v", len(w.replicas), len(w.regions), time.Since(began).Round(time.Millisecond))
 	return w
 }

@@ -58,6 +58,7 @@ type sample struct {
 	at                  time.Time
 	goroutines, resides float64 // resident memory in bytes
 	started             float64 // of the process, in Unix seconds: another one is another life
+	pauses              float64 // how often it stood still in its life
 }
 
 // life is an agent from its start to its end.
@@ -66,6 +67,7 @@ type life struct {
 	samples []sample
 	every   int // of the samples one is kept
 	skipped int
+	pauses  float64 // as of the last look
 }
 
 func (l *life) add(s sample) {
@@ -87,9 +89,10 @@ func (l *life) add(s sample) {
 type Growth struct {
 	opt GrowthOptions
 
-	mu    sync.Mutex
-	lives map[string]*life // by target and start
-	reads int
+	mu     sync.Mutex
+	lives  map[string]*life // by target and start
+	reads  int
+	pauses int // since they were asked for last
 }
 
 // NewGrowth returns the checker.
@@ -100,12 +103,27 @@ func NewGrowth(o GrowthOptions) *Growth {
 // Run implements [Checker].
 func (g *Growth) Run(ctx context.Context) {
 	for sleep(ctx, g.opt.Every) {
-		var wg sync.WaitGroup
-		for _, t := range g.opt.Targets {
-			wg.Go(func() { g.look(ctx, t) })
-		}
-		wg.Wait()
+		g.lookAtAll(ctx)
 	}
+}
+
+func (g *Growth) lookAtAll(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, t := range g.opt.Targets {
+		wg.Go(func() { g.look(ctx, t) })
+	}
+	wg.Wait()
+}
+
+// Pauses is how often agents stood still since it was asked last, as they count it
+// themselves: a test that stops one counts, too. It looks at them once more.
+func (g *Growth) Pauses(ctx context.Context) int {
+	g.lookAtAll(ctx)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := g.pauses
+	g.pauses = 0
+	return n
 }
 
 // look reads one agent's metrics. One that does not answer is not growing.
@@ -122,7 +140,12 @@ func (g *Growth) look(ctx context.Context, t Target) {
 	if g.lives[key] == nil {
 		g.lives[key] = &life{who: t.String()}
 	}
-	g.lives[key].add(s)
+	l := g.lives[key]
+	if more := s.pauses - l.pauses; more > 0 { // else another look was faster
+		g.pauses += int(more)
+		l.pauses = s.pauses
+	}
+	l.add(s)
 	g.reads++
 }
 
@@ -146,11 +169,12 @@ func scrape(ctx context.Context, t Target) (sample, error) {
 	return parseMetrics(io.LimitReader(answer.Body, 8<<20), time.Now())
 }
 
-// parseMetrics reads the three gauges from the Prometheus text format.
+// parseMetrics reads what is in a sample from the Prometheus text format.
 func parseMetrics(r io.Reader, now time.Time) (sample, error) {
 	s := sample{at: now}
 	missing := map[string]*float64{
 		"go_goroutines": &s.goroutines, "process_resident_memory_bytes": &s.resides, "process_start_time_seconds": &s.started,
+		"federator_gossip_pauses_total": &s.pauses,
 	}
 	for lines := bufio.NewScanner(r); lines.Scan(); {
 		name, value, _ := strings.Cut(lines.Text(), " ")
@@ -164,7 +188,7 @@ func parseMetrics(r io.Reader, now time.Time) (sample, error) {
 		}
 	}
 	if len(missing) > 0 {
-		return s, fmt.Errorf("expected all of the Go and process metrics, %d are missing", len(missing))
+		return s, fmt.Errorf("expected all of the metrics of Go, the process and its pauses, %d are missing", len(missing))
 	}
 	return s, nil
 }

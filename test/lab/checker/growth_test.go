@@ -94,9 +94,9 @@ func TestALongLifeIsKeptInABoundedNumberOfSamplesOverAllOfIt(t *testing.T) {
 }
 
 func TestMetricsAreReadFromTheirText(t *testing.T) {
-	const text = "# HELP go_goroutines n\ngo_goroutines 41\nprocess_resident_memory_bytes 5.1e+07\nprocess_start_time_seconds 1.7e+09\nother{a=\"b\"} x\n"
+	const text = "# HELP go_goroutines n\ngo_goroutines 41\nprocess_resident_memory_bytes 5.1e+07\nprocess_start_time_seconds 1.7e+09\nfederator_gossip_pauses_total 3\nother{a=\"b\"} x\n"
 	found, err := parseMetrics(strings.NewReader(text), time.Unix(5, 0))
-	if err != nil || found != (sample{time.Unix(5, 0), 41, 5.1e7, 1.7e9}) {
+	if err != nil || found != (sample{time.Unix(5, 0), 41, 5.1e7, 1.7e9, 3}) {
 		t.Errorf("found %+v, %v", found, err)
 	}
 	for _, text := range []string{"", "go_goroutines 41\n", strings.Replace(text, "41", "many", 1)} {

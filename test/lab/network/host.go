@@ -88,7 +88,7 @@ func (h *Host) String() string { return h.region.name + "/" + h.name }
 // process, and is in a process group of its own.
 func (h *Host) Start(cmd *exec.Cmd) error {
 	ofHost(cmd)
-	return h.ns.do(cmd.Start)
+	return h.ns.do(func() error { return unfavoured(cmd.Start) })
 }
 
 // DialContext connects from the host, as [net.Dialer.DialContext] does; the

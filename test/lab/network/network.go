@@ -3,6 +3,7 @@ package network
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -60,6 +61,7 @@ func New(seed uint64, regions ...string) (*Network, error) {
 			return nil, fmt.Errorf("expected different names of regions, none empty, found %q", regions)
 		}
 	}
+	favour()
 	n := &Network{seed: seed, carrier: newCarrier(wan.New(seed, regions...))}
 	n.close = sync.OnceValue(n.shut)
 	for i, name := range regions {
@@ -69,7 +71,9 @@ func New(seed uint64, regions ...string) (*Network, error) {
 		}
 		n.regions = append(n.regions, r)
 	}
-	n.run()
+	if err := n.run(); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
 	return n, nil
 }
 
@@ -94,7 +98,7 @@ func newRegion(name string, number int) (*region, error) {
 func (r *region) gateway() netip.Addr { return r.net.Addr().Next() }
 
 // run starts carrying packets.
-func (n *Network) run() {
+func (n *Network) run() error {
 	tuns := map[string]*os.File{}
 	for _, r := range n.regions {
 		tuns[r.name] = r.tun
@@ -103,6 +107,18 @@ func (n *Network) run() {
 	for _, r := range n.regions {
 		n.readers.Go(func() { n.carrier.collect(r.name, r.tun, n.regionOf) })
 	}
+	for _, r := range n.regions {
+		var marks net.Conn
+		err := r.ns.do(func() (err error) {
+			marks, err = net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(markTo))
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("mark packets in region %s: %w", r.name, err)
+		}
+		n.readers.Go(func() { n.carrier.mark(marks) })
+	}
+	return nil
 }
 
 // regionOf is the name of the region that an address belongs to, "" for none.

@@ -50,9 +50,10 @@ func (n *Network) Stats(from, to string) (s wan.Stats, err error) {
 	return s, err
 }
 
-// Late is how much later than it should have the WAN delivered its latest packet
-// since the last call: this process had no CPU for so long. A network that was late
-// for a second or more was an outage that nobody ordered.
+// Late is for how long packets waited for this process at most since the last call,
+// in the kernel before it took one or after one was due: it had no CPU for so long,
+// though it goes before its hosts where it may. A network that was late for a second
+// or more was an outage that nobody ordered.
 func (n *Network) Late() time.Duration { return n.carrier.lateness() }
 
 // Cut has nothing arrive any more of what one region sends to another, also not
