@@ -35,7 +35,7 @@ controlplane: ## etcd and Kubernetes for the tests on real clusters (FEDERATOR_C
 
 UPGRADE ?= ./test/upgrade
 lab: ## the failure lab; root on Linux, nothing else beside it; FEDERATOR_LAB_SEED=n repeats a run
-	FEDERATOR_LAB=1 FEDERATOR_LAB_RESULTS=$${FEDERATOR_LAB_RESULTS:-$(CURDIR)/bin/lab} go test -count=1 -p 1 -timeout 25m ./test/lab ./test/lab/checker ./test/lab/verdicts
+	FEDERATOR_LAB=1 FEDERATOR_LAB_RESULTS=$${FEDERATOR_LAB_RESULTS:-$(CURDIR)/bin/lab} go test -count=1 -p 1 -timeout 40m ./test/lab ./test/lab/checker ./test/lab/verdicts
 	FEDERATOR_LAB=1 go test -count=1 -p 2 -timeout 25m $(UPGRADE) $$(go list ./test/lab/... | grep -vE '/lab(/checker|/verdicts)?$$') ./federation/drill
 
 lab-table: ## what make lab found last, into docs/reliability.md

@@ -58,8 +58,8 @@ func play(t *testing.T, o lab.Options, scenarios []lab.Scenario) {
 			if !whole {
 				t.Skip("not played: the world was not whole after a scenario before")
 			}
+			defer func() { whole = !t.Failed() || w.Whole(20*time.Second) == nil }()
 			w.Play(t, sc)
-			whole = !t.Failed() || w.Whole(20*time.Second) == nil
 		})
 	}
 	w.End()

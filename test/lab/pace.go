@@ -12,10 +12,13 @@ import (
 	"github.com/federator/federator/test/lab/still"
 )
 
-// pace watches what a busy machine does to a world: that the lab itself stands
-// still, that its WAN carries packets late, and that agents stand still.
+// pace watches what a busy machine does to a world: that the lab itself stands still,
+// that processes of it wait for a CPU, that its WAN carries packets late, and that
+// agents stand still.
 type pace struct {
+	story  *Story
 	self   *still.Watch
+	wan    *network.Network
 	agents *checker.Growth
 
 	mu   sync.Mutex
@@ -24,13 +27,13 @@ type pace struct {
 
 // watchPace does so until the test ends. It tells the story of it.
 func watchPace(w *World, n *network.Network, agents *checker.Growth) *pace {
-	p := &pace{agents: agents}
+	p := &pace{story: w.story, wan: n, agents: agents}
 	p.self = still.Begin(func(gap time.Duration) {
 		w.story.Say("the lab itself stood still for %v: is the machine busy with something else?", gap.Round(time.Millisecond))
 	})
 	done := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() { p.watchWAN(w.story, n, done) })
+	wg.Go(func() { p.watchWAN(done) })
 	w.Cleanup(func() {
 		p.self.End()
 		close(done)
@@ -39,7 +42,7 @@ func watchPace(w *World, n *network.Network, agents *checker.Growth) *pace {
 	return p
 }
 
-func (p *pace) watchWAN(story *Story, n *network.Network, done <-chan struct{}) {
+func (p *pace) watchWAN(done <-chan struct{}) {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -48,14 +51,19 @@ func (p *pace) watchWAN(story *Story, n *network.Network, done <-chan struct{}) 
 			return
 		case <-tick.C:
 		}
-		late := n.Late()
-		if late > still.Least {
-			story.Say("the WAN of the lab was late by %v: is the machine busy with something else?", late.Round(time.Millisecond))
-		}
-		p.mu.Lock()
-		p.late = max(p.late, late)
-		p.mu.Unlock()
+		p.look()
 	}
+}
+
+// look asks the WAN how late it was, and tells it.
+func (p *pace) look() {
+	late := p.wan.Late()
+	if late > still.Least {
+		p.story.Say("the WAN of the lab was late by %v: is the machine busy with something else?", late.Round(time.Millisecond))
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.late = max(p.late, late)
 }
 
 // lost says what kept the world from its pace since it was asked last, "" if
@@ -63,8 +71,9 @@ func (p *pace) watchWAN(story *Story, n *network.Network, done <-chan struct{}) 
 func (p *pace) lost(ctx context.Context) string {
 	var all []string
 	if gap := p.self.Longest(); gap > 0 {
-		all = append(all, fmt.Sprintf("the lab stood still for %v", gap.Round(time.Millisecond)))
+		all = append(all, fmt.Sprintf("the lab stood still, or a process of it waited for a CPU, for %v", gap.Round(time.Millisecond)))
 	}
+	p.look()
 	p.mu.Lock()
 	late := p.late
 	p.late = 0

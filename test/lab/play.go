@@ -103,7 +103,8 @@ const maxPlays = 3
 //
 // Bounds of time mean nothing where the lab, its WAN or agents stood still for want
 // of a CPU: if so, a scenario in which only such bounds were broken is told and
-// played again. What must never be, whatever the pace, fails the test at once.
+// played again, also one that they ended early. What must never be, whatever the pace,
+// fails the test at once.
 func (w *World) Play(t *testing.T, sc Scenario) {
 	t.Helper()
 	outer := w.TB
@@ -145,16 +146,15 @@ func (w *World) playOnce(t *testing.T, sc Scenario, play int) Row {
 	began := time.Now()
 	b := sc.Bounds.or(UsualBounds())
 	var c *crew
-	w.Until(30*time.Second, "the checkers to be ready", func() (err error) {
-		c, err = w.muster(ctx, fmt.Sprintf("%s %d", sc.Name, play), b)
-		return err
+	w.Until(60*time.Second, "the checkers to be ready", func() (err error) {
+		if c, err = w.muster(ctx, fmt.Sprintf("%s %d", sc.Name, play), b); err != nil {
+			return err
+		}
+		return c.problems.Baseline(ctx)
 	})
-	if err := c.problems.Baseline(ctx); err != nil {
-		t.Fatal(err)
-	}
 	stage := &Stage{World: w, Luck: w.Rand(sc.Name), Ctx: ctx, Problems: c.problems, Lookups: c.dns, Bounds: b}
 	before := w.acked.Report()
-	reports := w.watched(ctx, c, b, func() { sc.Do(stage) })
+	reports := w.watched(ctx, c, b, func() { stage.act(sc.Do) })
 	for i, r := range reports {
 		if r.Checker == before.Checker {
 			reports[i] = since(r, before)
@@ -183,7 +183,7 @@ func (w *World) watched(ctx context.Context, c *crew, b Bounds, do func()) []che
 		endWatching()
 		watchers.Wait()
 	}
-	defer end() // also if do ends the test
+	defer end()
 	do()
 	endWriting()
 	writers.Wait()

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/federator/federator/test/lab/checker"
@@ -69,6 +70,8 @@ type Stage struct {
 	Bounds   Bounds
 	figures  []checker.Figure
 	late     []checker.Violation
+	broken   []Fault // and not mended yet
+	cut      bool    // the scenario ended early
 }
 
 // Note adds a figure to the scenario's row in the table.
@@ -119,6 +122,7 @@ func (s *Stage) own() []checker.Report {
 func (s *Stage) Break(f Fault) {
 	s.Helper()
 	s.story.Say("begin %s", f)
+	s.broken = append(s.broken, f)
 	if err := f.Begin(s.World); err != nil {
 		s.Fatalf("begin %s: %v", f, err)
 	}
@@ -128,6 +132,7 @@ func (s *Stage) Break(f Fault) {
 func (s *Stage) Mend(f Fault) {
 	s.Helper()
 	s.story.Say("end %s", f)
+	s.broken = slices.DeleteFunc(s.broken, func(b Fault) bool { return b.String() == f.String() })
 	if err := f.End(s.World); err != nil {
 		s.Fatalf("end %s: %v", f, err)
 	}

@@ -5,6 +5,7 @@ package still_test
 import (
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"testing"
 	"time"
@@ -44,5 +45,28 @@ func TestAProcessThatIsStoppedFindsThatItStoodStillOnce(t *testing.T) {
 	w.End()
 	if longest := w.Longest(); len(told) == 0 && longest != 0 {
 		t.Errorf("expected nothing the second time, found %v", longest)
+	}
+}
+
+func TestThatProcessesOfOursWaitForACPUIsNoticed(t *testing.T) {
+	if _, err := os.ReadFile("/proc/self/schedstat"); err != nil {
+		t.Skipf("NOT TESTED: this kernel does not say how long threads wait for a CPU: %v", err)
+	}
+	w := still.Begin(nil)
+	defer w.End()
+	for range 4 * runtime.NumCPU() { // each waits three quarters of the time
+		busy := exec.Command("sh", "-c", "while :; do :; done")
+		if err := busy.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			_ = busy.Process.Kill() // it never ends by itself
+			_ = busy.Wait()         // it was killed
+		}()
+	}
+	for deadline := time.Now().Add(20 * time.Second); w.Longest() == 0; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("expected to notice that processes wait for a CPU, found nothing")
+		}
 	}
 }
