@@ -174,7 +174,7 @@ func Count(answers []Answer, facts Facts, endpoints []Endpoint, b Bounds) Tally 
 		case Wrong:
 			t.Wrong++
 		}
-		t.Violations = append(t.Violations, Violation{a.Asked, a.Replica + " " + a.Name, "an answer with what is alive", j.Why})
+		t.Violations = append(t.Violations, Violation{At: a.Asked, Where: a.Replica + " " + a.Name, Expected: "an answer with what is alive", Found: j.Why})
 	}
 	slices.Sort(took)
 	if len(took) > 0 {

@@ -84,6 +84,9 @@ func (b *book) copy() map[string]entry {
 	return out
 }
 
+// neverWritten is what is expected instead of a number that nobody has written.
+const neverWritten = "a number that was written"
+
 // missing compares what was acknowledged with what a replica holds. Tokens are
 // known in their own region only; a token that is gone when it was expected
 // unused is lost, too.
@@ -98,13 +101,19 @@ func missing(t Target, kept map[string]entry, have map[string]string, now time.T
 		switch {
 		case strings.HasPrefix(id, kindToken+" "):
 			if t.Region == e.region && held != e.state {
-				out = append(out, Violation{now, t.String() + " " + id, e.state + ", which was acknowledged", held})
+				out = append(out, Violation{At: now, Where: t.String() + " " + id, Expected: e.state + ", which was acknowledged", Found: held})
 			}
 		case e.confirmed == 0 && !ok:
 		default:
-			if n, err := strconv.ParseUint(held, 10, 64); err != nil || n < e.confirmed || n > e.tried {
-				out = append(out, Violation{now, t.String() + " " + id,
-					fmt.Sprintf("number %d, which was acknowledged, or a later one up to %d", e.confirmed, e.tried), held})
+			n, err := strconv.ParseUint(held, 10, 64)
+			v := Violation{At: now, Where: t.String() + " " + id, Found: held}
+			switch {
+			case err == nil && n > e.tried:
+				v.Expected = neverWritten
+				out = append(out, v)
+			case err != nil || n < e.confirmed:
+				v.Expected = fmt.Sprintf("number %d, which was acknowledged, or a later one up to %d", e.confirmed, e.tried)
+				out = append(out, v)
 			}
 		}
 	}

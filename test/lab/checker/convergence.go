@@ -32,7 +32,7 @@ func (c *Convergence) Await(ctx context.Context, truth Truth, bound time.Duratio
 	c.rounds++
 	all, err := newLines(c.targets)
 	if err != nil {
-		c.add(Violation{time.Now(), "convergence", "replicas to ask", err.Error()})
+		c.add(Violation{At: time.Now(), Where: "convergence", Expected: "replicas to ask", Found: err.Error()})
 		return bound
 	}
 	defer all.close()
@@ -63,7 +63,7 @@ func look(ctx context.Context, all lines, truth Truth) []Violation {
 	var out []Violation
 	for i, err := range errs {
 		if err != nil {
-			out = append(out, Violation{time.Now(), names[i], "an answer", err.Error()})
+			out = append(out, Violation{At: time.Now(), Where: names[i], Expected: "an answer", Found: err.Error()})
 		}
 	}
 	if len(out) > 0 {

@@ -199,7 +199,7 @@ func (p *DNSProber) Report() Report {
 	var l ledger
 	l.add(t.Violations...)
 	if n := p.skipped.Load(); n > 0 {
-		l.add(Violation{time.Now(), "the prober", fmt.Sprintf("at most %d questions in flight", p.opt.InFlight), fmt.Sprintf("%d that had to be left out", n)})
+		l.add(Violation{At: time.Now(), Where: "the prober", Expected: fmt.Sprintf("at most %d questions in flight", p.opt.InFlight), Found: fmt.Sprintf("%d that had to be left out", n)})
 	}
 	return l.into(Report{
 		Checker: "DNS", Checked: count("answers", t.Asked), Worst: seconds("named after its death at most", t.Latest),

@@ -28,7 +28,9 @@ type GrowthOptions struct {
 }
 
 // GrowthBounds say what growth is too much: both the slope and the growth by it
-// over the time watched have to be over their bounds, since little is only noise.
+// over the time watched have to be over their bounds, since little is only noise;
+// and so has the slope of the later half, since what grew once and then stopped, as a
+// heap does that gets warm, has grown steeply on the whole as well.
 type GrowthBounds struct {
 	GoroutinesPerMinute, Goroutines float64 // 6 a minute, 25
 	BytesPerMinute, Bytes           float64 // 1 MiB a minute, 32 MiB
@@ -136,7 +138,7 @@ func (g *Growth) look(ctx context.Context, t Target) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	key := fmt.Sprintf("%s started at %.0f", t, s.started)
+	key := fmt.Sprintf("%s started at %.2f", t, s.started)
 	if g.lives[key] == nil {
 		g.lives[key] = &life{who: t.String()}
 	}
@@ -224,6 +226,7 @@ type trend struct {
 	who               string
 	watched           time.Duration
 	goroutines, bytes float64
+	later             struct{ goroutines, bytes float64 } // in the later half of the time watched
 }
 
 // trendOf judges a life after its warm-up; false if it was too short.
@@ -242,20 +245,30 @@ func trendOf(l *life, warmUp, least time.Duration) (trend, bool) {
 		goroutines, bytes = append(goroutines, point{x, s.goroutines}), append(bytes, point{x, s.resides})
 	}
 	t := trend{who: l.who, watched: to.Sub(from), goroutines: slope(goroutines), bytes: slope(bytes)}
+	t.later.goroutines, t.later.bytes = slope(laterHalf(goroutines)), slope(laterHalf(bytes))
 	return t, len(goroutines) > 2 && t.watched >= least
+}
+
+// laterHalf are the points of the later half of the time, of points in its order.
+func laterHalf(points []point) []point {
+	if len(points) == 0 {
+		return nil
+	}
+	middle := (points[0].x + points[len(points)-1].x) / 2
+	return points[slices.IndexFunc(points, func(p point) bool { return p.x >= middle }):]
 }
 
 // judgeTrend says what of a trend is too much.
 func judgeTrend(t trend, b GrowthBounds, now time.Time) []Violation {
 	var out []Violation
-	tooMuch := func(rate, maxRate, most float64, unit string) {
-		if rate > maxRate && rate*t.watched.Minutes() > most {
-			out = append(out, Violation{now, t.who, fmt.Sprintf("at most %.4g %s more a minute", maxRate, unit),
-				fmt.Sprintf("%.4g over %v", rate, t.watched.Round(time.Second))})
+	tooMuch := func(rate, later, maxRate, most float64, unit string) {
+		if rate > maxRate && later > maxRate && rate*t.watched.Minutes() > most {
+			out = append(out, Violation{At: now, Where: t.who, Expected: fmt.Sprintf("at most %.4g %s more a minute", maxRate, unit),
+				Found: fmt.Sprintf("%.4g over %v, %.4g in the later half of it", rate, t.watched.Round(time.Second), later)})
 		}
 	}
-	tooMuch(t.goroutines, b.GoroutinesPerMinute, b.Goroutines, "goroutines")
-	tooMuch(t.bytes, b.BytesPerMinute, b.Bytes, "bytes")
+	tooMuch(t.goroutines, t.later.goroutines, b.GoroutinesPerMinute, b.Goroutines, "goroutines")
+	tooMuch(t.bytes, t.later.bytes, b.BytesPerMinute, b.Bytes, "bytes")
 	return out
 }
 
@@ -273,11 +286,11 @@ func (g *Growth) Report() Report {
 		}
 		judged++
 		l.add(judgeTrend(t, g.opt.Bounds, time.Now())...)
-		worst.goroutines, worst.bytes = max(worst.goroutines, t.goroutines), max(worst.bytes, t.bytes)
+		worst.goroutines, worst.bytes, worst.watched = max(worst.goroutines, t.goroutines), max(worst.bytes, t.bytes), max(worst.watched, t.watched)
 	}
 	return l.into(Report{
 		Checker: "growth", Checked: count("agents judged", judged),
 		Worst: Figure{"memory", worst.bytes / (1 << 20), "MiB a minute"},
-		More:  []Figure{{"goroutines", worst.goroutines, "a minute"}, count("samples", g.reads)},
+		More:  []Figure{{"goroutines", worst.goroutines, "a minute"}, count("samples", g.reads), seconds("longest watched", worst.watched)},
 	})
 }

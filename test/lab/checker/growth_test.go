@@ -1,7 +1,10 @@
 package checker
 
 import (
+	"fmt"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +69,10 @@ func TestALifeIsJudgedAfterItsWarmUp(t *testing.T) {
 		{"leaking goroutines slowly: too few to tell", grown(120, func(age int) (float64, float64) { return 100 + float64(age)/8, 50 * mib }), true, 0},
 		{"leaking memory", grown(600, func(age int) (float64, float64) { return 100, 50*mib + float64(age)*mib/10 }), true, 1},
 		{"leaking both", grown(600, func(age int) (float64, float64) { return 100 + float64(age), 50*mib + float64(age)*mib/10 }), true, 2},
+		{"memory that gets warm for minutes and then stays", grown(600, func(age int) (float64, float64) { return 100, 50*mib + float64(min(age, 280))*mib/4 }), true, 0},
+		{"goroutines that come for minutes and then stay", grown(600, func(age int) (float64, float64) { return 100 + float64(min(age, 280)), 50 * mib }), true, 0},
+		{"leaking memory after a quiet time", grown(900, func(age int) (float64, float64) { return 100, 50*mib + float64(max(0, age-200))*mib/8 }), true, 1},
+		{"leaking memory, with a saw", grown(900, func(age int) (float64, float64) { return 100, 50*mib + float64(age)*mib/10 + float64(age%20)*mib/4 }), true, 1},
 		{"shrinking", grown(300, func(age int) (float64, float64) { return 500 - float64(age), 500*mib - float64(age)*mib }), true, 0},
 	} {
 		trend, judged := trendOf(tt.life, 30*time.Second, 20*time.Second)
@@ -90,6 +97,23 @@ func TestALongLifeIsKeptInABoundedNumberOfSamplesOverAllOfIt(t *testing.T) {
 	}
 	if trend, _ := trendOf(l, 0, 0); math.Abs(trend.goroutines-60) > 0.1 {
 		t.Errorf("expected 60 a minute, found %v", trend.goroutines)
+	}
+}
+
+func TestTwoLivesThatBeganInTheSameSecondAreTwo(t *testing.T) {
+	starts := []string{"1.7e+09", "1.70000000042e+09"}
+	asked := 0
+	metrics := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, "go_goroutines 41\nprocess_resident_memory_bytes 5.1e+07\nprocess_start_time_seconds %s\nfederator_gossip_pauses_total 3\n", starts[asked/2])
+		asked++
+	}))
+	defer metrics.Close()
+	g := NewGrowth(GrowthOptions{Targets: []Target{{Region: "west", Name: "west-0", HTTP: strings.TrimPrefix(metrics.URL, "http://")}}, Every: 30 * time.Second})
+	for range 2 * len(starts) {
+		g.lookAtAll(t.Context())
+	}
+	if len(g.lives) != 2 || g.reads != 4 {
+		t.Errorf("expected two lives of two looks each, found %d of %d", len(g.lives), g.reads)
 	}
 }
 

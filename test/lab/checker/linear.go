@@ -101,7 +101,7 @@ func (c *Linearizability) Run(ctx context.Context) {
 func (c *Linearizability) client(ctx context.Context, id int) {
 	all, err := newLines(c.opt.Targets)
 	if err != nil || len(all) == 0 {
-		c.refused.add(Violation{time.Now(), "region " + c.opt.Region, "replicas to ask", fmt.Sprintf("%d, %v", len(all), err)})
+		c.refused.add(Violation{At: time.Now(), Where: "region " + c.opt.Region, Expected: "replicas to ask", Found: fmt.Sprintf("%d, %v", len(all), err)})
 		return
 	}
 	defer all.close()
@@ -178,7 +178,7 @@ func (c *Linearizability) Report() Report {
 	all := c.history.operations()
 	began := time.Now()
 	result, info := linearizable(all, c.opt.CheckWithin)
-	r := Report{Checker: "linearizability of " + c.opt.Region, Checked: count("operations", len(all)), Worst: longest(all)}
+	r := Report{Checker: linearizability + " of " + c.opt.Region, Checked: count("operations", len(all)), Worst: longest(all)}
 	r.More = []Figure{count("of unknown outcome", unknown(all)), seconds("checked in", time.Since(began))}
 	if result == porcupine.Ok {
 		return c.refused.into(r)
@@ -194,7 +194,7 @@ func (c *Linearizability) Report() Report {
 			r.Artefacts = append(r.Artefacts, path)
 		}
 	}
-	c.refused.add(Violation{time.Now(), "region " + c.opt.Region, "an order of its reads and writes as of a single copy", found})
+	c.refused.add(Violation{At: time.Now(), Where: "region " + c.opt.Region, Expected: "an order of its reads and writes as of a single copy", Found: found, Open: result == porcupine.Unknown})
 	return c.refused.into(r)
 }
 

@@ -258,7 +258,7 @@ func (p *MTLSProber) blame(pair pair, began time.Time, expected string, err erro
 		p.excused.Add(1)
 		return
 	}
-	p.add(Violation{began, pair.String(), expected, err.Error()})
+	p.add(Violation{At: began, Where: pair.String(), Expected: expected, Found: err.Error()})
 }
 
 // excused reports whether a pair could not be expected to connect at some moment

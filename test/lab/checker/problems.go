@@ -120,7 +120,7 @@ func NewProblems(targets []Target, every time.Duration) *Problems {
 func (p *Problems) Run(ctx context.Context) {
 	all, err := newLines(p.targets)
 	if err != nil {
-		p.add(Violation{time.Now(), "check", "replicas to ask", err.Error()})
+		p.add(Violation{At: time.Now(), Where: "check", Expected: "replicas to ask", Found: err.Error()})
 		return
 	}
 	defer all.close()
@@ -231,7 +231,7 @@ func (p *Problems) await(ctx context.Context, within time.Duration, judge func([
 	began := time.Now()
 	all, err := newLines(p.targets)
 	if err != nil {
-		p.add(Violation{time.Now(), "check", "replicas to ask", err.Error()})
+		p.add(Violation{At: time.Now(), Where: "check", Expected: "replicas to ask", Found: err.Error()})
 		return within
 	}
 	defer all.close()
@@ -258,7 +258,7 @@ func unnamed(targets []Target, replies []answers, all []Expectation, now time.Ti
 	for i, t := range targets {
 		for _, e := range all {
 			if e.By(t) && !e.met(replies[i].found) {
-				out = append(out, Violation{now, t.String(), "check to name " + e.String(), inWords(replies[i])})
+				out = append(out, Violation{At: now, Where: t.String(), Expected: "check to name " + e.String(), Found: inWords(replies[i])})
 			}
 		}
 	}
@@ -271,7 +271,7 @@ func noise(targets []Target, replies []answers, baseline map[string][]Finding, n
 	for i, t := range targets {
 		rest := slices.DeleteFunc(slices.Clone(replies[i].found), func(f Finding) bool { return slices.ContainsFunc(baseline[t.String()], f.same) })
 		if len(rest) > 0 || !replies[i].ok {
-			out = append(out, Violation{now, t.String(), "a check that is quiet again", inWords(answers{rest, replies[i].ok})})
+			out = append(out, Violation{At: now, Where: t.String(), Expected: "a check that is quiet again", Found: inWords(answers{rest, replies[i].ok})})
 		}
 	}
 	return out

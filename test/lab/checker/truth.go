@@ -66,12 +66,12 @@ func differences(truth Truth, names []string, views []View, now time.Time) []Vio
 			switch {
 			case has && !must && isOurs(key), has && must && found == expected:
 			default:
-				out = append(out, Violation{now, names[i], words(key, expected, must), words(key, said, has)})
+				out = append(out, Violation{At: now, Where: names[i], Expected: words(key, expected, must), Found: words(key, said, has)})
 			}
 		}
 		for _, key := range union(views[0], v) {
 			if first, had := views[0][key]; i > 0 && (first != v[key] || had != has(v, key)) {
-				out = append(out, Violation{now, names[i], "as " + names[0] + " sees it: " + words(key, first, had), words(key, v[key], has(v, key))})
+				out = append(out, Violation{At: now, Where: names[i], Expected: "as " + names[0] + " sees it: " + words(key, first, had), Found: words(key, v[key], has(v, key))})
 			}
 		}
 	}
