@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -32,9 +33,11 @@ type practice struct {
 	// region is taken away, or cut off; by is whom the command was given to.
 	region string
 	by     *replica
-	of     []string // more arguments
-	begun  time.Time
-	length time.Duration
+	// isolates: the region is cut off for length, else it is evacuated.
+	isolates bool
+	of       []string // more arguments
+	begun    time.Time
+	length   time.Duration
 }
 
 // evacuation begins a drill that moves all traffic away from a region, and waits
@@ -42,43 +45,105 @@ type practice struct {
 // nowhere else, so it does not touch them.
 func (s *Stage) evacuation(by *replica, region string) *practice {
 	s.Helper()
-	return s.begins(&practice{Stage: s, id: s.drillID(region), region: region, by: by})
+	return (&practice{Stage: s, region: region, by: by, length: drillLength}).begins(s.Live(""))
 }
 
 // careful is evacuation of one service, which keeps the protection of its rules.
 func (s *Stage) careful(by *replica, region string) *practice {
 	s.Helper()
-	return s.begins(s.ofOne(by, region, s.drillID(region)))
+	return s.ofOne(by, region, "").begins(s.Live(""))
 }
 
 // ofOne is a drill of one service that has not begun.
 func (s *Stage) ofOne(by *replica, region, id string) *practice {
-	return &practice{Stage: s, id: id, region: region, by: by, of: []string{"--service", everywhere}}
+	return &practice{Stage: s, id: id, region: region, by: by, of: []string{"--service", everywhere}, length: drillLength}
 }
 
-func (s *Stage) begins(p *practice) *practice {
-	s.Helper()
-	by := p.by
-	p.length = drillLength
-	by.CLI(p.command()...).OK(s)
-	s.story.Say("begin: drill %s, by %s", p.id, by)
-	p.everywhere(drillAgreed, "to run", s.Live(""), runs)
-	d, err := drillOf(by, p.id)
+// most is how often a drill is begun: a region that has yet to hear that the last one
+// is over, or to which another seems silent for a moment, refuses one for good.
+const most = 3
+
+// begins begins the drill and waits until replicas see it run. One that the regions
+// refuse is begun again under another name.
+func (p *practice) begins(seenBy []*replica) *practice {
+	p.Helper()
+	for try := 1; ; try++ {
+		p.id = p.drillID(p.region)
+		p.start()
+		p.story.Say("begin: drill %s, by %s", p.id, p.by)
+		why := ""
+		p.Soon(drillAgreed, "drill "+p.id+" to run everywhere", func() error {
+			d, err := drillOf(p.by, p.id)
+			if err == nil && try < most && endedAs("refused")(d) {
+				why = d.GetDetail()
+				return nil
+			}
+			return p.at(seenBy, runs)
+		})
+		if why == "" {
+			break
+		}
+		p.story.Say("  it was refused: %s; once more", why)
+	}
+	d, err := drillOf(seenBy[0], p.id)
 	if err != nil {
-		s.Fatal(err)
+		p.Fatal(err)
 	}
 	p.begun = d.GetBegun().AsTime()
-	s.story.Say("  it runs %v after it was created", p.begun.Sub(d.GetCreated().AsTime()).Round(time.Millisecond))
+	p.story.Say("  it runs %v after it was created", p.begun.Sub(d.GetCreated().AsTime()).Round(time.Millisecond))
 	return p
 }
 
-// drillID is a name that no drill has had, however often the scenario is played.
-func (s *Stage) drillID(region string) string {
-	return fmt.Sprintf("lab-%s-%d", region, time.Since(s.story.began).Milliseconds())
+// start gives the command until the drill is created: a plan that seems unsafe for a
+// moment is refused, and so is one while the vote of the own region is not free yet.
+func (p *practice) start() {
+	p.Helper()
+	p.Until(patience, "drill "+p.id+" to be created", func() error {
+		if said := p.begin(); said.Code != 0 {
+			return errors.New(said.Err)
+		}
+		return nil
+	})
 }
+
+// begin gives the command once. That the drill is there from a try whose answer was
+// lost is success as well.
+func (p *practice) begin() fleet.Result {
+	said := p.by.CLI(p.command()...)
+	if said.Code != 0 {
+		if _, err := drillOf(p.by, p.id); err == nil {
+			said.Code = 0
+		}
+	}
+	return said
+}
+
+// stop ends the drill, and reports whether that was in time: a drill that a busy
+// machine leaves too little time for is over by itself.
+func (p *practice) stop(by *replica, args ...string) (inTime bool) {
+	p.Helper()
+	p.Until(patience, "drill "+p.id+" to be stopped", func() error {
+		said := by.CLI(append([]string{"drill", "stop", p.id}, args...)...)
+		if inTime = said.Code == 0; inTime {
+			return nil
+		}
+		if d, err := drillOf(by, p.id); err == nil && ended(d) {
+			inTime = d.GetOutcome() == "stopped" // by a try whose answer was lost
+			return nil
+		}
+		return errors.New(said.Err)
+	})
+	return inTime
+}
+
+// drillID is a name that no drill has had, however often the scenario is played.
+func (s *Stage) drillID(region string) string { return s.anew("lab-" + region) }
 
 // command is how the drill is begun.
 func (p *practice) command() []string {
+	if p.isolates {
+		return []string{"drill", "start", "--isolate", p.region, "--id", p.id, "--hold", p.length.String()}
+	}
 	return append([]string{
 		"drill", "start", "--evacuate", p.region, "--id", p.id, "--reason", "the lab",
 		"--ramp", drillRamp.String(), "--hold", drillHold.String(), "--return", drillReturn.String(), "--objective", drillObjective.String(),
@@ -106,18 +171,21 @@ func endedAs(outcome string) func(*pb.DrillInfo) bool {
 // than within is a violation, and much longer the end of the scenario.
 func (p *practice) everywhere(within time.Duration, what string, replicas []*replica, as func(*pb.DrillInfo) bool) time.Duration {
 	p.Helper()
-	return p.Soon(within, "drill "+p.id+" "+what+" everywhere", func() error {
-		for _, r := range replicas {
-			d, err := drillOf(r, p.id)
-			if err != nil {
-				return fmt.Errorf("%s: %w", r, err)
-			}
-			if !as(d) {
-				return fmt.Errorf("%s: it is %s, %s (%s: %s)", r, d.GetState(), d.GetPhase(), d.GetOutcome(), d.GetDetail())
-			}
+	return p.Soon(within, "drill "+p.id+" "+what+" everywhere", func() error { return p.at(replicas, as) })
+}
+
+// at is nil if the drill is as expected at all of the replicas.
+func (p *practice) at(replicas []*replica, as func(*pb.DrillInfo) bool) error {
+	for _, r := range replicas {
+		d, err := drillOf(r, p.id)
+		if err != nil {
+			return fmt.Errorf("%s: %w", r, err)
 		}
-		return nil
-	})
+		if !as(d) {
+			return fmt.Errorf("%s: it is %s, %s (%s: %s)", r, d.GetState(), d.GetPhase(), d.GetOutcome(), d.GetDetail())
+		}
+	}
+	return nil
 }
 
 // untilHeld lasts until the drill has been held for a while.

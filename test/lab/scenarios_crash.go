@@ -53,7 +53,7 @@ func leaderKilled(s *Stage) {
 	f := Killed{[]*replica{leader}}
 	s.Break(f)
 	began := time.Now()
-	s.Until(10*time.Second, "a write to succeed again", func() error { return accepts(other) })
+	s.Until(patience, "a write to succeed again", func() error { return accepts(other) })
 	s.Within(2*time.Second, "writes back", time.Since(began))
 	s.Problems.Named(s.Ctx, s.Bounds.Named, s.dead(leader))
 	s.Mend(f)
@@ -66,7 +66,7 @@ func leaderFrozen(s *Stage) {
 	f := Frozen{leader}
 	s.Break(f)
 	began := time.Now()
-	s.Until(10*time.Second, "another leader", func() error {
+	s.Until(patience, "another leader", func() error {
 		st, err := status(others[0])
 		if l := st.GetRaft().GetLeader(); err == nil && (l == "" || l == leader.Name) {
 			err = fmt.Errorf("%s says that %q leads", others[0], l)
@@ -104,7 +104,7 @@ func replicasLost(s *Stage) {
 	sick := Sick{lives[1]}
 	s.Break(sick)
 	fell := time.Now()
-	s.Until(10*time.Second, "the workload that died meanwhile to be withdrawn", func() error { return stays(lives[0].Address) })
+	s.Until(patience, "the workload that died meanwhile to be withdrawn", func() error { return stays(lives[0].Address) })
 	s.Note("a death found by probes", time.Since(fell))
 	s.Mend(sick)
 	s.For(8*time.Second - time.Since(began))
@@ -137,6 +137,11 @@ func rolling(s *Stage) {
 
 // policy is a policy in words; it changes nothing.
 func policy(name string) string { return "kind: Policy\nname: " + name + "\nspec: {ramp: 1s}\n" }
+
+// ruledAs has a replica apply that policy.
+func (s *Stage) ruledAs(by *replica, name string) fleet.Result {
+	return s.Pipe(policy(name), "policy", "apply", "-f", "-", "--socket", by.Sock)
+}
 
 // accepts is nil if a replica has a write done.
 func accepts(r *replica) error {

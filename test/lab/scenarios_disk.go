@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
+	"github.com/federator/federator/test/e2e/fleet"
 	"github.com/federator/federator/test/lab/checker"
 )
 
@@ -36,7 +38,7 @@ func fullDisk(s *Stage) {
 		By: func(t checker.Target) bool { return t.String() == leader.String() }, Codes: []string{"disk"}, Subject: leader.Name,
 	}))
 	began := time.Now()
-	s.Until(10*time.Second, "writes in its region to go on", func() error { return accepts(other) })
+	s.Until(patience, "writes in its region to go on", func() error { return accepts(other) })
 	s.Note("writes accepted after", time.Since(began))
 	s.For(3 * time.Second)
 	s.Mend(f)
@@ -71,9 +73,9 @@ var errCovered = errors.New("a snapshot holds the mark")
 // refuse that. It returns errCovered if a snapshot came before the kill.
 func (s *Stage) spoilLog(r *replica, words string, spoil func(path, mark string) error) error {
 	s.Helper()
-	mark := fmt.Sprintf("lab/the-tail-%d", s.Luck.IntN(1_000_000))
-	s.Pipe(policy(mark), "policy", "apply", "-f", "-", "--socket", s.Leader(r.Region).Sock).OK(s)
-	s.Until(10*time.Second, r.String()+" to have the mark", func() error { return has(r, mark) })
+	mark := s.anew("lab/the-tail") // a snapshot may hold that of an earlier play
+	s.done("the mark to be written", func() fleet.Result { return s.ruledAs(s.Leader(r.Region), mark) })
+	s.Until(patience, r.String()+" to have the mark", func() error { return has(r, mark) })
 	var covered error
 	f := &Damaged{Replica: r, Words: words, Spoil: func(dir string) error {
 		if covered = snapshotHolds(dir, mark); covered != nil {
@@ -86,7 +88,7 @@ func (s *Stage) spoilLog(r *replica, words string, spoil func(path, mark string)
 		s.wakesOrSays(f, false)
 	}
 	s.Mend(f)
-	s.Leader(r.Region).CLI("policy", "delete", mark).OK(s)
+	s.gone(s.Leader(r.Region), []string{"policy", "delete", mark})
 	return covered
 }
 
@@ -121,7 +123,7 @@ func flipMark(path, mark string) error {
 
 func damagedSnapshot(s *Stage) {
 	r := pick(s, s.Followers(s.opt.Regions[0]))
-	s.Until(20*time.Second, r.String()+" to have a snapshot", func() error {
+	s.Until(patience, r.String()+" to have a snapshot", func() error {
 		if len(snapshots(r.Dir)) == 0 {
 			return errors.New("found none")
 		}
@@ -166,24 +168,21 @@ func replaced(s *Stage) {
 		s.Fatal(err)
 	}
 	sibling := s.Leader(r.Region)
-	token := sibling.Token()
-	r.Join(token).Fails(s, 1, "the name is taken") // until somebody says that the old one is gone
+	token := s.token(sibling)
+	answer(func() fleet.Result { return r.Join(token) }).Fails(s, 1, "the name is taken") // until somebody says that the old one is gone
 	// Which is refused as long as the third seems dead, too.
-	s.Until(20*time.Second, "the lost one to be taken out", func() error {
-		if left := sibling.CLI("leave", r.Name); left.Code != 0 {
+	s.Until(patience, "the lost one to be taken out", func() error {
+		if left := sibling.CLI("leave", r.Name); left.Code != 0 && !strings.Contains(left.Err, "does not exist") {
 			return errors.New(left.Err)
 		}
 		return nil
 	})
-	s.Until(15*time.Second, "the new one to join", func() error {
-		if joined := r.Join(token); joined.Code != 0 {
-			return errors.New(joined.Err)
-		}
-		return nil
-	})
+	if err := r.JoinBy(token); err != nil {
+		s.Fatal(err)
+	}
 	s.Mend(f)
 	began := time.Now()
-	s.Until(45*time.Second, "the new one to be a voter", func() error { return votes(sibling, r.Name, true) })
+	s.Until(patience, "the new one to be a voter", func() error { return votes(sibling, r.Name, true) })
 	s.Note("a voter again", time.Since(began))
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -135,8 +136,12 @@ func stoppedElsewhere(s *Stage) {
 	third := s.Others(region, coordinator)[0]
 	p := s.evacuation(pick(s, s.Live(coordinator)), region)
 	p.untilHeld(3 * time.Second)
+	by := pick(s, s.Live(third))
 	stopped := time.Now()
-	pick(s, s.Live(third)).CLI("drill", "stop", p.id, "--reason", "enough").OK(s)
+	if !p.stop(by, "--reason", "enough") {
+		s.Wrong("drill "+p.id, "to be stopped while it runs", "that it was over by itself")
+		return
+	}
 	p.everywhere(drillEnded, "to be stopped", s.Live(""), endedAs("stopped"))
 	p.back(drillEnded)
 	s.Note("stopped everywhere after", time.Since(stopped))
@@ -150,9 +155,8 @@ func drillMeetsFailure(s *Stage) {
 	region, coordinator := s.twoRegions()
 	third := s.Others(region, coordinator)[0]
 	from := pick(s, s.Live(coordinator))
-	s.Pipe("kind: Policy\nname: "+everywhere+"\nspec: {safety: {minRegions: 2}}\n", "policy", "apply", "-f", "-", "--socket", from.Sock).OK(s)
-	defer from.CLI("policy", "delete", everywhere)
-	s.Until(20*time.Second, "the policy to be known", func() error { return everyone(s, func(r *replica) error { return has(r, everywhere) }) })
+	defer s.gone(from, []string{"policy", "delete", everywhere})
+	s.ruled(from, "{safety: {minRegions: 2}}")
 	p := s.careful(from, region)
 	p.untilHeld(time.Second)
 	var f Together
@@ -174,6 +178,15 @@ func drillMeetsFailure(s *Stage) {
 	s.Mend(f)
 }
 
+// ruled gives the service that every region has a policy, and waits until all know it.
+func (s *Stage) ruled(by *replica, spec string) {
+	s.Helper()
+	s.done("a policy of "+everywhere, func() fleet.Result {
+		return s.Pipe("kind: Policy\nname: "+everywhere+"\nspec: "+spec+"\n", "policy", "apply", "-f", "-", "--socket", by.Sock)
+	})
+	s.Until(patience, "the policy to be known", func() error { return everyone(s, func(r *replica) error { return has(r, everywhere) }) })
+}
+
 // everyone is nil if it is for each replica.
 func everyone(s *Stage, ask func(*replica) error) error {
 	for _, r := range s.Live("") {
@@ -183,6 +196,9 @@ func everyone(s *Stage, ask func(*replica) error) error {
 	}
 	return nil
 }
+
+// decideWithin is longer than the regions may take to vote, 15 s, and to hear of it.
+const decideWithin = 30 * time.Second
 
 func rivalDrills(s *Stage) {
 	for range 3 {
@@ -198,17 +214,32 @@ func rivalDrills(s *Stage) {
 		said := make([]fleet.Result, len(rivals))
 		var wg sync.WaitGroup
 		for i, p := range rivals {
-			wg.Go(func() { said[i] = p.by.CLI(p.command()...) })
+			wg.Go(func() { said[i] = p.contend(rivals[1-i].id) })
 		}
 		var ran map[string]bool
-		s.Until(25*time.Second, "both drills to be decided", func() (err error) {
+		err := fleet.Await(decideWithin, func() (err error) {
 			ran, err = s.decided(rivals)
 			return err
 		})
 		wg.Wait()
+		if err != nil {
+			s.Fatalf("waiting %v for both drills to be decided: %v", decideWithin, err)
+		}
 		s.Note("decided within", time.Since(began))
 		s.one(rivals, said, ran)
 	}
+}
+
+// contend begins the drill beside a rival. What refuses it and is not the rival
+// passes: votes for a drill before are free when every leader has seen its end.
+func (p *practice) contend(rival string) (said fleet.Result) {
+	_ = fleet.Await(8*time.Second, func() error { // what is said in the end is the caller's to judge
+		if said = p.begin(); said.Code != 0 && !strings.Contains(said.Err, rival) {
+			return errors.New(said.Err)
+		}
+		return nil
+	})
+	return said
 }
 
 // decided returns which of the drills runs anywhere; the error says which replica
@@ -244,13 +275,13 @@ func (s *Stage) decided(rivals []*practice) (map[string]bool, error) {
 	return ran, open
 }
 
-// one expects that one of the drills ran, ends it, and waits until both are over.
+// one expects that one of the drills ran, ends it, and waits until both are over and
+// the votes for the one that ran are free. Whoever frees those has seen the end of the
+// other one before.
 func (s *Stage) one(rivals []*practice, said []fleet.Result, ran map[string]bool) {
 	s.Helper()
 	for i, p := range rivals {
 		if ran[p.id] {
-			p.by.CLI("drill", "stop", p.id).OK(s)
-			p.everywhere(drillEnded, "to be stopped", s.Live(""), endedAs("stopped"))
 			continue
 		}
 		s.story.Say("  %s lost: %d %s", p.id, said[i].Code, strings.TrimSpace(said[i].Err))
@@ -258,25 +289,43 @@ func (s *Stage) one(rivals []*practice, said []fleet.Result, ran map[string]bool
 			p.everywhere(drillEnded, "to be refused", s.Live(""), endedAs("refused"))
 		}
 	}
-	s.For(time.Second) // the votes are free when every leader has seen the end
+	for _, p := range rivals {
+		if !ran[p.id] {
+			continue
+		}
+		as := ended
+		if p.stop(p.by) {
+			as = endedAs("stopped")
+		}
+		p.everywhere(drillEnded, "to be over", s.Live(""), as)
+		s.Until(patience, "the votes for "+p.id+" to be free", p.free)
+	}
+}
+
+// free is nil if no region holds a vote for the drill any more. A region frees it when
+// it writes down that the drill is over there.
+func (p *practice) free() error {
+	d, err := drillOf(p.by, p.id)
+	if err != nil {
+		return err
+	}
+	for _, b := range d.GetBallots() {
+		if over := func(a *pb.DrillAck) bool { return a.GetPhase() == "over" }; !slices.ContainsFunc(b.GetAcks(), over) {
+			return fmt.Errorf("region %s (%s) has not written down that it is over: %v", b.GetRegion(), b.GetVote(), b.GetAcks())
+		}
+	}
+	return nil
 }
 
 // isolation cuts a region off for practice, by a command in some region.
 func isolation(s *Stage, region, where string) {
 	from := s.Live(where)[0]
-	p := &practice{Stage: s, id: s.drillID(region), region: region, by: from, length: 10 * time.Second}
+	p := &practice{Stage: s, region: region, by: from, isolates: true, length: 10 * time.Second}
 	for _, o := range s.Others(region) {
 		s.Strain.BeginCut(region, o)
 		s.Strain.BeginCut(o, region)
 	}
-	from.CLI("drill", "start", "--isolate", region, "--id", p.id, "--hold", p.length.String()).OK(s)
-	s.story.Say("begin: isolation %s, by %s", p.id, from)
-	p.everywhere(drillAgreed, "to run", s.Live(region), runs)
-	d, err := drillOf(s.Live(region)[0], p.id)
-	if err != nil {
-		s.Fatal(err)
-	}
-	p.begun = d.GetBegun().AsTime()
+	p.begins(s.Live(region))
 	others := s.Others(region)
 	named := s.Problems.Named(s.Ctx, s.Bounds.Named, by([]string{region}, "region "+region, "isolated"), by(others, "region "+region, "region-control-plane-lost"))
 	s.Note("named within", named)
@@ -301,48 +350,43 @@ func gated(s *Stage) {
 	region, coordinator := s.twoRegions()
 	by := s.Live(coordinator)[0]
 	p := s.ofOne(by, region, s.drillID(region))
-	ada := filepath.Join(s.Dir, p.id+"-ada")
-	by.CLI("drill", "gate", "create", "till", "--operators", "ada").OK(s)
-	by.CLI("operator", "create", "ada", "--role", "operator", "--out", ada).OK(s)
-	s.Pipe("kind: Policy\nname: "+everywhere+"\nspec: {safety: {gates: [till]}}\n", "policy", "apply", "-f", "-", "--socket", by.Sock).OK(s)
-	s.Until(20*time.Second, "the policy to be known", func() error { return everyone(s, func(r *replica) error { return has(r, everywhere) }) })
-	by.CLI(p.command()...).Fails(s, 1, "unsafe", "gate till")
-	by.CLI("drill", "gate", "open", "till", "--for", "1h").Fails(s, 1)
+	gate, operator := s.anew("till"), s.anew("ada")
+	ada := filepath.Join(s.Dir, operator)
+	defer s.gone(by, []string{"policy", "delete", everywhere}, []string{"drill", "gate", "delete", gate}, []string{"operator", "delete", operator})
+	answer(func() fleet.Result { return by.CLI("drill", "gate", "create", gate, "--operators", operator) }).OK(s)
+	answer(func() fleet.Result {
+		return by.CLI("operator", "create", operator, "--role", "operator", "--out", ada)
+	}).OK(s)
+	s.ruled(by, "{safety: {gates: ["+gate+"]}}")
+	answer(func() fleet.Result { return by.CLI(p.command()...) }).Fails(s, 1, "unsafe", "gate "+gate)
+	answer(func() fleet.Result { return by.CLI("drill", "gate", "open", gate, "--for", "1h") }).Fails(s, 1)
 
 	far := s.Live(s.Others(region, coordinator)[0])[0]
 	asAda := func(args ...string) fleet.Result {
 		return far.Near(append(args, "--address", far.Peer, "--identity", ada)...)
 	}
-	s.Until(10*time.Second, "ada to be known in the third region", func() error {
-		if said := asAda("status"); said.Code != 0 {
-			return errors.New(said.Err)
-		}
-		return nil
-	})
-	asAda("drill", "gate", "open", "till", "--for", "10m").OK(s)
-	s.Until(20*time.Second, "the open gate to be known", func() error { return everyone(s, gateOpen) })
+	s.done("ada to be known in the third region", func() fleet.Result { return asAda("status") })
+	s.done("ada to open the gate", func() fleet.Result { return asAda("drill", "gate", "open", gate, "--for", "10m") })
+	s.Until(patience, "the open gate to be known", func() error { return everyone(s, func(r *replica) error { return gateOpen(r, gate) }) })
 	p = s.careful(by, region)
 	p.untilHeld(time.Second)
 	closed := time.Now()
-	asAda("drill", "gate", "close", "till").OK(s)
+	s.done("ada to close the gate", func() fleet.Result { return asAda("drill", "gate", "close", gate) })
 	p.everywhere(drillEnded, "to be aborted", s.Live(""), endedAs("aborted"))
 	s.Within(drillEnded, "aborted after", time.Since(closed))
 	p.back(drillEnded)
 	s.Problems.Expect("drill-aborted", "drill "+p.id)
-	by.CLI("policy", "delete", everywhere).OK(s)
-	by.CLI("drill", "gate", "delete", "till").OK(s)
-	by.CLI("operator", "delete", "ada").OK(s)
 }
 
-// gateOpen is nil if a replica knows that the gate is open.
-func gateOpen(r *replica) error {
+// gateOpen is nil if a replica knows that a gate is open.
+func gateOpen(r *replica, gate string) error {
 	return r.Call(func(ctx context.Context, agent pb.OperatorClient) error {
 		known, err := agent.ListGates(ctx, &pb.ListGatesRequest{})
 		for _, g := range known.GetGates() {
-			if g.GetName() == "till" && g.GetOpen() {
+			if g.GetName() == gate && g.GetOpen() {
 				return nil
 			}
 		}
-		return errors.Join(err, errors.New("expected the gate till to be open"))
+		return errors.Join(err, errors.New("expected the gate "+gate+" to be open"))
 	})
 }

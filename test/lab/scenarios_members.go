@@ -21,13 +21,13 @@ func memberScenarios() []Scenario {
 	return []Scenario{
 		{Name: "join and leave storm", Do: storm, Bounds: Bounds{Whole: 30 * time.Second},
 			Says: "Four replicas join one region at once, and when they are ready all leave at once; twice. Its voters change all the time."},
-		{Name: "two founders at once", Do: founders,
+		{Name: "two founders at once", Do: onSpare(founders),
 			Says: "Two replicas join at once with tokens of two regions to found the same new region. One has to found it, and the other has to be told so or to join it."},
-		{Name: "removed region comes back", Do: removed,
+		{Name: "removed region comes back", Do: onSpare(removed),
 			Says: "A region is removed for good and comes back with its old disk. It has to say so and to serve its own clients; the others must not hear it. Emptied, it joins anew in a later epoch."},
-		{Name: "region restored from backup", Do: restored,
+		{Name: "region restored from backup", Do: onSpare(restored),
 			Says: "All of a region's disks are lost, and it is restored from a backup on a new machine: in a later epoch, with what the backup holds."},
-		{Name: "quorum lost for good", Do: recovered,
+		{Name: "quorum lost for good", Do: onSpare(recovered),
 			Says: "Two of a region's three replicas and their disks are lost. The one that is left says so, keeps serving, and carries on alone after region recover, in a later epoch, with all that was acknowledged; two new ones make it three again."},
 	}
 }
@@ -37,44 +37,59 @@ func memberScenarios() []Scenario {
 const leftWithin = 40 * time.Second
 
 func storm(s *Stage) {
-	region := s.opt.Regions[0]
 	for round := range 2 {
-		newcomers := make([]*replica, 4)
-		tokens := make([]string, len(newcomers))
-		for i := range newcomers {
-			newcomers[i] = s.Place(region, fmt.Sprintf("%s-guest-%d%d", region, round, i))
-			tokens[i] = pick(s, s.Live("")).Token()
+		s.comeAndGo(s.opt.Regions[0], s.anew(fmt.Sprintf("guest-%d", round)))
+	}
+}
+
+// comeAndGo has four replicas join a region at once, and leave at once. If that ends
+// the test, they are taken out, so that the region is whole without them.
+func (s *Stage) comeAndGo(region, name string) {
+	newcomers := make([]*replica, 4)
+	tokens := make([]string, len(newcomers))
+	for i := range newcomers {
+		newcomers[i] = s.Place(region, fmt.Sprintf("%s-%s-%d", region, name, i))
+		tokens[i] = s.token(pick(s, s.Live("")))
+	}
+	left := false
+	defer func() {
+		if !left {
+			s.expel(newcomers)
 		}
-		s.story.Say("begin: %s join at once", names(newcomers))
-		s.each(newcomers, func(i int, r *replica) error {
-			return fleet.Await(20*time.Second, func() error {
-				if joined := r.Join(tokens[i]); joined.Code != 0 {
-					return errors.New(joined.Err)
-				}
-				return nil
-			})
-		})
-		for _, r := range newcomers {
-			r.Start()
-		}
-		for _, r := range newcomers {
-			r.Ready()
-		}
-		s.story.Say("begin: they leave at once")
-		s.each(newcomers, func(_ int, r *replica) error {
-			return fleet.Await(20*time.Second, func() error {
-				if left := r.CLI("leave"); left.Code != 0 && r.Running() {
-					return errors.New(left.Err)
-				}
-				return nil
-			})
-		})
-		for _, r := range newcomers {
-			if _, _, err := r.Ended(leftWithin); err != nil {
-				s.Wrong(r.String(), "to end when it has left", err.Error())
-				r.Kill()
+	}()
+	s.story.Say("begin: %s join at once", names(newcomers))
+	s.each(newcomers, func(i int, r *replica) error { return r.JoinBy(tokens[i]) })
+	for _, r := range newcomers {
+		r.Start()
+	}
+	for _, r := range newcomers {
+		r.Ready()
+	}
+	s.story.Say("begin: they leave at once")
+	s.each(newcomers, func(_ int, r *replica) error {
+		return fleet.Await(patience, func() error {
+			if left := r.CLI("leave"); left.Code != 0 && r.Running() {
+				return errors.New(left.Err)
 			}
+			return nil
+		})
+	})
+	left = true
+	for _, r := range newcomers {
+		if _, _, err := r.Ended(leftWithin); err != nil {
+			s.Wrong(r.String(), "to end when it has left", err.Error())
+			r.Kill()
 		}
+	}
+}
+
+// expel ends replicas, and takes out of their region those that belong to it.
+func (s *Stage) expel(all []*replica) {
+	for _, r := range all {
+		if r.Running() {
+			r.Kill()
+		}
+		s.gone(s.Live(r.Region)[0], []string{"leave", r.Name})
 	}
 }
 
@@ -96,45 +111,47 @@ func (s *Stage) each(all []*replica, do func(i int, r *replica) error) {
 	}
 }
 
-// founders leaves the spare region with two replicas.
+// founders leaves the spare region with two replicas. It begins without the region,
+// which there is if it is played again.
 func founders(s *Stage) {
+	if err := s.abandon(); err != nil {
+		s.Fatal(err)
+	}
 	spare := s.opt.Spare
 	both := []*replica{s.Place(spare, spare+"-0"), s.Place(spare, spare+"-1")}
-	tokens := []string{s.Live(s.opt.Regions[0])[0].Token(), s.Live(s.opt.Tight)[0].Token()}
+	tokens := []string{s.token(s.Live(s.opt.Regions[0])[0]), s.token(s.Live(s.opt.Tight)[0])}
 	results := make([]fleet.Result, 2)
 	s.story.Say("begin: %s join at once", names(both))
 	s.each(both, func(i int, r *replica) error {
 		results[i] = r.Join(tokens[i])
 		return nil
 	})
-	founded := 0
 	for i, r := range both {
 		if results[i].Code == 0 {
-			if strings.Contains(results[i].Out, "founded") {
-				founded++
-			}
 			r.Start()
 		}
-	}
-	if founded != 1 {
-		s.Errorf("expected exactly one founder, found %d: %v", founded, results)
 	}
 	for i, r := range both {
 		if results[i].Code == 0 {
 			continue
 		}
-		s.Until(20*time.Second, "the other one to join by the same token", func() error {
-			if again := r.Join(tokens[i]); again.Code != 0 {
-				return errors.New(again.Err)
-			}
-			return nil
+		s.done("the other one to join by the same token", func() fleet.Result {
+			results[i] = r.Join(tokens[i])
+			return results[i]
 		})
 		r.Start()
+	}
+	founded := 0 // a founder whose first answer was lost founds by its second try
+	for _, said := range results {
+		founded += strings.Count(said.Out, "founded")
+	}
+	if founded != 1 {
+		s.Errorf("expected exactly one founder, found %d: %v", founded, results)
 	}
 	for _, r := range both {
 		r.Ready()
 	}
-	s.Until(20*time.Second, "both to be in one Raft", func() error {
+	s.Until(patience, "both to be in one Raft", func() error {
 		a, err := status(both[0])
 		if err != nil {
 			return err
@@ -145,25 +162,6 @@ func founders(s *Stage) {
 		}
 		return err
 	})
-}
-
-// spares are the replicas of the spare region that run, of those that were placed
-// last under each name.
-func (s *Stage) spares() []*replica {
-	last := map[string]*replica{}
-	for _, r := range s.Replicas(s.opt.Spare) {
-		last[r.Name] = r
-	}
-	var all []*replica
-	for _, name := range []string{s.opt.Spare + "-0", s.opt.Spare + "-1"} {
-		if last[name] != nil && last[name].Running() {
-			all = append(all, last[name])
-		}
-	}
-	if len(all) == 0 {
-		s.Fatalf("not played: region %s has no replica that runs; see the scenario before", s.opt.Spare)
-	}
-	return all
 }
 
 // epoch is that of a region as a replica knows it.
@@ -180,11 +178,21 @@ func epoch(asked *replica, region string) (uint64, error) {
 	return 0, fmt.Errorf("%s does not know region %s", asked, region)
 }
 
+// epochBy waits until a replica knows a region, and returns its epoch.
+func (s *Stage) epochBy(asked *replica, region string) (n uint64) {
+	s.Helper()
+	s.Until(patience, asked.String()+" to know "+region, func() (err error) {
+		n, err = epoch(asked, region)
+		return err
+	})
+	return n
+}
+
 // later waits until every replica that should run knows a region in a later epoch.
 func (s *Stage) later(region string, than uint64) {
 	s.Helper()
 	for _, r := range s.Live("") {
-		s.Until(25*time.Second, fmt.Sprintf("%s to know %s in an epoch after %d", r, region, than), func() error {
+		s.Until(patience, fmt.Sprintf("%s to know %s in an epoch after %d", r, region, than), func() error {
 			now, err := epoch(r, region)
 			if err == nil && now <= than {
 				err = fmt.Errorf("found epoch %d", now)
@@ -196,43 +204,41 @@ func (s *Stage) later(region string, than uint64) {
 
 func removed(s *Stage) {
 	spare := s.opt.Spare
-	all := s.spares()
+	all := s.spares(2)
 	watcher := s.Live(s.opt.Tight)[0]
-	before, err := epoch(watcher, spare)
-	if err != nil {
-		s.Fatal(err)
-	}
-	s.Pipe(manyEndpoints("lab/own", 1), "services", "apply", "-f", "-", "--socket", all[0].Sock).OK(s)
+	before := s.epochBy(watcher, spare)
+	service := s.anew("lab/own")
+	s.done("a service in "+spare, func() fleet.Result { return s.applied(all[0], service, 1) })
 	own := func(r *replica, want int) func() error {
 		return func() error {
-			found, _, err := s.lookup(r, fleet.ServiceName("lab/own"))
+			found, _, err := s.lookup(r, fleet.ServiceName(service))
 			if err == nil && len(found) != want {
-				err = fmt.Errorf("%s: expected %d addresses of lab/own, found %v", r, want, found)
+				err = fmt.Errorf("%s: expected %d addresses of %s, found %v", r, want, service, found)
 			}
 			return err
 		}
 	}
-	s.Until(10*time.Second, "its own service to be known elsewhere", own(watcher, 1))
+	s.Until(patience, "its own service to be known elsewhere", own(watcher, 1))
 	for _, r := range all {
 		r.Stop()
 	}
 	s.story.Say("begin: %s is removed", spare)
-	s.Until(25*time.Second, spare+" to be removed", func() error {
-		if r := watcher.CLI("region", "remove", spare); r.Code != 0 {
-			return errors.New(r.Err)
-		}
-		return nil
-	})
+	s.Until(patience, spare+" to be removed", func() error { return remove(watcher, spare) })
 	for _, r := range all {
 		r.Start()
 	}
-	s.Until(20*time.Second, spare+" to be told", func() error { return finds(all[0], "region-removed") })
-	s.Until(10*time.Second, "its own clients to be served", own(all[0], 1))
-	if err := own(watcher, 0)(); err != nil {
-		s.Error(err)
+	s.Until(patience, spare+" to be told", func() error { return finds(all[0], "region-removed") })
+	s.Until(patience, "its own clients to be served", own(all[0], 1))
+	if found := s.addresses(watcher, fleet.ServiceName(service)); len(found) > 0 {
+		s.Errorf("%s: expected no address of %s, found %v", watcher, service, found)
 	}
-	if now, err := epoch(watcher, spare); err == nil {
-		s.Errorf("%s: expected that %s is not known any more, found epoch %d", watcher, spare, now)
+	known := false
+	s.Until(patience, watcher.String()+" to say which regions it knows", func() (err error) {
+		known, err = knowsRegion(watcher, spare)
+		return err
+	})
+	if known {
+		s.Errorf("%s: expected that %s is not known any more", watcher, spare)
 	}
 	for _, r := range all {
 		r.Kill()
@@ -240,10 +246,13 @@ func removed(s *Stage) {
 	s.story.Say("end: %s joins anew", spare)
 	again := s.Place(spare, spare+"-0")
 	s.moveTo(all[0], again)
-	again.Join(watcher.Token()).OK(s)
-	again.Start()
-	again.Ready()
+	s.joins(again, watcher)
 	s.later(spare, before)
+}
+
+// applied has a replica apply a service with so many endpoints.
+func (s *Stage) applied(by *replica, service string, endpoints int) fleet.Result {
+	return s.Pipe(manyEndpoints(service, endpoints), "services", "apply", "-f", "-", "--socket", by.Sock)
 }
 
 // moveTo gives a replica the addresses of another one.
@@ -262,21 +271,22 @@ func finds(r *replica, code string) error {
 
 func restored(s *Stage) {
 	spare := s.opt.Spare
-	one := s.spares()[0]
+	one := s.spares(1)[0]
 	watcher := s.Live(s.opt.Tight)[0]
 	key, err := identity.NewSealKey()
 	if err != nil {
 		s.Fatal(err)
 	}
 	keyFile := s.Write("backup.key", key.Secret()+"\n")
-	backup := filepath.Join(s.Dir, spare+".backup")
-	s.Pipe(manyEndpoints("lab/durable", 3), "services", "apply", "-f", "-", "--socket", one.Sock).OK(s)
-	one.CLI("backup", backup, "--recipient", key.Recipient()).OK(s)
-	s.Pipe(manyEndpoints("lab/late", 3), "services", "apply", "-f", "-", "--socket", one.Sock).OK(s)
-	before, err := epoch(watcher, spare)
-	if err != nil {
-		s.Fatal(err)
-	}
+	durable, late := s.anew("lab/durable"), s.anew("lab/late")
+	s.done("a service in "+spare, func() fleet.Result { return s.applied(one, durable, 3) })
+	var backup string
+	s.done("a backup of "+spare, func() fleet.Result { // which replaces no file
+		backup = filepath.Join(s.Dir, s.anew(spare)+".backup")
+		return one.CLI("backup", backup, "--recipient", key.Recipient())
+	})
+	s.done("a later service in "+spare, func() fleet.Result { return s.applied(one, late, 3) })
+	before := s.epochBy(watcher, spare)
 	s.story.Say("begin: %s loses all its disks", spare)
 	one.Kill()
 	if err := os.RemoveAll(one.Dir); err != nil {
@@ -291,7 +301,7 @@ func restored(s *Stage) {
 	s.later(spare, before)
 	s.Note("known again in its new epoch", time.Since(began))
 	for _, r := range append(s.Live(""), again) {
-		s.Until(20*time.Second, r.String()+" to have what the backup holds and nothing later", func() error { return knows(r, "lab/durable", "lab/late") })
+		s.Until(patience, r.String()+" to have what the backup holds and nothing later", func() error { return knows(r, durable, late) })
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/federator/federator/peering/pb"
+	"github.com/federator/federator/test/e2e/fleet"
 	"github.com/federator/federator/test/lab/checker"
 )
 
@@ -83,11 +84,11 @@ func slowLink(s *Stage) {
 	s.Luck.Shuffle(len(regions), func(i, j int) { regions[i], regions[j] = regions[j], regions[i] })
 	f := Slow(regions[0], regions[1], 40_000)
 	s.Break(f)
-	large := fmt.Sprintf("lab/large-%d", s.Luck.IntN(1000))
-	s.Pipe(manyEndpoints(large, 3000), "services", "apply", "-f", "-", "--socket", s.Live(regions[0])[0].Sock).OK(s)
+	by, large := s.Live(regions[0])[0], s.anew("lab/large")
+	s.done("a large service in "+regions[0], func() fleet.Result { return s.applied(by, large, 3000) })
 	s.For(8 * time.Second)
 	s.Mend(f)
-	s.Live(regions[0])[0].CLI("services", "delete", large).OK(s)
+	s.gone(by, []string{"services", "delete", large})
 }
 
 func isolated(s *Stage) {
@@ -110,14 +111,14 @@ func partial(s *Stage) {
 	took := s.Problems.Named(s.Ctx, s.Bounds.Named, by(ends[:1], "region "+ends[1], silence[:]...), by(ends[1:], "region "+ends[0], silence[:]...))
 	s.Note("named within", took)
 	began := time.Now()
-	name := fmt.Sprintf("lab/through-the-middle-%d", s.Luck.IntN(1000))
+	name := s.anew("lab/through-the-middle")
 	writer, reader := s.Live(ends[0])[0], s.Live(ends[1])[0]
-	s.Pipe(policy(name), "policy", "apply", "-f", "-", "--socket", writer.Sock).OK(s)
+	s.done("a write in "+ends[0], func() fleet.Result { return s.ruledAs(writer, name) })
 	s.Until(s.Bounds.Whole, "what "+ends[0]+" writes to arrive in "+ends[1], func() error { return has(reader, name) })
 	s.Note("a write through the middle", time.Since(began))
 	s.For(7*time.Second - time.Since(began))
 	s.Mend(f)
-	writer.CLI("policy", "delete", name).OK(s)
+	s.gone(writer, []string{"policy", "delete", name})
 }
 
 func leaderApart(s *Stage) {
@@ -127,7 +128,7 @@ func leaderApart(s *Stage) {
 	f := Apart{leader, followers}
 	s.Break(f)
 	began := time.Now()
-	s.Until(10*time.Second, "the followers to elect another leader", func() error {
+	s.Until(patience, "the followers to elect another leader", func() error {
 		st, err := status(followers[0])
 		if l := st.GetRaft().GetLeader(); err == nil && (l == "" || l == leader.Name) {
 			err = fmt.Errorf("%s says that %q leads", followers[0], l)

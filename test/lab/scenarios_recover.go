@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -12,26 +11,23 @@ import (
 // recovered grows the spare region, leaves one survivor of it, and grows it again.
 func recovered(s *Stage) {
 	spare := s.opt.Spare
-	survivor := s.spares()[0]
+	survivor := s.spares(1)[0]
 	lost := s.guests(survivor, "lost")
 	s.story.Say("begin: %s are lost for good", names(lost))
-	s.Until(30*time.Second, "three voters", func() error { return threeVote(survivor) })
-	s.Pipe(manyEndpoints("lab/agreed", 2), "services", "apply", "-f", "-", "--socket", survivor.Sock).OK(s)
-	s.Until(10*time.Second, "the survivor to hold it, whoever leads", func() error { return knows(survivor, "lab/agreed", "") })
-	before, err := epoch(survivor, spare)
-	if err != nil {
-		s.Fatal(err)
-	}
+	s.Until(patience, "three voters", func() error { return threeVote(survivor) })
+	agreed, late := s.anew("lab/agreed"), s.anew("lab/late")
+	s.done("a service in "+spare, func() fleet.Result { return s.applied(survivor, agreed, 2) })
+	s.Until(patience, "the survivor to hold it, whoever leads", func() error { return knows(survivor, agreed, "") })
+	before := s.epochBy(survivor, spare)
 	for _, r := range lost {
 		r.Kill()
 		if err := os.RemoveAll(r.Dir); err != nil {
 			s.Fatal(err)
 		}
 	}
-	s.Until(20*time.Second, "the survivor to say so", func() error { return finds(survivor, "quorum-lost") })
-	found, _, err := s.lookup(survivor, fleet.ServiceName("lab/agreed"))
-	if err != nil || len(found) != 2 {
-		s.Errorf("%s: expected to serve lab/agreed meanwhile, found %v, %v", survivor, found, err)
+	s.Until(patience, "the survivor to say so", func() error { return finds(survivor, "quorum-lost") })
+	if found := s.addresses(survivor, fleet.ServiceName(agreed)); len(found) != 2 {
+		s.Errorf("%s: expected to serve %s meanwhile, found %v", survivor, agreed, found)
 	}
 	survivor.Stop()
 	began := time.Now()
@@ -41,31 +37,25 @@ func recovered(s *Stage) {
 	s.later(spare, before)
 	s.Note("known again in its new epoch", time.Since(began))
 	s.guests(survivor, "found")
-	s.Until(30*time.Second, "three voters again", func() error { return threeVote(survivor) })
+	s.Until(patience, "three voters again", func() error { return threeVote(survivor) })
 	s.Note("three voters again", time.Since(began))
-	s.Pipe(manyEndpoints("lab/late", 1), "services", "apply", "-f", "-", "--socket", survivor.Sock).OK(s)
+	s.done("a later service in "+spare, func() fleet.Result { return s.applied(survivor, late, 1) })
 	for _, r := range append(s.Live(""), survivor) {
-		for _, service := range []string{"lab/agreed", "lab/late"} {
-			s.Until(20*time.Second, r.String()+" to know "+service, func() error { return knows(r, service, "") })
+		for _, service := range []string{agreed, late} {
+			s.Until(patience, r.String()+" to know "+service, func() error { return knows(r, service, "") })
 		}
 	}
 }
 
 // guests has two replicas join the region of another one.
 func (s *Stage) guests(host *replica, name string) []*replica {
+	s.Helper()
 	both, tokens := make([]*replica, 2), make([]string, 2)
 	for i := range both {
 		both[i] = s.Place(host.Region, fmt.Sprintf("%s-%s-%d", host.Region, name, i))
-		tokens[i] = host.Token()
+		tokens[i] = s.token(host)
 	}
-	s.each(both, func(i int, r *replica) error {
-		return fleet.Await(20*time.Second, func() error {
-			if joined := r.Join(tokens[i]); joined.Code != 0 {
-				return errors.New(joined.Err)
-			}
-			return nil
-		})
-	})
+	s.each(both, func(i int, r *replica) error { return r.JoinBy(tokens[i]) })
 	for _, r := range both {
 		r.Start()
 	}

@@ -53,10 +53,12 @@ func scheduled(s *Stage) {
 
 	manual := s.careful(s.Live(third)[0], region)
 	p.everywhere(drillEnded, "to be interrupted", s.Live(""), endedAs("interrupted"))
-	manual.by.CLI("drill", "stop", manual.id).OK(s)
+	if !manual.stop(manual.by) {
+		s.Wrong("drill "+manual.id, "to be stopped while it runs", "that it was over by itself")
+	}
 	manual.everywhere(drillEnded, "to be stopped", s.Live(""), endedAs("stopped"))
 	s.once(name, id)
-	manual.by.CLI("drill", "schedule", "delete", name).OK(s)
+	s.gone(manual.by, []string{"drill", "schedule", "delete", name})
 }
 
 // once expects that a schedule has begun this one drill.

@@ -132,7 +132,9 @@ func (w *World) joinTight(issuer *fleet.Replica, n int) {
 			w.Error(err)
 		}
 	})
-	r.Join(issuer.Token()).OK(w)
+	if err := r.JoinBy(issuer.Token()); err != nil {
+		w.Fatal(err)
+	}
 	r.Start()
 	r.Ready()
 }

@@ -75,7 +75,9 @@ func (f *Fleet) Init(region string) *Replica {
 func (f *Fleet) Join(issuer *Replica, region, name string) *Replica {
 	f.Helper()
 	r := f.Place(region, name)
-	r.Join(issuer.Token()).OK(f)
+	if err := r.JoinBy(issuer.Token()); err != nil {
+		f.Fatal(err)
+	}
 	r.Start()
 	r.Ready()
 	return r
@@ -122,12 +124,18 @@ func (f *Fleet) together(regions []string, do func(region string) error) {
 
 // enter joins, starts and waits until the replica is ready.
 func (r *Replica) enter(issuer *Replica) error {
-	token := issuer.CLI("token", "create")
-	if token.Code != 0 {
-		return fmt.Errorf("%s: token create: %s", issuer, token.Err)
+	var token Result
+	err := Await(joinWithin, func() error {
+		if token = issuer.CLI("token", "create"); token.Code != 0 {
+			return fmt.Errorf("%s: token create: %s", issuer, token.Err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	if joined := r.Join(strings.TrimSpace(token.Out)); joined.Code != 0 {
-		return fmt.Errorf("%s: join: %s", r, joined.Err)
+	if err := r.JoinBy(strings.TrimSpace(token.Out)); err != nil {
+		return err
 	}
 	r.Start()
 	return Await(readyWithin, r.ready)
@@ -143,6 +151,21 @@ func (r *Replica) Token() string {
 func (r *Replica) Join(token string, more ...string) Result {
 	args := append(append([]string{"join", token}, r.Placing()...), more...)
 	return r.fleet.execOn(r.machine.Start, r.fleet.command(args...), "")
+}
+
+// joinWithin bounds how long joining is tried, on a busy machine and in a federation
+// that changes.
+const joinWithin = 60 * time.Second
+
+// JoinBy joins by a token, and tries again while that does not succeed: which is safe
+// with the same token and directory.
+func (r *Replica) JoinBy(token string) error {
+	return Await(joinWithin, func() error {
+		if joined := r.Join(token); joined.Code != 0 {
+			return fmt.Errorf("%s: join: %s", r, joined.Err)
+		}
+		return nil
+	})
 }
 
 // StartWith is Start with another binary, which the replica keeps, and which is
