@@ -173,7 +173,7 @@ func (f *Fleet) Voters(region string) *Replica {
 	f.Helper()
 	var leader *Replica
 	replicas := f.Replicas(region)
-	f.Until(30*time.Second, fmt.Sprintf("%d voters of %s", len(replicas), region), func() error {
+	f.Until(90*time.Second, fmt.Sprintf("%d voters of %s", len(replicas), region), func() error {
 		s, err := replicas[0].Status()
 		if err != nil {
 			return err

@@ -214,7 +214,7 @@ func (r *Replica) Move() []string {
 }
 
 // readyWithin bounds how long an agent may take to be ready on a busy machine.
-const readyWithin = 30 * time.Second
+const readyWithin = 90 * time.Second
 
 // Ready waits until the agent says that it is ready.
 func (r *Replica) Ready() {
@@ -257,8 +257,9 @@ func (r *Replica) Kill() { r.process.kill() }
 // killed after all.
 func (r *Replica) Stop() {
 	r.fleet.Helper()
-	if !r.process.end(syscall.SIGTERM, 10*time.Second) {
-		r.fleet.Errorf("%s did not end within 10s of SIGTERM", r)
+	const within = 30 * time.Second
+	if !r.process.end(syscall.SIGTERM, within) {
+		r.fleet.Errorf("%s did not end within %v of SIGTERM", r, within)
 	}
 }
 

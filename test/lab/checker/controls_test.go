@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -14,100 +12,7 @@ import (
 	"github.com/federator/federator/test/e2e/fleet"
 	"github.com/federator/federator/test/lab/checker"
 	"github.com/federator/federator/test/lab/mutant"
-	"github.com/federator/federator/test/lab/still"
 )
-
-// root is the module's.
-const root = "../../.."
-
-// lab skips unless the controls are to run.
-func lab(t *testing.T) {
-	t.Helper()
-	if os.Getenv(labVariable) == "" {
-		t.Skipf("starts real agents, and builds broken ones; set %s=1", labVariable)
-	}
-}
-
-// scenario runs on a fleet without replicas and returns what the checker found.
-type scenario func(t *testing.T, f *fleet.Fleet) checker.Report
-
-// caught is a mutant, and words that one of the violations must have: a checker
-// that fails for another reason has not caught it.
-type caught struct {
-	mutant.Mutant
-	words string
-}
-
-// control runs a scenario on the true build, which must pass, and on the mutants,
-// each of which must be caught. The mutants of all controls are built before anything
-// is played: a compiler beside them would take the time that agents have.
-func control(t *testing.T, play scenario, mutants ...caught) {
-	t.Helper()
-	lab(t)
-	binaries := map[string]string{}
-	for _, m := range mutants {
-		binary, err := mutant.Build(t.Context(), root, t.TempDir(), m.Mutant)
-		if err != nil {
-			t.Fatal(err)
-		}
-		binaries[m.Name] = binary
-	}
-	t.Parallel()
-	t.Run("the true build passes", func(t *testing.T) {
-		t.Parallel()
-		passes(t, play)
-	})
-	for _, m := range mutants {
-		t.Run(m.Name+" is caught", func(t *testing.T) {
-			t.Parallel()
-			report := play(t, fleet.New(t, binaries[m.Name]))
-			t.Log(report)
-			if !slices.ContainsFunc(report.Violations, func(v checker.Violation) bool { return strings.Contains(v.String(), m.words) }) {
-				t.Errorf("expected the checker to catch it (%s) and to say %q, found %v", m.Why, m.words, report)
-			}
-		})
-	}
-}
-
-// passes plays a scenario on the true build, and fails the test for what its checker
-// finds. As in the lab, a play in which this process stood still, and only bounds of
-// time were broken, is told and played again.
-func passes(t *testing.T, play scenario) {
-	t.Helper()
-	self := still.Begin(nil)
-	defer self.End()
-	for n, most := 1, 3; ; n++ {
-		self.Longest()
-		var report checker.Report
-		t.Run(fmt.Sprintf("play %d", n), func(t *testing.T) { report = play(t, fleet.New(t, os.Getenv(fleet.BinaryVariable))) })
-		stood := self.Longest()
-		t.Log(report)
-		if report.OK() || t.Failed() {
-			return
-		}
-		if n == most || stood == 0 || report.Timeless() {
-			t.Errorf("expected no violation, and something checked, found %v", report)
-			return
-		}
-		t.Logf("this process stood still for %v meanwhile, so that is not counted: once more", stood)
-	}
-}
-
-// targets are the replicas of a fleet as checkers know them.
-func targets(f *fleet.Fleet) []checker.Target {
-	var out []checker.Target
-	for _, r := range f.Replicas("") {
-		out = append(out, checker.Target{Region: r.Region, Name: r.Name, Socket: r.Sock, Peer: r.Peer, DNS: r.DNS, HTTP: r.HTTP})
-	}
-	return out
-}
-
-// during runs a checker beside what a scenario does, and returns its report.
-func during(t *testing.T, c checker.Checker, do func()) checker.Report {
-	stop := checker.Together(t.Context(), c)
-	do()
-	return stop()[0]
-}
 
 const (
 	checkout = "shop/checkout"
@@ -118,17 +23,17 @@ const (
 const leafLifetime = time.Minute
 
 // aging lives longer than its certificates.
-func aging(t *testing.T, f *fleet.Fleet) checker.Report {
+func aging(t *testing.T, f *played) checker.Report {
 	f.Config = f.Write("agent.yaml", fmt.Sprintf("leafLifetime: %s\n", leafLifetime))
 	f.Grow(1, "west", "east")
 	for _, r := range f.Replicas("") { // the first certificates do not heed the config
-		r.Stop()
+		f.stop(r)
 		if err := os.Remove(filepath.Join(r.Dir, "identity", "svid.pem")); err != nil {
 			t.Fatal(err)
 		}
 		r.Start()
 		r.Ready()
-		f.Until(20*time.Second, r.String()+" to have a short certificate", func() error {
+		f.Until(patience, r.String()+" to have a short certificate", func() error {
 			s, err := r.Status()
 			if left := time.Until(s.GetCertificate().GetNotAfter().AsTime()); err == nil && (left > leafLifetime || left < 0) {
 				err = fmt.Errorf("its certificate is good for %v", left)
@@ -146,13 +51,13 @@ func TestACertificateThatIsNotRenewedFailsHandshakes(t *testing.T) {
 
 // registers writes and reads in a region that loses its leader.
 func registers(plain bool) scenario {
-	return func(t *testing.T, f *fleet.Fleet) checker.Report {
+	return func(t *testing.T, f *played) checker.Report {
 		f.Grow(3, "west")
 		leader := f.Voters("west")
-		c := checker.NewLinearizability(checker.LinearizabilityOptions{Region: "west", Targets: targets(f), Plain: plain, Seed: 1, Artefacts: f.Dir})
+		c := checker.NewLinearizability(checker.LinearizabilityOptions{Region: "west", Targets: targets(f.Replicas("")), Plain: plain, Seed: 1, Artefacts: f.Dir})
 		return during(t, c, func() {
 			time.Sleep(2 * time.Second)
-			leader.Kill()
+			f.kill(leader)
 			time.Sleep(2 * time.Second)
 			leader.Start()
 			leader.Ready()
@@ -172,22 +77,26 @@ func TestAConsistentReadThatIsNotIsCaught(t *testing.T) {
 func TestReadsThatMayBeOldAreNotLinearizableAndThereIsAPictureOfIt(t *testing.T) {
 	lab(t)
 	t.Parallel()
-	f := fleet.New(t, os.Getenv(fleet.BinaryVariable))
-	report := registers(true)(t, f)
-	t.Log(report)
-	if report.Total == 0 || len(report.Artefacts) != 1 {
-		t.Fatalf("expected a violation with a picture, found %v", report)
+	pictured := func(t *testing.T, f *played) checker.Report {
+		report := registers(true)(t, f)
+		for _, a := range report.Artefacts { // which go with the fleet
+			if info, err := os.Stat(a); err != nil || info.Size() == 0 {
+				t.Errorf("expected a picture, found %v, %v", info, err)
+			}
+		}
+		return report
 	}
-	if info, err := os.Stat(report.Artefacts[0]); err != nil || info.Size() == 0 {
-		t.Errorf("expected a picture, found %v, %v", info, err)
+	report := plays(t, trueBuild(), pictured, func(r checker.Report) bool { return r.Total > 0 })
+	if (report.Total == 0 || len(report.Artefacts) != 1) && !t.Failed() {
+		t.Errorf("expected a violation with a picture, found %v", report)
 	}
 }
 
 // kept writes in two regions, crashes the first and audits.
-func kept(t *testing.T, f *fleet.Fleet) checker.Report {
+func kept(t *testing.T, f *played) checker.Report {
 	west := f.Init("west")
 	f.Join(west, "east", "east-0")
-	all := targets(f)
+	all := targets(f.Replicas(""))
 	c := checker.NewAcknowledged(checker.AcknowledgedOptions{Targets: all, Pace: 20 * time.Millisecond})
 	var tokens pb.ListTokensResponse
 	if err := west.Ask(&tokens, "token", "list"); err != nil || len(tokens.GetTokens()) != 1 {
@@ -195,26 +104,30 @@ func kept(t *testing.T, f *fleet.Fleet) checker.Report {
 	}
 	c.Redeemed("west", tokens.GetTokens()[0].GetId(), "east/east-0")
 	during(t, c, func() { // the mutant forgets the end of a log that is long enough
-		f.Until(time.Minute, "200 writes to be acknowledged", func() error {
+		f.Until(patience, "200 writes to be acknowledged", func() error {
 			if n := c.Report().Checked.Value; n < 200 {
 				return fmt.Errorf("found %.0f", n)
 			}
 			return nil
 		})
 	})
-	west.Kill()
+	f.kill(west)
 	west.Start()
 	west.Ready()
 	// A stream that failed is tried again after up to six seconds. A mutant's may stay
 	// broken: what is missing is for the audit to say.
-	_ = fleet.Await(20*time.Second, func() error {
+	whole, there := time.Minute, time.Minute
+	if f.Binary() != trueBuild() {
+		whole, there = 20*time.Second, 8*time.Second
+	}
+	_ = fleet.Await(whole, func() error {
 		s, err := f.Replicas("east")[0].RegionStatus("west")
 		if err == nil && (s.GetFreshness() != "fresh" || s.GetStreamError() != "") {
 			err = fmt.Errorf("east sees west as %v", s)
 		}
 		return err
 	})
-	c.Audit(t.Context(), 8*time.Second)
+	c.Audit(t.Context(), there)
 	return c.Report()
 }
 
@@ -224,7 +137,7 @@ func TestAnAcknowledgedWriteThatARestartLosesIsMissed(t *testing.T) {
 
 // gone deletes a service while the other region looks, and another one while it
 // does not.
-func gone(t *testing.T, f *fleet.Fleet) checker.Report {
+func gone(t *testing.T, f *played) checker.Report {
 	endpoints := f.Endpoints(2)
 	with := func(services ...string) string {
 		text := "services:\n"
@@ -244,16 +157,16 @@ func gone(t *testing.T, f *fleet.Fleet) checker.Report {
 	f.Serve("west", with(checkout, catalog, "shop/cart"))
 	f.Grow(1, "west", "east")
 	west, east := f.Replicas("west")[0], f.Replicas("east")[0]
-	c := checker.NewConvergence(targets(f))
+	c := checker.NewConvergence(targets(f.Replicas("")))
 	c.Await(t.Context(), truth(checkout, catalog, "shop/cart"), 20*time.Second)
 
 	f.Serve("west", with(checkout, catalog))
 	c.Await(t.Context(), truth(checkout, catalog), 10*time.Second)
 
-	east.Stop()
+	f.stop(east)
 	f.Serve("west", with(checkout))
-	f.Until(10*time.Second, "west to take its file", func() error { return services(west, 1) })
-	west.Stop() // and forgets its last changes, so that east needs a complete snapshot
+	f.Until(patience, "west to take its file", func() error { return services(west, 1) })
+	f.stop(west) // and forgets its last changes, so that east needs a complete snapshot
 	west.Start()
 	west.Ready()
 	east.Start()
@@ -276,7 +189,7 @@ func TestADeletedServiceThatStaysInAViewIsADifference(t *testing.T) {
 }
 
 // sick has an endpoint fail and come back, and a replica go and come back.
-func sick(t *testing.T, f *fleet.Fleet) checker.Report {
+func sick(t *testing.T, f *played) checker.Report {
 	var known []checker.Endpoint
 	endpoints := map[string][]*fleet.Endpoint{}
 	for _, region := range []string{"west", "east"} {
@@ -289,23 +202,23 @@ func sick(t *testing.T, f *fleet.Fleet) checker.Report {
 	}
 	f.Grow(1, "west", "east")
 	for region, e := range endpoints {
-		f.AnswersAll(20*time.Second, f.Replicas(""), checkout, region, e...)
+		f.AnswersAll(patience, f.Replicas(""), checkout, region, e...)
 	}
 	line := &checker.Timeline{}
 	c := checker.NewDNSProber(checker.DNSOptions{
-		Targets: targets(f), Endpoints: known, Every: 200 * time.Millisecond, Timeline: line,
+		Targets: targets(f.Replicas("")), Endpoints: known, Every: 200 * time.Millisecond, Timeline: line,
 		Bounds: checker.Bounds{Dead: 3 * time.Second, Cut: 5 * time.Second, Back: 3 * time.Second, Up: 500 * time.Millisecond},
 	})
 	return during(t, c, func() {
 		time.Sleep(time.Second)
 		endpoints["west"][0].Fail()
 		line.Begin(checker.Dead, endpoints["west"][0].Address)
-		time.Sleep(5 * time.Second)
+		time.Sleep(8 * time.Second) // of which five are to notice it in
 		line.End(checker.Dead, endpoints["west"][0].Address)
 		endpoints["west"][0].Recover()
 		east := f.Replicas("east")[0]
 		line.Begin(checker.Down, east.String())
-		east.Kill()
+		f.kill(east)
 		east.Start()
 		east.Ready()
 		line.End(checker.Down, east.String())
@@ -318,16 +231,16 @@ func TestAnEndpointThatIsNamedLongAfterItsDeathIsAWrongAnswer(t *testing.T) {
 }
 
 // connected has two regions connected to each other for so long.
-func connected(t *testing.T, f *fleet.Fleet, d time.Duration) checker.Report {
+func connected(t *testing.T, f *played, d time.Duration) checker.Report {
 	var c *checker.MTLSProber
-	f.Until(20*time.Second, "operators of both regions", func() (err error) {
-		c, err = checker.NewMTLSProber(context.Background(), checker.MTLSOptions{Targets: targets(f), Every: time.Second})
+	f.Until(patience, "operators of both regions", func() (err error) {
+		c, err = checker.NewMTLSProber(context.Background(), checker.MTLSOptions{Targets: targets(f.Replicas("")), Every: time.Second})
 		return err
 	})
 	return during(t, c, func() { time.Sleep(d) })
 }
 
-func standing(t *testing.T, f *fleet.Fleet) checker.Report {
+func standing(t *testing.T, f *played) checker.Report {
 	f.Grow(1, "west", "east")
 	return connected(t, f, 8*time.Second)
 }
@@ -336,9 +249,9 @@ func TestALongConnectionThatEndsIsMissed(t *testing.T) {
 	control(t, standing, caught{mutant.DropsConnections(), "a long connection that stays"})
 }
 
-func growing(t *testing.T, f *fleet.Fleet) checker.Report {
+func growing(t *testing.T, f *played) checker.Report {
 	f.Init("west")
-	c := checker.NewGrowth(checker.GrowthOptions{Targets: targets(f), Every: 500 * time.Millisecond, WarmUp: 5 * time.Second, Least: 10 * time.Second})
+	c := checker.NewGrowth(checker.GrowthOptions{Targets: targets(f.Replicas("")), Every: 500 * time.Millisecond, WarmUp: 5 * time.Second, Least: 10 * time.Second})
 	return during(t, c, func() { time.Sleep(20 * time.Second) })
 }
 
@@ -347,10 +260,10 @@ func TestGoroutinesThatNobodyEndsAreGrowth(t *testing.T) {
 }
 
 // silent has a region die and come back.
-func silent(t *testing.T, f *fleet.Fleet) checker.Report {
+func silent(t *testing.T, f *played) checker.Report {
 	f.Grow(1, "west", "east", "south")
 	for _, r := range f.Replicas("") {
-		f.Until(30*time.Second, r.String()+" to find nothing but too few replicas", func() error {
+		f.Until(patience, r.String()+" to find nothing but too few replicas", func() error {
 			found, err := r.Problems()
 			if _, few := found["few-replicas"]; err == nil && (!few || len(found) != 1) {
 				err = fmt.Errorf("found %v", found)
@@ -358,13 +271,13 @@ func silent(t *testing.T, f *fleet.Fleet) checker.Report {
 			return err
 		})
 	}
-	c := checker.NewProblems(targets(f), time.Second)
+	c := checker.NewProblems(targets(f.Replicas("")), time.Second)
 	if err := c.Baseline(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return during(t, c, func() {
 		east := f.Replicas("east")[0]
-		east.Kill()
+		f.kill(east)
 		lost := checker.Expectation{
 			By:    func(t checker.Target) bool { return t.Region != "east" },
 			Codes: []string{"region-silent", "region-out", "region-control-plane-lost"}, Subject: "region east",
