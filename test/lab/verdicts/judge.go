@@ -13,8 +13,9 @@ const settle = 5 * time.Second
 // Outage is a loss as it came to pass.
 type Outage struct {
 	Loss
-	// Began and Ended are when the region was taken and given back.
-	Began, Ended time.Time
+	// Began and Ended are when the region was taken and given back. Gone is when it
+	// really was away: it takes a moment until every agent and endpoint of it is dead.
+	Began, Gone, Ended time.Time
 	// Back is when every agent of the other regions took it for back, and, if it was
 	// isolated, its own took the others for back. Zero before.
 	Back time.Time
@@ -87,6 +88,16 @@ func Seen(events []Event, agents []Place, o Outage, what What) (time.Time, bool)
 		}
 	}
 	return slices.MaxFunc(slices.Collect(maps.Values(first)), time.Time.Compare), true
+}
+
+// after is how long after the region was gone the last agent of the other regions
+// reached a verdict on it; 0 if one has not.
+func (o Outage) after(events []Event, agents []Place, what What) time.Duration {
+	at, ok := Seen(events, agents, o, what)
+	if !ok {
+		return 0
+	}
+	return max(at.Sub(o.Gone), 1)
 }
 
 // ReturnedBy is when everybody who had taken a region for silent because of the

@@ -12,12 +12,15 @@ import (
 func (r *run) lose(l Loss, weather Weather) SeenLoss {
 	r.Helper()
 	before := r.pauses(l.Region)
+	r.lateness()
 	r.pass(time.Now().Add(waitsOut))
 	if l.Kind == Killed {
 		r.sample() // what the killed agents counted
 	}
 	o := Outage{Loss: l, Began: time.Now()}
-	r.must(r.take(l))
+	var err error
+	o.Gone, err = r.take(l)
+	r.must(err)
 	r.outages = append(r.outages, o)
 	this := &r.outages[len(r.outages)-1]
 	ended := make(chan struct{})
@@ -29,17 +32,19 @@ func (r *run) lose(l Loss, weather Weather) SeenLoss {
 		r.waiting.Go(func() { r.loseFor(p, o, ended, knowing.Done) })
 	}
 	var after map[string]float64
-	_, err := r.watch.await(r.opt.Patience, func(all []Event) bool {
+	var late time.Duration
+	look := func() { late, after = r.lateness(), r.pauses(l.Region) }
+	_, err = r.watch.await(r.opt.Patience, func(all []Event) bool {
 		_, silent := Seen(all, r.agents, o, Silent)
 		_, out := Seen(all, r.agents, o, Out)
 		if silent && out && after == nil {
-			after = r.pauses(l.Region)
+			look()
 		}
 		return silent && out && time.Since(o.Began) >= gone
 	})
 	r.must(err)
 	if after == nil {
-		after = r.pauses(l.Region)
+		look()
 	}
 	if l.Kind == Isolated {
 		knowing.Wait() // of the same network
@@ -49,13 +54,8 @@ func (r *run) lose(l Loss, weather Weather) SeenLoss {
 	end()
 	back, err := r.watch.await(r.opt.Patience, func(all []Event) bool { _, ok := ReturnedBy(all, *this); return ok })
 	r.must(err)
-	seen := SeenLoss{Kind: l.Kind, Region: l.Region, Weather: weather.Says, After: o.Began.Sub(r.began), Paused: rose(before, after)}
-	if at, ok := Seen(r.watch.Events(), r.agents, o, Silent); ok {
-		seen.Silent = at.Sub(o.Began)
-	}
-	if at, ok := Seen(r.watch.Events(), r.agents, o, Out); ok {
-		seen.Out = at.Sub(o.Began)
-	}
+	seen := SeenLoss{Kind: l.Kind, Region: l.Region, Weather: weather.Says, After: o.Began.Sub(r.began), Paused: rose(before, after), Late: late}
+	seen.Silent, seen.Out = o.after(r.watch.Events(), r.agents, Silent), o.after(r.watch.Events(), r.agents, Out)
 	if back {
 		at, _ := ReturnedBy(r.watch.Events(), *this)
 		this.Back, seen.Back = at, at.Sub(this.Ended)
@@ -67,12 +67,14 @@ func (r *run) lose(l Loss, weather Weather) SeenLoss {
 	return seen
 }
 
-// take takes a region away at once.
-func (r *run) take(l Loss) error {
+// take takes a region away at once, and returns when its agents and endpoints were
+// gone: those of a killed region may have answered until they were.
+func (r *run) take(l Loss) (gone time.Time, err error) {
 	if l.Kind == Isolated {
-		return r.net.Isolate(l.Region)
+		err = r.net.Isolate(l.Region)
+		return time.Now(), err
 	}
-	var wg sync.WaitGroup
+	var wg, peers sync.WaitGroup
 	for _, a := range r.fleet.Replicas(l.Region) {
 		wg.Go(a.Kill)
 	}
@@ -80,10 +82,12 @@ func (r *run) take(l Loss) error {
 		wg.Go(e.Kill)
 	}
 	for _, p := range r.peers {
-		wg.Go(func() { r.fails(p.Kill(l.Region)) })
+		peers.Go(func() { r.fails(p.Kill(l.Region)) })
 	}
 	wg.Wait()
-	return nil
+	gone = time.Now()
+	peers.Wait()
+	return gone, nil
 }
 
 // give gives a region back.

@@ -11,12 +11,16 @@ import (
 )
 
 // quick are LAN defaults for a test that does not measure them. What is suspected has
-// as long to refute it as by default: no living member may be declared dead here.
+// as long to refute it as by default, 4 s: no living member may be declared dead here.
 func quick() *memberlist.Config {
 	c := memberlist.DefaultLANConfig()
 	c.ProbeInterval, c.ProbeTimeout, c.GossipInterval = 200*time.Millisecond, 100*time.Millisecond, 50*time.Millisecond
+	c.SuspicionMult = 20 // probe intervals
 	return c
 }
+
+// patience is how long the test waits for what members come to know.
+const patience = 90 * time.Second
 
 // within waits for a condition.
 func within(t *testing.T, limit time.Duration, what string, holds func() bool) {
@@ -39,7 +43,7 @@ func TestMembersInTheLabLearnOfADeadRegionAndOfItsReturnAndOfOneThatIsIsolated(t
 			t.Error(err)
 		}
 	}()
-	if !p.Mend(30*time.Second) || p.Size() != 6 {
+	if !p.Mend(patience) || p.Size() != 6 {
 		t.Fatalf("expected 6 members that know each other, found %d", p.Size())
 	}
 	began := time.Now()
@@ -52,18 +56,18 @@ func TestMembersInTheLabLearnOfADeadRegionAndOfItsReturnAndOfOneThatIsIsolated(t
 	known := func(region string) func() bool {
 		return func() bool { at, ok := p.AllKnow(region, began); return ok && at.After(began) }
 	}
-	within(t, 30*time.Second, "the others to know of a killed region", known("east"))
+	within(t, patience, "the others to know of a killed region", known("east"))
 	if err := p.Revive("east"); err != nil {
 		t.Fatal(err)
 	}
-	if !p.Mend(30 * time.Second) {
+	if !p.Mend(patience) {
 		t.Error("the members of a region that was revived are not known to all")
 	}
 	began = time.Now()
 	if err := n.Isolate("south"); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 30*time.Second, "the others to know of an isolated region", known("south"))
+	within(t, patience, "the others to know of an isolated region", known("south"))
 	outage := []verdicts.PeerOutage{{Region: "south", Began: began}}
 	if declared, _ := verdicts.FalseDeaths(p.Deaths(), outage, began); declared != 0 {
 		t.Errorf("expected deaths of the isolated region, and of the others to it, only: %d more", declared)
@@ -71,7 +75,7 @@ func TestMembersInTheLabLearnOfADeadRegionAndOfItsReturnAndOfOneThatIsIsolated(t
 	if err := n.Heal(); err != nil {
 		t.Fatal(err)
 	}
-	if !p.Mend(30 * time.Second) {
+	if !p.Mend(patience) {
 		t.Error("the members of a region that is no longer isolated are not known to all")
 	}
 }

@@ -117,6 +117,15 @@ func TestALossIsSeenWhenTheLastAgentOfTheOthersSaysSoAndOverWhenTheLastTakesItBa
 	if _, ok := Seen(events, agents, o, Out); ok {
 		t.Error("only one has said that it is out")
 	}
+	o.Gone = at(11)
+	for what, want := range map[What]time.Duration{Silent: 3 * time.Second, Out: 0} {
+		if found := o.after(events, agents, what); found != want {
+			t.Errorf("%s: expected %v after it was gone, found %v", what, want, found)
+		}
+	}
+	if o.Gone = at(15); o.after(events, agents, Silent) <= 0 {
+		t.Error("what was seen before the region was gone counts as not seen")
+	}
 	events = append(events, event(33, "west-0", "east", Back), event(34, "west-1", "east", Back))
 	if _, ok := ReturnedBy(events, o); ok {
 		t.Error("the isolated one still takes the others for silent")
@@ -250,23 +259,28 @@ func TestTheTableIsWrittenBetweenItsMarksAndNothingElseChanges(t *testing.T) {
 	}
 }
 
-func TestALossThatAgentsSawLateBecauseTheyStoodStillDoesNotCount(t *testing.T) {
+func TestALossThatWasSeenLateBecauseAgentsOrTheWANStoodStillDoesNotCount(t *testing.T) {
 	before := map[string]float64{"west-0": 2, "west-1": 0}
 	for _, tt := range []struct {
 		after  map[string]float64
+		late   time.Duration
 		out    time.Duration
 		paused int
 		excuse bool
 	}{
-		{map[string]float64{"west-0": 2, "west-1": 0}, 4 * time.Second, 0, false},
-		{map[string]float64{"west-0": 2, "west-1": 0}, 7 * time.Second, 0, false}, // nothing excuses it
-		{map[string]float64{"west-0": 3, "west-1": 0}, 4 * time.Second, 1, false}, // nothing is to be excused
-		{map[string]float64{"west-0": 4, "west-1": 1}, 7 * time.Second, 2, true},
-		{map[string]float64{"west-0": 4, "west-1": 1}, 0, 2, false}, // it was never seen
+		{map[string]float64{"west-0": 2, "west-1": 0}, 0, 4 * time.Second, 0, false},
+		{map[string]float64{"west-0": 2, "west-1": 0}, 0, 7 * time.Second, 0, false}, // nothing excuses it
+		{map[string]float64{"west-0": 3, "west-1": 0}, 0, 4 * time.Second, 1, false}, // nothing is to be excused
+		{map[string]float64{"west-0": 4, "west-1": 1}, 0, 7 * time.Second, 2, true},
+		{map[string]float64{"west-0": 4, "west-1": 1}, 0, 0, 2, false}, // it was never seen
+		{map[string]float64{"west-0": 2, "west-1": 0}, 249 * time.Millisecond, 7 * time.Second, 0, false},
+		{map[string]float64{"west-0": 2, "west-1": 0}, 250 * time.Millisecond, 7 * time.Second, 0, true},
+		{map[string]float64{"west-0": 2, "west-1": 0}, 250 * time.Millisecond, 0, 0, false},
 	} {
-		l := SeenLoss{Out: tt.out, Paused: rose(before, tt.after)}
+		l := SeenLoss{Out: tt.out, Paused: rose(before, tt.after), Late: tt.late}
 		if l.Paused != tt.paused || l.Excused() != tt.excuse {
-			t.Errorf("%v, out after %v: expected %d paused and excused %v, found %d and %v", tt.after, tt.out, tt.paused, tt.excuse, l.Paused, l.Excused())
+			t.Errorf("%v, late by %v, out after %v: expected %d paused and excused %v, found %d and %v",
+				tt.after, tt.late, tt.out, tt.paused, tt.excuse, l.Paused, l.Excused())
 		}
 	}
 }

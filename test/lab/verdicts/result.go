@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/federator/federator/test/lab/still"
 )
 
 // Result is what happened in one world.
@@ -39,8 +41,10 @@ type SeenLoss struct {
 	After             time.Duration // since the run began
 	Silent, Out, Back time.Duration
 	// Paused is how many agents of the other regions stood still for more than 250 ms
-	// by themselves, between two seconds before the loss and when it was seen.
+	// by themselves, between two seconds before the loss and when it was seen. Late is
+	// the most that the WAN was late in that time.
 	Paused int
+	Late   time.Duration
 }
 
 // Bound is how soon every agent of the other regions has to take a lost region for
@@ -51,8 +55,11 @@ const Bound = 5 * time.Second
 func (s SeenLoss) InTime() bool { return s.Out > 0 && s.Out <= Bound }
 
 // Excused reports whether the loss was seen late and does not count: an agent that
-// stood still waits for two whole seconds of its own before it judges.
-func (s SeenLoss) Excused() bool { return !s.InTime() && s.Out > 0 && s.Paused > 0 }
+// stood still waits for two whole seconds of its own before it judges, and while the
+// WAN stood still what left the region before it was lost may still arrive.
+func (s SeenLoss) Excused() bool {
+	return !s.InTime() && s.Out > 0 && (s.Paused > 0 || s.Late >= still.Least)
+}
 
 // String says it in one line.
 func (s SeenLoss) String() string {
@@ -60,6 +67,9 @@ func (s SeenLoss) String() string {
 		s.After.Round(time.Second), s.Weather, s.Region, s.Kind, orNot(s.Silent), orNot(s.Out), orNot(s.Back))
 	if s.Paused > 0 {
 		text += fmt.Sprintf("; %d agents stood still meanwhile", s.Paused)
+	}
+	if s.Late >= still.Least {
+		text += fmt.Sprintf("; the WAN was late by %v", s.Late.Round(time.Millisecond))
 	}
 	return text
 }

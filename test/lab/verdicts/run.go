@@ -80,7 +80,8 @@ type run struct {
 	tally   tally
 	loads   []float64
 	stalls  []Stall
-	late    time.Duration
+	late    time.Duration // the most that the WAN was
+	lately  time.Duration // the same since it was asked last
 	gaps    gaps
 	pouts   map[*Peers][]PeerOutage
 	errs    []error
@@ -191,7 +192,8 @@ func (r *run) live() {
 	var again []int // of the plan: the losses that do not count
 	for i, l := range plan {
 		r.must(r.net.Base(r.weather(i).Link))
-		r.pass(r.began.Add(l.At))
+		r.pass(r.began.Add(l.At - calmFor))
+		r.calm(l.Region)
 		if r.enough() {
 			return
 		}
@@ -204,10 +206,11 @@ func (r *run) live() {
 	if len(r.peers) > 0 {
 		rest = each // memberlist takes long to be whole again
 	}
-	for n := 0; n < len(again) && n < maxAgain && !r.enough(); n++ {
+	for n, begun := 0, time.Now(); n < len(again) && n < maxAgain && time.Since(begun) < againWithin && !r.enough(); n++ {
 		i := again[n]
 		r.must(r.net.Base(r.weather(i).Link))
-		r.pass(time.Now().Add(rest))
+		r.pass(time.Now().Add(rest - calmFor))
+		r.calm(plan[i].Region)
 		if r.lose(plan[i], r.weather(i)).Excused() {
 			again = append(again, i)
 		}
@@ -299,10 +302,10 @@ func every(period time.Duration, done <-chan struct{}, do func(time.Time)) {
 
 // glance notes how late the WAN is.
 func (r *run) glance(time.Time) {
-	late, now := r.net.Late(), time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.late = max(r.late, late)
+	late, now := r.net.Late(), time.Now()
+	r.late, r.lately = max(r.late, late), max(r.lately, late)
 	if late >= stalled {
 		r.stalls = append(r.stalls, Stall{At: now, Late: late})
 		r.Logf("%s: the WAN stood still for %v, at load %.1f", r.opt.World.Name, late.Round(time.Millisecond), load())

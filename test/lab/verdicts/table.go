@@ -84,7 +84,7 @@ func inTime(losses []SeenLoss) string {
 	late := slices.DeleteFunc(slices.Clone(losses), func(l SeenLoss) bool { return l.InTime() })
 	text := fmt.Sprintf("%d of %d", len(losses)-len(late), len(losses))
 	if excused := slices.DeleteFunc(late, func(l SeenLoss) bool { return !l.Excused() }); len(excused) > 0 {
-		text += fmt.Sprintf(", %d late while agents stood still", len(excused))
+		text += fmt.Sprintf(", %d late while agents or the WAN stood still", len(excused))
 	}
 	return text
 }
