@@ -8,8 +8,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -126,44 +124,6 @@ func (f *Fleet) AnswersAll(within time.Duration, replicas []*Replica, service, r
 		f.Until(within, fmt.Sprintf("%s to answer %s in %s with %v", r, service, region, want), func() error {
 			return r.Answers(PinnedName(service, region), want...)
 		})
-	}
-}
-
-// Watch looks a name up at every one of the replicas, over and over, until the
-// returned function is called, which returns how many lookups there were. Each that is
-// not answered with at least one address fails the test, and the first of them are told.
-func (f *Fleet) Watch(name string, replicas ...*Replica) (stop func() int) {
-	const told = 20
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	var lookups, failed atomic.Int64
-	for _, r := range replicas {
-		wg.Go(func() {
-			for {
-				found, err := r.Lookup(name)
-				lookups.Add(1)
-				if (err != nil || len(found) == 0) && failed.Add(1) <= told {
-					f.Errorf("%s: a lookup of %s failed: found %v, %v", r, name, found, err)
-				}
-				select {
-				case <-done:
-					return
-				case <-time.After(5 * time.Millisecond):
-				}
-			}
-		})
-	}
-	end := sync.OnceFunc(func() {
-		close(done)
-		wg.Wait()
-		if n := failed.Load(); n > told {
-			f.Errorf("%d of %d lookups of %s failed", n, lookups.Load(), name)
-		}
-	})
-	f.Cleanup(end) // before the replicas end
-	return func() int {
-		end()
-		return int(lookups.Load())
 	}
 }
 
