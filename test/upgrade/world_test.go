@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -13,6 +14,9 @@ import (
 )
 
 const checkout = "shop/checkout"
+
+// patience is how long what comes about by itself is waited for.
+const patience = time.Minute
 
 // world is two regions under load: lookups at every replica that is up, and
 // writes in both regions.
@@ -41,7 +45,7 @@ func newWorld(t *testing.T, binary string) *world {
 		f.Join(f.Replicas("west")[0], "west", name)
 	}
 	f.Voters("west")
-	f.AnswersAll(20*time.Second, f.Replicas(""), checkout, "west", w.endpoints...)
+	f.AnswersAll(patience, f.Replicas(""), checkout, "west", w.endpoints...)
 	for _, r := range f.Replicas("") { // all of which have answered by now
 		w.rise(r)
 	}
@@ -79,7 +83,7 @@ func (w *world) roll(r *fleet.Replica, binary string) {
 	w.fall(r)
 	r.Stop()
 	w.endpoints[0].Fail()
-	f.AnswersAll(20*time.Second, w.risen(""), checkout, "west", w.endpoints[1:]...)
+	f.AnswersAll(patience, w.risen(""), checkout, "west", w.endpoints[1:]...)
 	for _, writer := range w.writers {
 		if len(w.risen(writer.region)) > 0 {
 			writer.advances()
@@ -89,14 +93,22 @@ func (w *world) roll(r *fleet.Replica, binary string) {
 	r.Ready()
 	if binary == w.old {
 		// That build says that it is ready a moment before its DNS is open.
-		f.Until(5*time.Second, r.String()+" to answer", func() error { _, err := r.Lookup(fleet.ServiceName(checkout)); return err })
+		f.Until(patience, r.String()+" to answer", func() error { return named(r.Lookup(fleet.ServiceName(checkout))) })
 	}
 	w.rise(r)
-	f.AnswersAll(20*time.Second, []*fleet.Replica{r}, checkout, "west", w.endpoints[1:]...)
+	f.AnswersAll(patience, []*fleet.Replica{r}, checkout, "west", w.endpoints[1:]...)
 	w.endpoints[0].Recover()
-	f.AnswersAll(20*time.Second, w.risen(""), checkout, "west", w.endpoints...)
-	f.Until(20*time.Second, r.String()+" to take part again", func() error { return takesPart(r, f.Replicas(r.Region)) })
+	f.AnswersAll(patience, w.risen(""), checkout, "west", w.endpoints...)
+	f.Until(patience, r.String()+" to take part again", func() error { return takesPart(r, f.Replicas(r.Region)) })
 	w.t.Logf("%s was rolled in %v", r, time.Since(begun).Round(time.Millisecond))
+}
+
+// named is nil for a lookup that found an address.
+func named(found []string, err error) error {
+	if err == nil && len(found) == 0 {
+		err = errors.New("expected an address, found none")
+	}
+	return err
 }
 
 // rollRegion replaces the build of west: its followers first, its leader last.
@@ -118,7 +130,7 @@ func (w *world) agree(when string) {
 	for _, writer := range w.writers {
 		policies, services := writer.acknowledged()
 		for _, r := range w.risen("") {
-			f.Until(20*time.Second, fmt.Sprintf("%s to have what was written in %s (%s)", r, writer.region, when), func() error {
+			f.Until(patience, fmt.Sprintf("%s to have what was written in %s (%s)", r, writer.region, when), func() error {
 				if err := hasPolicies(r, policies...); err != nil {
 					return err
 				}
@@ -127,12 +139,12 @@ func (w *world) agree(when string) {
 		}
 	}
 	west, east := f.Replicas("west"), f.Replicas("east")
-	f.Until(20*time.Second, "east to follow west ("+when+")", func() error { return follows(east[0], "west") })
+	f.Until(patience, "east to follow west ("+when+")", func() error { return follows(east[0], "west") })
 	for _, r := range w.risen("") {
-		f.Until(20*time.Second, r.String()+" to be content ("+when+")", func() error { return content(r) })
+		f.Until(patience, r.String()+" to be content ("+when+")", func() error { return content(r) })
 	}
 	for _, r := range west {
-		f.Until(20*time.Second, r.String()+" to follow east ("+when+")", func() error { return follows(r, "east") })
+		f.Until(patience, r.String()+" to follow east ("+when+")", func() error { return follows(r, "east") })
 	}
 }
 
@@ -140,7 +152,7 @@ func (w *world) agree(when string) {
 func (w *world) runsAt(replicas []*fleet.Replica, protocol int) {
 	w.fleet.Helper()
 	for _, r := range replicas {
-		w.fleet.Until(20*time.Second, fmt.Sprintf("%s to run at protocol %d", r, protocol), func() error {
+		w.fleet.Until(patience, fmt.Sprintf("%s to run at protocol %d", r, protocol), func() error {
 			return call(r, func(ctx context.Context, c pb.OperatorClient) error {
 				v, err := c.Version(ctx, &pb.VersionRequest{})
 				if err == nil && int(v.GetProtocol()) != protocol {
@@ -157,13 +169,14 @@ func (w *world) runsAt(replicas []*fleet.Replica, protocol int) {
 func (w *world) snapshots() {
 	w.fleet.Helper()
 	west := w.fleet.Replicas("west")
-	s, err := west[0].Status()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	applied := s.GetRaft().GetAppliedIndex()
+	var applied uint64
+	w.fleet.Until(patience, west[0].String()+" to say what it has applied", func() error {
+		s, err := west[0].Status()
+		applied = s.GetRaft().GetAppliedIndex()
+		return err
+	})
 	for _, r := range west {
-		w.fleet.Until(40*time.Second, fmt.Sprintf("%s to write a snapshot beyond %d", r, applied), func() error {
+		w.fleet.Until(patience, fmt.Sprintf("%s to write a snapshot beyond %d", r, applied), func() error {
 			s, err := r.Status()
 			if err == nil && s.GetRaft().GetSnapshotIndex() <= applied {
 				err = fmt.Errorf("its snapshot is at %d", s.GetRaft().GetSnapshotIndex())

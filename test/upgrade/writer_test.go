@@ -102,7 +102,7 @@ func (wr *writer) advances() {
 	f := wr.world.fleet
 	f.Helper()
 	p, s := wr.acknowledged()
-	f.Until(20*time.Second, "writes in "+wr.region+" to be acknowledged", func() error {
+	f.Until(patience, "writes in "+wr.region+" to be acknowledged", func() error {
 		policies, services := wr.acknowledged()
 		if len(policies) < len(p)+3 || len(services) < len(s)+1 {
 			return fmt.Errorf("%d policies and %d services more, %d writes failed so far", len(policies)-len(p), len(services)-len(s), wr.refused())
