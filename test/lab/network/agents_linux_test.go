@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/federator/federator/test/e2e/fleet"
+	"github.com/federator/federator/test/lab/checker"
 	"github.com/federator/federator/test/lab/network"
 	"github.com/federator/federator/test/lab/network/wan"
+	"github.com/federator/federator/test/lab/still"
 )
 
 const service = "shop/checkout"
@@ -42,37 +44,87 @@ func federate(t *testing.T, n *network.Network, binary string, replicas int) *fe
 // from each replica of its own.
 func (f *federation) answers(within time.Duration) {
 	f.Helper()
+	ok(f, f.answered(within))
+}
+
+func (f *federation) answered(within time.Duration) error {
 	for _, r := range f.Replicas("") {
 		client, err := f.net.Host(r.Region, "client")
 		if err != nil {
-			f.Fatal(err)
+			return err
 		}
 		for _, region := range f.net.Regions() {
 			want := fleet.Addresses(f.endpoints[region])
-			f.Until(within, fmt.Sprintf("%s to answer with the endpoints %v of %s", r, want, region), func() error {
+			err := fleet.Await(within, func() error {
 				found, err := fleet.LookupFrom(client, r.DNS, fleet.PinnedName(service, region))
 				if err == nil && !slices.Equal(found, want) {
 					err = fmt.Errorf("found %v", found)
 				}
 				return err
 			})
+			if err != nil {
+				return fmt.Errorf("waiting %v for %s to answer with the endpoints %v of %s: %w", within, r, want, region, err)
+			}
 		}
 	}
+	return nil
 }
 
 // sees waits until every replica of a region's status says one of the words of
 // another region.
 func (f *federation) sees(within time.Duration, from, of string, words ...string) {
 	f.Helper()
+	ok(f, f.seen(within, from, of, words...))
+}
+
+func (f *federation) seen(within time.Duration, from, of string, words ...string) error {
 	for _, r := range f.Replicas(from) {
-		f.Until(within, fmt.Sprintf("%s to say that %s is %v", r, of, words), func() error {
+		err := fleet.Await(within, func() error {
 			s, err := r.RegionStatus(of)
 			if err == nil && !slices.Contains(words, s.GetReach()) {
 				err = fmt.Errorf("found %s", s)
 			}
 			return err
 		})
+		if err != nil {
+			return fmt.Errorf("waiting %v for %s to say that %s is %v: %w", within, r, of, words, err)
+		}
 	}
+	return nil
+}
+
+// maxLooks is how often it is looked at most at what has to be so already.
+const maxLooks = 5
+
+// already fails the test unless something is so within a second. If it is not, and
+// the WAN was late or an agent stood still meanwhile, it is looked again.
+func (f *federation) already(look func(within time.Duration) error) {
+	f.Helper()
+	agents := checker.NewGrowth(checker.GrowthOptions{Targets: f.targets(), Every: 10 * time.Second}) // which is how long it waits for them
+	agents.Pauses(f.Context())
+	for n := 1; ; n++ {
+		f.net.Late()
+		err := look(time.Second)
+		if err == nil {
+			return
+		}
+		late, pauses := f.net.Late(), agents.Pauses(f.Context())
+		if n == maxLooks || late < still.Least && pauses == 0 {
+			f.Fatal(err)
+		}
+		f.Logf("the WAN was late by %v and agents stood still %d times, so it is looked again: %v", late, pauses, err)
+	}
+}
+
+// targets are the replicas as checkers know them.
+func (f *federation) targets() []checker.Target {
+	var all []checker.Target
+	for _, r := range f.Replicas("") {
+		h, err := f.net.Host(r.Region, r.Name)
+		ok(f, err)
+		all = append(all, checker.Target{Region: r.Region, Name: r.Name, HTTP: r.HTTP, Dial: h.DialContext})
+	}
+	return all
 }
 
 func TestRealAgentsFederateOverTheWANAndACutRegionGoesSilentAndComesBack(t *testing.T) {
@@ -86,21 +138,21 @@ func TestRealAgentsFederateOverTheWANAndACutRegionGoesSilentAndComesBack(t *test
 			n := network.NeedLong(t, 1, "west", "east", "south")
 			ok(t, n.Base(wan.Link{Delay: 50 * time.Millisecond, Jitter: 5 * time.Millisecond}))
 			f := federate(t, n, binary, replicas)
-			f.answers(30 * time.Second)
+			f.answers(90 * time.Second)
 			f.isFar("west", "east", "south")
 
 			ok(t, n.Isolate("south"))
 			for _, other := range []string{"west", "east"} {
-				f.sees(30*time.Second, other, "south", "silent", "out")
-				f.sees(30*time.Second, "south", other, "silent", "out")
+				f.sees(90*time.Second, other, "south", "silent", "out")
+				f.sees(90*time.Second, "south", other, "silent", "out")
 			}
-			f.sees(time.Second, "west", "east", "reachable")
+			f.already(func(within time.Duration) error { return f.seen(within, "west", "east", "reachable") })
 			ok(t, n.Heal())
 			for _, other := range []string{"west", "east"} {
-				f.sees(60*time.Second, other, "south", "reachable")
-				f.sees(60*time.Second, "south", other, "reachable")
+				f.sees(90*time.Second, other, "south", "reachable")
+				f.sees(90*time.Second, "south", other, "reachable")
 			}
-			f.answers(60 * time.Second)
+			f.answers(90 * time.Second)
 		})
 	}
 }
@@ -109,7 +161,7 @@ func TestRealAgentsFederateOverTheWANAndACutRegionGoesSilentAndComesBack(t *test
 func (f *federation) isFar(from string, to ...string) {
 	f.Helper()
 	for _, region := range to {
-		f.Until(30*time.Second, fmt.Sprintf("%s to measure 100 to 110 ms to %s, and the machine's pace", from, region), func() error {
+		f.Until(90*time.Second, fmt.Sprintf("%s to measure 100 to 110 ms to %s, and the machine's pace", from, region), func() error {
 			s, err := f.Replicas(from)[0].RegionStatus(region)
 			if err != nil || from == region {
 				return err
@@ -128,18 +180,18 @@ func TestARegionWhoseReplicasAloneAreCutKeepsItsEndpointsInTheAnswers(t *testing
 	ok(t, err)
 	ok(t, n.Base(wan.RTT(100*time.Millisecond)))
 	f := federate(t, n, binary, 1)
-	f.answers(30 * time.Second)
+	f.answers(90 * time.Second)
 	hosts := map[string]*network.Host{}
 	for _, r := range f.Replicas("") {
 		hosts[r.Region] = host(t, n, r.Region, r.Name)
 	}
 	ok(t, hosts["south"].CutFrom(hosts["west"], hosts["east"]))
 	for _, other := range []string{"west", "east"} {
-		f.sees(30*time.Second, other, "south", "control-plane-lost")
+		f.sees(90*time.Second, other, "south", "control-plane-lost")
 	}
-	f.answers(time.Second)
+	f.already(f.answered)
 	ok(t, n.Heal())
 	for _, other := range []string{"west", "east"} {
-		f.sees(60*time.Second, other, "south", "reachable")
+		f.sees(90*time.Second, other, "south", "reachable")
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -55,88 +54,11 @@ func host(t *testing.T, n *network.Network, region, name string) *network.Host {
 	return h
 }
 
-func ok(t *testing.T, err error) {
+func ok(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// echo answers every packet that comes to port 7 of a host with itself.
-func echo(t *testing.T, h *network.Host) {
-	t.Helper()
-	c, err := h.ListenPacket("udp", h.Address()+":7")
-	ok(t, err)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		buffer := make([]byte, 2000)
-		for {
-			size, from, err := c.ReadFrom(buffer)
-			if err != nil {
-				return
-			}
-			_, _ = c.WriteTo(buffer[:size], from) // a lost answer is what tests look for
-		}
-	}()
-	t.Cleanup(func() {
-		_ = c.Close()
-		<-done
-	})
-}
-
-// pings sends packets to a host's echo, so many at a pace, and returns the round
-// trips of those that came back within patience of the last.
-func pings(t *testing.T, from, to *network.Host, count int, every, patience time.Duration) []time.Duration {
-	t.Helper()
-	c, err := from.DialContext(context.Background(), "udp", to.Address()+":7")
-	ok(t, err)
-	defer c.Close()
-	start := time.Now()
-	sent := make([]atomic.Int64, count) // since start, in nanoseconds
-	go func() {
-		for i := range sent {
-			packet := make([]byte, 100)
-			packet[0], packet[1] = byte(i>>8), byte(i)
-			sent[i].Store(int64(time.Since(start)))
-			_, _ = c.Write(packet) // a refusal of an earlier one is none of this one
-			time.Sleep(every)
-		}
-		_ = c.SetReadDeadline(time.Now().Add(patience)) // it may have been read to its end
-	}()
-	var trips []time.Duration
-	buffer := make([]byte, 2000)
-	for len(trips) < count {
-		size, err := c.Read(buffer)
-		if err != nil {
-			break
-		}
-		if size != 100 {
-			t.Errorf("expected 100 bytes, found %d", size)
-		}
-		trips = append(trips, time.Since(start)-time.Duration(sent[int(buffer[0])<<8|int(buffer[1])].Load()))
-	}
-	slices.Sort(trips)
-	return trips
-}
-
-// reaches fails the test unless pings get answers.
-func reaches(t *testing.T, when string, from, to *network.Host) {
-	t.Helper()
-	if answers := len(pings(t, from, to, 3, time.Millisecond, 10*time.Second)); answers != 3 {
-		t.Errorf("%s: %s reaches %s: expected 3 answers to 3 pings, found %d", when, from, to, answers)
-	}
-}
-
-// misses fails the test unless pings get no answer, for the reason that they or their
-// echoes are among those that lost counts: silence alone may be slowness.
-func misses(t *testing.T, when string, from, to *network.Host, lost func() uint64) {
-	t.Helper()
-	before := lost()
-	if answers := len(pings(t, from, to, 3, time.Millisecond, 150*time.Millisecond)); answers != 0 {
-		t.Errorf("%s: %s does not reach %s: expected no answer, found %d answers to 3 pings", when, from, to, answers)
-	}
-	until(t, when+": 3 packets to be lost between "+from.String()+" and "+to.String(), func() bool { return lost() >= before+3 })
 }
 
 func TestARoundTripOverTheWANTakesWhatIsSet(t *testing.T) {
@@ -151,14 +73,7 @@ func TestARoundTripOverTheWANTakesWhatIsSet(t *testing.T) {
 		to       *network.Host
 		low, top time.Duration
 	}{{near, 0, 70 * time.Millisecond}, {east, 79 * time.Millisecond, 160 * time.Millisecond}, {south, 149 * time.Millisecond, 230 * time.Millisecond}} {
-		trips := pings(t, west, test.to, 20, 10*time.Millisecond, 5*time.Second)
-		if len(trips) != 20 {
-			t.Errorf("%s: expected 20 answers, found %d", test.to, len(trips))
-			continue
-		}
-		if median := trips[10]; trips[0] < test.low || median > test.top {
-			t.Errorf("%s: expected round trips of %v to %v, found %v", test.to, test.low, test.top, trips)
-		}
+		takes(t, n, west, test.to, test.low, test.top)
 	}
 }
 
@@ -238,16 +153,13 @@ func TestAShareOfPacketsIsLostWithinARegionInOneDirection(t *testing.T) {
 	a, b := host(t, n, "west", "a"), host(t, n, "west", "b")
 	echo(t, a)
 	echo(t, b)
+	reaches(t, "before", a, b)
 	const count = 600
 	for _, share := range []float64{0.2, 0} {
 		ok(t, a.Drop(share, b))
-		patience := 300 * time.Millisecond
-		if share == 0 {
-			patience = 10 * time.Second // it ends when all are back
-		}
 		for _, from := range []*network.Host{a, b} { // one way suffices to lose an echo
 			to := map[*network.Host]*network.Host{a: b, b: a}[from]
-			lost := 1 - float64(len(pings(t, from, to, count, 200*time.Microsecond, patience)))/count
+			lost := float64(lostOf(t, n, from, to, count)) / count
 			if lost < share*0.6 || lost > share*1.4 {
 				t.Errorf("%s to %s: expected %v lost, found %v", from, to, share, lost)
 			}
