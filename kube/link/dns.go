@@ -23,17 +23,17 @@ const managedBy = "app.kubernetes.io/managed-by"
 // ChangeDNS makes a change, unless the ConfigMap is no longer as it was when that was
 // decided.
 func ChangeDNS(ctx context.Context, c *laptop.Cluster, change Change) error {
-	system := c.Core.CoreV1().ConfigMaps(metav1.NamespaceSystem)
+	system, at := c.Core.CoreV1().ConfigMaps(metav1.NamespaceSystem), placeOf(c)
 	if change.Create {
 		_, err := system.Create(ctx, &corev1.ConfigMap{
 			ObjectMeta: metav1.ObjectMeta{Name: change.ConfigMap, Labels: map[string]string{managedBy: "federator"}},
 			Data:       map[string]string{change.Key: change.After},
 		}, metav1.CreateOptions{FieldManager: fieldManager})
-		return err
+		return at.refusal(err, inSystem("create"))
 	}
 	found, err := system.Get(ctx, change.ConfigMap, metav1.GetOptions{})
 	if err != nil {
-		return err
+		return at.refusal(err, inSystem("get"))
 	}
 	if found.Data[change.Key] != change.Before {
 		return fmt.Errorf("ConfigMap kube-system/%s has changed meanwhile; nothing was changed, try again", change.ConfigMap)
@@ -41,7 +41,8 @@ func ChangeDNS(ctx context.Context, c *laptop.Cluster, change Change) error {
 	if change.Delete {
 		delete(found.Data, change.Key)
 		if len(found.Data)+len(found.BinaryData) == 0 && found.Labels[managedBy] == "federator" {
-			return system.Delete(ctx, change.ConfigMap, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &found.UID, ResourceVersion: &found.ResourceVersion}})
+			err := system.Delete(ctx, change.ConfigMap, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &found.UID, ResourceVersion: &found.ResourceVersion}})
+			return at.refusal(err, inSystem("delete"))
 		}
 	} else {
 		if found.Data == nil {
@@ -52,7 +53,7 @@ func ChangeDNS(ctx context.Context, c *laptop.Cluster, change Change) error {
 	// With the resourceVersion that was read: what somebody else writes meanwhile is
 	// not lost.
 	_, err = system.Update(ctx, found, metav1.UpdateOptions{FieldManager: fieldManager})
-	return err
+	return at.refusal(err, inSystem("update"))
 }
 
 // ErrUnseen says that it cannot be seen whether CoreDNS has read a change.
@@ -106,7 +107,8 @@ func (r *Reading) look(ctx context.Context, c *laptop.Cluster) (map[string]int, 
 		good := []byte("Reloading complete")
 		out[p.Name] = bytes.Count(log, good)
 		if rest := log[max(0, bytes.LastIndex(log, good)):]; r.sees && bytes.Contains(rest, []byte("Corefile changed but reload failed")) {
-			return nil, fmt.Errorf("%w: see kubectl --context %s -n kube-system logs %s; federator dns remove takes it out", errRefused, c.Context, p.Name)
+			at := placeOf(c)
+			return nil, fmt.Errorf("%w: see %s; %s takes it out", errRefused, at.kubectl("-n kube-system logs "+p.Name), at.federator("dns remove", ""))
 		}
 	}
 	return out, nil

@@ -30,6 +30,7 @@ const (
 
 // DNSFacts are what is known of a cluster's own DNS.
 type DNSFacts struct {
+	at place
 	// Problem says why it cannot be looked at; nothing below is known then.
 	Problem string
 	// Missing: there is no ConfigMap coredns; Other is what seems to serve instead.
@@ -45,13 +46,15 @@ type DNSFacts struct {
 	Includes string
 	// NodeLocal: a cache on every node (NodeLocal DNSCache) stands before CoreDNS.
 	NodeLocal bool
-	// Service is where federator answers DNS in the cluster; empty if it does not.
+	// Service is where federator answers DNS in the cluster; empty if it does not, or
+	// if that cannot be seen, and Unseen says why.
 	Service []netip.Addr
+	Unseen  string
 }
 
 // lookDNS finds what is known of a cluster's own DNS.
 func lookDNS(ctx context.Context, c *laptop.Cluster) DNSFacts {
-	f := DNSFacts{}
+	f := DNSFacts{at: placeOf(c)}
 	system := c.Core.CoreV1().ConfigMaps(metav1.NamespaceSystem)
 	found, err := system.Get(ctx, dnsName, metav1.GetOptions{})
 	switch {
@@ -61,7 +64,7 @@ func lookDNS(ctx context.Context, c *laptop.Cluster) DNSFacts {
 			f.Other = "kube-dns"
 		}
 	case err != nil:
-		f.Problem = err.Error()
+		f.Problem = f.at.refusal(err, inSystem("get")).Error()
 		return f
 	default:
 		f.Corefile = found.Data[dnsKey]
@@ -75,8 +78,12 @@ func lookDNS(ctx context.Context, c *laptop.Cluster) DNSFacts {
 	if _, err := c.Core.AppsV1().DaemonSets(metav1.NamespaceSystem).Get(ctx, "node-local-dns", metav1.GetOptions{}); err == nil {
 		f.NodeLocal = true
 	}
-	if s, err := c.Core.CoreV1().Services(c.Namespace).Get(ctx, "federator-dns", metav1.GetOptions{}); err == nil {
+	s, err := c.Core.CoreV1().Services(c.Namespace).Get(ctx, "federator-dns", metav1.GetOptions{})
+	switch {
+	case err == nil:
 		f.Service = addressesOf(s)
+	case !apierrors.IsNotFound(err):
+		f.Unseen = f.at.refusal(err, Right{Verb: "get", Resource: "services", Namespace: c.Namespace}).Error()
 	}
 	return f
 }
@@ -137,8 +144,11 @@ func PlanDNS(f DNSFacts, zone string) (Change, error) {
 	if err := f.usable(); err != nil {
 		return Change{}, err
 	}
+	if f.Unseen != "" {
+		return Change{}, fmt.Errorf("the Service federator-dns, where the zone is to lead, cannot be looked at: %s", f.Unseen)
+	}
 	if len(f.Service) == 0 {
-		return Change{}, fmt.Errorf("there is no Service federator-dns with an address in this cluster; install federator first: federator install")
+		return Change{}, fmt.Errorf("there is no Service federator-dns with an address in this cluster; install federator first: %s", f.at.federator("install", ""))
 	}
 	s := f.stub(zone)
 	c := Change{ConfigMap: dnsName, Key: dnsKey, Before: f.Corefile, Warnings: f.warnings(zone)}
@@ -178,7 +188,7 @@ func (f *DNSFacts) warnings(zone string) []string {
 		out = append(out, fmt.Sprintf("this cluster has NodeLocal DNSCache, which asks CoreDNS for the cluster's own domain only: add a block for %s to its ConfigMap kube-system/node-local-dns too, with forward . %s", zone, join2(f.Service)))
 	}
 	if parsed, err := corefile.Parse(f.Corefile); err == nil && !parsed.Reloads() {
-		out = append(out, "this Corefile has no plugin reload: CoreDNS takes it up when it is restarted: kubectl -n kube-system rollout restart deployment coredns")
+		out = append(out, "this Corefile has no plugin reload: CoreDNS takes it up when it is restarted: "+f.at.kubectl("-n kube-system rollout restart deployment coredns"))
 	}
 	return out
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/federator/federator/kube/laptop"
 	"github.com/federator/federator/kube/pod"
 	"github.com/federator/federator/peering/pb"
 )
@@ -45,20 +44,12 @@ func Severe(problems []*pb.Problem) []*pb.Problem {
 	return slices.DeleteFunc(slices.Clone(problems), func(p *pb.Problem) bool { return p.GetSeverity() != severe })
 }
 
-// kubectl is the command for the cluster.
-func (f *Facts) kubectl(args string) string { return "kubectl --context " + f.Context + " " + args }
+// place is where it is.
+func (f *Facts) place() place { return place{f.Context, f.Namespace} }
 
-// federator is a command about the cluster, with what follows it.
-func (f *Facts) federator(command, more string) string {
-	s := "federator " + command + " --context " + f.Context
-	if f.Namespace != "" && f.Namespace != laptop.DefaultNamespace {
-		s += " --federator-namespace " + f.Namespace
-	}
-	return strings.TrimRight(s+" "+more, " ")
-}
-
-// inside is the command for federator's namespace.
-func (f *Facts) inside(args string) string { return f.kubectl("-n " + f.Namespace + " " + args) }
+func (f *Facts) kubectl(args string) string            { return f.place().kubectl(args) }
+func (f *Facts) inside(args string) string             { return f.place().inside(args) }
+func (f *Facts) federator(command, more string) string { return f.place().federator(command, more) }
 
 // Checked is what Examine looks at.
 func Checked() []string {
@@ -238,6 +229,7 @@ func (f *Facts) dns(l *found) {
 	switch installed, right := f.DNS.Has(zone); {
 	case !installed:
 		l.note(info, "dns-zone", "the cluster's DNS to forward "+zone, "it does not: pods know services by their clusterset IPs only", f.federator("dns install", ""))
+	case f.DNS.Unseen != "": // where it is to lead
 	case !right:
 		l.note(warning, "dns-zone", "the cluster's DNS to forward "+zone+" to "+join2(f.DNS.Service), "it forwards elsewhere", f.federator("dns install", "")+" again")
 	case f.DNS.NodeLocal:

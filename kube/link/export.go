@@ -33,20 +33,20 @@ func Export(ctx context.Context, c *laptop.Cluster, zone, namespace, name string
 		return Exported{}, err
 	}
 	out := Exported{Service: namespace + "/" + name, Context: c.Context, Name: name + "." + namespace + ".svc." + zone}
-	exports := c.MCS.MulticlusterV1beta1().ServiceExports(namespace)
+	exports, at := c.MCS.MulticlusterV1beta1().ServiceExports(namespace), placeOf(c)
 	_, err := exports.Create(ctx, &mcsv1beta1.ServiceExport{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{FieldManager: fieldManager})
 	switch {
 	case apierrors.IsAlreadyExists(err):
 		out.Already = true
 	case apierrors.IsNotFound(err):
-		return out, fmt.Errorf("context %s has no ServiceExports, or no namespace %s: federator install --context %[1]s brings the former", c.Context, namespace)
+		return out, fmt.Errorf("context %s has no ServiceExports, or no namespace %s: %s brings the former", c.Context, namespace, at.federator("install", ""))
 	case err != nil:
-		return out, fmt.Errorf("context %s: ServiceExport %s/%s: %w", c.Context, namespace, name, err)
+		return out, fmt.Errorf("context %s: ServiceExport %s/%s: %w", c.Context, namespace, name, at.refusal(err, onExports("create", namespace)))
 	}
 	err = poll(ctx, func(ctx context.Context) (string, error) {
 		export, err := exports.Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("context %s: ServiceExport %s/%s: %w", c.Context, namespace, name, at.refusal(err, onExports("get", namespace)))
 		}
 		waiting, err := verdict(export)
 		out.Notes = notes(export)
@@ -62,7 +62,8 @@ func exportable(ctx context.Context, c *laptop.Cluster, namespace, name string) 
 	case apierrors.IsNotFound(err):
 		return fmt.Errorf("context %s has no Service %s/%s; see kubectl --context %[1]s -n %[2]s get services", c.Context, namespace, name)
 	case err != nil:
-		return fmt.Errorf("context %s: Service %s/%s: %w", c.Context, namespace, name, err)
+		wanted := Right{Verb: "get", Resource: "services", Namespace: namespace}
+		return fmt.Errorf("context %s: Service %s/%s: %w", c.Context, namespace, name, placeOf(c).refusal(err, wanted))
 	case s.Spec.Type == corev1.ServiceTypeExternalName:
 		return fmt.Errorf("context %s: Service %s/%s is of type ExternalName: a name elsewhere, without endpoints to export", c.Context, namespace, name)
 	}
@@ -111,19 +112,27 @@ func notes(export *mcsv1beta1.ServiceExport) []string {
 // Unexport takes a Service out of the federation again, and waits until its
 // ServiceExport is gone. It reports whether there was one.
 func Unexport(ctx context.Context, c *laptop.Cluster, namespace, name string, progress func(string)) (bool, error) {
-	exports := c.MCS.MulticlusterV1beta1().ServiceExports(namespace)
+	exports, at := c.MCS.MulticlusterV1beta1().ServiceExports(namespace), placeOf(c)
 	err := exports.Delete(ctx, name, metav1.DeleteOptions{})
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("context %s: ServiceExport %s/%s: %w", c.Context, namespace, name, err)
+		return false, fmt.Errorf("context %s: ServiceExport %s/%s: %w", c.Context, namespace, name, at.refusal(err, onExports("delete", namespace)))
 	}
 	return true, poll(ctx, func(ctx context.Context) (string, error) {
 		_, err := exports.Get(ctx, name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
+		switch {
+		case apierrors.IsNotFound(err):
 			return "", nil
+		case err != nil:
+			return "", fmt.Errorf("context %s: ServiceExport %s/%s is deleted, and whether it is gone cannot be seen: %w", c.Context, namespace, name, at.refusal(err, onExports("get", namespace)))
 		}
-		return "the ServiceExport to be gone; a finalizer holds it", err
+		return "the ServiceExport to be gone; a finalizer holds it", nil
 	}, progress)
+}
+
+// onExports is a right on the ServiceExports of a namespace.
+func onExports(verb, namespace string) Right {
+	return Right{Verb: verb, Group: mcsv1beta1.GroupName, Resource: mcsv1beta1.ServiceExportPluralName, Namespace: namespace}
 }

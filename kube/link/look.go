@@ -49,14 +49,14 @@ func Look(ctx context.Context, c *laptop.Cluster, purposes ...Purpose) Facts {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	missing, err := denied(ctx, c, Needs(c.Namespace, purposes...))
+	f.DNS = lookDNS(ctx, c)
+	missing, err := denied(ctx, c, wanted(c.Namespace, purposes, &f.DNS))
 	f.Denied = missing
 	if err != nil {
 		f.Unknown = err.Error()
 	}
 	f.Definitions = served(ctx, c)
 	f.network(ctx, c)
-	f.DNS = lookDNS(ctx, c)
 	f.Elsewhere = elsewhere(ctx, c)
 	f.installed(ctx, c)
 	f.state(ctx, c)

@@ -165,6 +165,11 @@ func TestWhatIsWrongInACluster(t *testing.T) {
 			f.DNS = coreDNS
 			f.DNS.Corefile += "# BEGIN federator.dev\nclusterset.local:53 {\n    errors\n    forward . 10.96.0.8\n}\n# END federator.dev\n"
 		}, []string{"warning dns-zone"}},
+		"where the zone is to lead cannot be seen": {func(f *Facts) {
+			f.DNS = coreDNS
+			f.DNS.Service, f.DNS.Unseen = nil, "forbidden"
+			f.DNS.Corefile += "# BEGIN federator.dev\nclusterset.local:53 {\n    errors\n    forward . 10.96.0.8\n}\n# END federator.dev\n"
+		}, nil},
 		"a cache stands before it": {func(f *Facts) {
 			f.DNS = coreDNS
 			f.DNS.NodeLocal = true

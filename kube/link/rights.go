@@ -42,6 +42,33 @@ func Needs(namespace string, purposes ...Purpose) []Right {
 	return out
 }
 
+// wanted are the rights that purposes take in a cluster whose DNS is looked at already.
+func wanted(namespace string, purposes []Purpose, dns *DNSFacts) []Right {
+	out := Needs(namespace, purposes...)
+	if slices.Contains(purposes, ToUninstall) {
+		if change, err := PlanNoDNS(*dns); err == nil && !change.None() { // else it is left as it is
+			out = append(out, change.rights()[1:]...)
+		}
+	}
+	return out
+}
+
+// inSystem is a right on the ConfigMaps of the cluster's own DNS.
+func inSystem(verb string) Right {
+	return Right{Verb: verb, Resource: "configmaps", Namespace: metav1.NamespaceSystem}
+}
+
+// rights are what the change takes, that to look first.
+func (c *Change) rights() []Right {
+	switch {
+	case c.Create:
+		return []Right{inSystem("get"), inSystem("create")}
+	case c.Delete: // the key, and the ConfigMap if that is the last one
+		return []Right{inSystem("get"), inSystem("update"), inSystem("delete")}
+	}
+	return []Right{inSystem("get"), inSystem("update")}
+}
+
 func needs(p Purpose, namespace string) []Right {
 	in := func(group, resource string, verbs ...string) []Right {
 		return rights(namespace, group, resource, verbs)
@@ -67,7 +94,7 @@ func needs(p Purpose, namespace string) []Right {
 	case ToUnlink:
 		return join(ask, in("apps", "statefulsets", "patch"))
 	case ToUninstall:
-		return join(ask, in("apps", "statefulsets", "patch"), every("", "namespaces", "delete"),
+		return join(ask, in("apps", "statefulsets", "patch"), every("", "namespaces", "delete"), []Right{inSystem("get")},
 			every("rbac.authorization.k8s.io", "clusterroles", "delete"), every("rbac.authorization.k8s.io", "clusterrolebindings", "delete"),
 			every("multicluster.x-k8s.io", "serviceimports", "list", "delete"),
 			every("multicluster.x-k8s.io", "serviceexports", "list"), statuses("multicluster.x-k8s.io", "serviceexports"),
