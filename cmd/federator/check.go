@@ -23,7 +23,7 @@ Kubernetes clusters, and looks at what is around it there, too: what is installe
 pods that do not run, the cluster's DNS, and what the user of the context may do.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if len(a.reach.contexts) > 0 {
-				return a.checkClusters(cmd.Context())
+				return a.checkClusters(cmd)
 			}
 			return a.call(cmd.Context(), func(ctx context.Context, agent pb.OperatorClient) error {
 				found, err := agent.Check(ctx, &pb.CheckRequest{})
@@ -50,16 +50,16 @@ func (a *app) printProblems(found *pb.CheckResponse) error {
 }
 
 // checkClusters checks clusters, and what a replica in each of them finds.
-func (a *app) checkClusters(ctx context.Context) error {
+func (a *app) checkClusters(cmd *cobra.Command) error {
 	all := &pb.CheckResponse{Checked: link.Checked()}
 	for _, name := range a.reach.contexts {
 		cluster, err := a.reach.open(name)
 		if err != nil {
 			return err
 		}
-		found := a.checkCluster(ctx, cluster)
+		found := a.checkCluster(cmd.Context(), cluster)
 		for _, p := range found.GetProblems() {
-			of(name, p)
+			a.of(cmd.Root(), name, p)
 		}
 		all.Problems = append(all.Problems, found.GetProblems()...)
 		for _, c := range found.GetChecked() {
@@ -73,15 +73,6 @@ func (a *app) checkClusters(ctx context.Context) error {
 		return cmp.Compare(slices.Index(worst, x.GetSeverity()), slices.Index(worst, y.GetSeverity()))
 	})
 	return a.printProblems(all)
-}
-
-// of says of a problem which cluster it is of. A replica does not know how its cluster is
-// reached from here, and what it says to type must not be typed for another one.
-func of(context string, p *pb.Problem) {
-	if about := "context " + context; p.GetSubject() != about {
-		p.Subject = about + ": " + p.GetSubject()
-	}
-	p.Action = strings.ReplaceAll(p.GetAction(), "kubectl -n ", "kubectl --context "+context+" -n ")
 }
 
 // checkCluster checks one cluster; that no replica answers is a problem, and no error.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/federator/federator/deploy"
+	"github.com/federator/federator/kube/laptop"
 	"github.com/federator/federator/kube/link"
 	"github.com/federator/federator/peering/pb"
 )
@@ -151,15 +152,52 @@ func TestWhatIsSaidIsJSONForPrograms(t *testing.T) {
 	}
 }
 
+// nowhere is an environment without variables.
+func nowhere(string) string { return "" }
+
 func TestAProblemSaysOfWhichClusterItIs(t *testing.T) {
 	inside := &pb.Problem{Subject: "region us-west", Action: "kubectl -n fed scale statefulset federator --replicas=3"}
 	around := &pb.Problem{Subject: "context west", Action: "kubectl --context west -n fed describe pod federator-0"}
-	of("west", inside)
-	of("west", around)
+	a := &app{env: nowhere}
+	root := a.root()
+	a.of(root, "west", inside)
+	a.of(root, "west", around)
 	if inside.GetSubject() != "context west: region us-west" || inside.GetAction() != "kubectl --context west -n fed scale statefulset federator --replicas=3" {
 		t.Errorf("found %v", inside)
 	}
 	if around.GetSubject() != "context west" || around.GetAction() != "kubectl --context west -n fed describe pod federator-0" {
 		t.Errorf("found %v", around)
+	}
+}
+
+// What a replica says to type would else be done to whatever agent is near.
+func TestWhatAReplicaSaysToTypeNamesItsCluster(t *testing.T) {
+	for said, want := range map[string]string{
+		"if it is gone for good: federator region remove eu-central":                                                    "if it is gone for good: federator region remove @ eu-central",
+		"look at it: federator endpoints shop/checkout --region west":                                                   "look at it: federator endpoints @ shop/checkout --region west",
+		"to end it now: federator evacuate us-west --stop":                                                              "to end it now: federator evacuate @ us-west --stop",
+		"make it: federator drill gate create night --operators NAME":                                                   "make it: federator drill gate create @ night --operators NAME",
+		"federator drill schedule apply; or suspend it":                                                                 "federator drill schedule apply @; or suspend it",
+		"is the region a member? See federator status; the authority":                                                   "is the region a member? See federator status @; the authority",
+		"federator leave, and join anew":                                                                                "federator leave @, and join anew",
+		"federator unlink --from CLUSTER --uninstall, then federator join --to CLUSTER --install":                       "federator unlink @ --from CLUSTER --uninstall, then federator join @ --to CLUSTER --install",
+		"kubectl -n fed scale statefulset federator --replicas=3; behind load balancers federator install --replicas 3": "kubectl --context west -n fed scale statefulset federator --replicas=3; behind load balancers federator install @ --replicas 3",
+		"see who with kubectl get --show-managed-fields":                                                                "see who with kubectl --context west get --show-managed-fields",
+		// They work on one machine, are no commands, or name their cluster already.
+		"run federator region recover on the one with the newest state":           "run federator region recover on the one with the newest state",
+		"apply the manifests of this release (federator manifests)":               "apply the manifests of this release (federator manifests)",
+		"see to what the service account of federator may do":                     "see to what the service account of federator may do",
+		"see federator drill, which has more of them":                             "see federator drill, which has more of them",
+		"federator dns install --context west; kubectl --context west -n fed get": "federator dns install --context west; kubectl --context west -n fed get",
+	} {
+		for namespace, flags := range map[string]string{laptop.DefaultNamespace: "--context west", "fed": "--context west --federator-namespace fed"} {
+			a, p := &app{env: nowhere}, &pb.Problem{Action: said}
+			root := a.root()
+			a.reach.namespace = namespace
+			a.of(root, "west", p)
+			if want := strings.ReplaceAll(want, "@", flags); p.GetAction() != want {
+				t.Errorf("expected %q, found %q", want, p.GetAction())
+			}
+		}
 	}
 }

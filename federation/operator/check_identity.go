@@ -82,7 +82,7 @@ func (v *view) checkTrust() []problem {
 		if v.trustRevokes(v.self.Region) {
 			p.code, p.subject = "region-removed", v.us()
 			p.expected, p.found = "a member of the federation", "the trust list revokes its CA, because the region was removed"
-			p.action = "empty the data directories of its replicas and rejoin with a new token; until then it serves its own clients only"
+			p.action = v.rejoining() + "; until then it serves its own clients only"
 		}
 	default:
 		return nil

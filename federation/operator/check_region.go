@@ -181,17 +181,25 @@ func (v *view) checkDisks() []problem {
 	return out
 }
 
+// rejoining is how a region that was removed for good comes back: with empty disks.
+func (v *view) rejoining() string {
+	if v.pods != (Pods{}) {
+		return "rejoin with new disks, with CLUSTER one that remains: federator unlink --from CLUSTER --uninstall, then federator join --to CLUSTER --install"
+	}
+	return "rejoin: take a token from a member (federator token create), empty the data directories and run federator join"
+}
+
 // checkEpoch reports whatever keeps the region from being a member in full.
 func (v *view) checkEpoch() []problem {
 	var out []problem
 	if by, epoch := v.removedBy(); by != "" {
 		out = append(out, problem{severity: severe, code: "region-removed", subject: v.us(), expected: "a member of the federation",
 			found:  fmt.Sprintf("region %s says that epoch %d of it was removed for good; it serves its own clients only", by, epoch),
-			action: "rejoin: take a token from a member (federator token create), empty the data directories and run federator join"})
+			action: v.rejoining()})
 	} else if own := v.region(v.self.Region); own != nil && own.removed() {
 		out = append(out, problem{severity: severe, code: "region-removed", subject: v.us(), expected: "a member of the federation",
 			found:  fmt.Sprintf("the registry says that epoch %d was removed for good", own.record.Epoch),
-			action: "rejoin: take a token from a member (federator token create), empty the data directories and run federator join", since: own.record.Since})
+			action: v.rejoining(), since: own.record.Since})
 	}
 	if v.about.NeedsEpoch {
 		out = append(out, problem{severity: severe, code: "needs-epoch", subject: v.us(), expected: "an epoch issued by the authority region",

@@ -180,6 +180,11 @@ func raftTroubles() []trouble {
 		{"the epoch is missing", func(v *view) { v.about.NeedsEpoch = true }, "error needs-epoch region us-west", "recovered or restored"},
 		{"the objects may be old", func(v *view) { v.about.ObjectsSuspect = true }, "warning objects-suspect region us-west", "refilled"},
 		{"another region knows us as removed", func(v *view) { v.region("eu-central").link.RemovedEpoch = 1 }, "error region-removed region us-west", "rejoin"},
+		{"another region knows our pods as removed", func(v *view) { v.region("eu-central").link.RemovedEpoch, v.pods = 1, Pods{"fed", "federator"} },
+			"error region-removed region us-west", "federator unlink --from CLUSTER --uninstall, then federator join --to CLUSTER --install"},
+		{"the registry knows our pods as removed", func(v *view) {
+			v.region("us-west").record, v.pods = &catalog.Region{Epoch: 1, Removed: true}, Pods{"fed", "federator"}
+		}, "error region-removed region us-west", "federator unlink --from CLUSTER --uninstall, then federator join --to CLUSTER --install"},
 		{"the registry knows us as removed", func(v *view) { v.region("us-west").record = &catalog.Region{Epoch: 1, Removed: true} }, "error region-removed region us-west", "rejoin"},
 	}
 }
@@ -257,6 +262,12 @@ func identityTroubles() []trouble {
 		{"there is no trust list", func(v *view) { v.trust = identity.List{} }, "error trust-list trust list of us-west-0", "nobody can be trusted"},
 		{"the trust list is old", func(v *view) { v.trusted = 4 }, "warning trust-list trust list of us-west-0", "list 4"},
 		{"the trust list lacks us", func(v *view) { v.trust.Intermediates = nil }, "error trust-list trust list of us-west-0", "not listed"},
+		{"the trust list revokes us", func(v *view) {
+			v.trust.Intermediates, v.trust.Revoked = nil, []identity.Revocation{{Region: "us-west"}}
+		}, "error region-removed region us-west", "empty the data directories and run federator join; until then it serves its own clients only"},
+		{"the trust list revokes our pods", func(v *view) {
+			v.trust.Intermediates, v.trust.Revoked, v.pods = nil, []identity.Revocation{{Region: "us-west"}}, Pods{"fed", "federator"}
+		}, "error region-removed region us-west", "federator unlink --from CLUSTER --uninstall, then federator join --to CLUSTER --install"},
 		{"a secret is damaged", func(v *view) {
 			v.secrets = []state.Secret{{Name: "gossip/keyring"}}
 			v.locked["gossip/keyring"] = errors.New("damaged")

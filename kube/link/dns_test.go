@@ -26,12 +26,12 @@ func TestWhereTheZoneGoesIntoAClustersDNS(t *testing.T) {
 		"CoreDNS at another port":            {DNSFacts{Corefile: ".:1053 {\n    errors\n    reload\n}\n"}, "coredns/Corefile", "", "", "1053"},
 		"a provider's, at another port":      {DNSFacts{Corefile: ".:1053 {\n    errors\n    reload\n}\nimport custom/*.server\n", Includes: "custom/*.server"}, "coredns-custom/federator.server+", "", "", "1053"},
 		"a cache on the nodes":               {DNSFacts{Corefile: plainCorefile, NodeLocal: true}, "coredns/Corefile", "", "NodeLocal DNSCache", ""},
-		"no reload":                          {DNSFacts{Corefile: ".:53 {\n errors\n}\n"}, "coredns/Corefile", "", "rollout restart", ""},
+		"no reload":                          {DNSFacts{Corefile: ".:53 {\n errors\n}\n"}, "coredns/Corefile", "", "kubectl --context west -n kube-system rollout restart deployment coredns", ""},
 		"kube-dns":                           {DNSFacts{Missing: true, Other: "kube-dns"}, "", "stubDomains", "", ""},
 		"something else":                     {DNSFacts{Missing: true}, "", "no ConfigMap kube-system/coredns", "", ""},
 		"not to be seen":                     {DNSFacts{Problem: "forbidden"}, "", "forbidden", "", ""},
 	} {
-		test.f.Service = here
+		test.f.Service, test.f.at = here, place{"west", "fed"}
 		c, err := PlanDNS(test.f, DefaultZone)
 		if test.err != "" {
 			if err == nil || !strings.Contains(err.Error(), test.err) {
@@ -64,7 +64,7 @@ func TestWhereTheZoneGoesIntoAClustersDNS(t *testing.T) {
 			t.Errorf("%s: out again: %v, %+v", name, err, out)
 		}
 	}
-	if _, err := PlanDNS(DNSFacts{Corefile: plainCorefile}, DefaultZone); err == nil || !strings.Contains(err.Error(), "federator install") {
+	if _, err := PlanDNS(DNSFacts{at: place{"west", "fed"}, Corefile: plainCorefile}, DefaultZone); err == nil || !strings.Contains(err.Error(), "federator install --context west --federator-namespace fed") {
 		t.Errorf("without a Service: %v", err)
 	}
 	if c, err := PlanNoDNS(DNSFacts{Corefile: plainCorefile}); err != nil || !c.None() {

@@ -297,7 +297,7 @@ func (f *Facts) ask(ctx context.Context, c *laptop.Cluster) {
 func podOf(ctx context.Context, c *laptop.Cluster, p *corev1.Pod) Pod {
 	out := Pod{
 		Name: p.Name, UID: string(p.UID), Ready: laptop.Ready(p), Running: p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil,
-		Revision: p.Labels[appsv1.ControllerRevisionHashLabelKey], Trouble: trouble(p),
+		Revision: p.Labels[appsv1.ControllerRevisionHashLabelKey], Trouble: trouble(placeOf(c), p),
 	}
 	out.Address, _ = netip.ParseAddr(p.Status.PodIP) // none yet
 	if out.Ready || !out.Running {

@@ -195,22 +195,23 @@ func TestWhatAnExportWaitsForOrWhyItIsNone(t *testing.T) {
 }
 
 func TestWhyAPodDoesNotRun(t *testing.T) {
+	west := place{"west", "fed"}
 	waiting := func(reason, message string) corev1.PodStatus {
 		return corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}}}}
 	}
 	for want, status := range map[string]corev1.PodStatus{
-		"put the image on the nodes": waiting("ImagePullBackOff", "no such host"),
-		"logs --previous":            waiting("CrashLoopBackOff", ""),
-		"ContainerCreating":          waiting("ContainerCreating", ""),
-		"no nodes":                   {Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Message: "no nodes"}}},
-		"exit code 3":                {ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 3}}}}},
-		"no node has taken it":       {Phase: corev1.PodPending},
+		"put the image on the nodes":                                waiting("ImagePullBackOff", "no such host"),
+		"kubectl --context west -n fed logs federator-1 --previous": waiting("CrashLoopBackOff", ""),
+		"ContainerCreating":                                         waiting("ContainerCreating", ""),
+		"no nodes":                                                  {Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Message: "no nodes"}}},
+		"exit code 3":                                               {ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 3}}}}},
+		"no node has taken it":                                      {Phase: corev1.PodPending},
 	} {
-		if found := trouble(&corev1.Pod{Status: status}); !strings.Contains(found, want) {
+		if found := trouble(west, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "federator-1"}, Status: status}); !strings.Contains(found, want) {
 			t.Errorf("expected %q, found %q", want, found)
 		}
 	}
-	if found := trouble(&corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodRunning}}); found != "" {
+	if found := trouble(west, &corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodRunning}}); found != "" {
 		t.Errorf("found %q", found)
 	}
 	log := `{"level":"INFO","msg":"waiting","for":"the Secret"}

@@ -14,8 +14,8 @@ import (
 const ending = "it is being deleted"
 
 // trouble says why a pod does not run or is not ready, in the words of Kubernetes; ""
-// if it says nothing.
-func trouble(p *corev1.Pod) string {
+// if it says nothing. at is where the pod is.
+func trouble(at place, p *corev1.Pod) string {
 	if p.DeletionTimestamp != nil {
 		return ending
 	}
@@ -26,7 +26,7 @@ func trouble(p *corev1.Pod) string {
 	}
 	for _, c := range p.Status.ContainerStatuses {
 		if w := c.State.Waiting; w != nil {
-			return waiting(w, c.LastTerminationState.Terminated)
+			return waiting(w, c.LastTerminationState.Terminated, at.inside("logs "+p.Name+" --previous"))
 		}
 		if t := c.State.Terminated; t != nil {
 			return fmt.Sprintf("its container has ended: %s, exit code %d", t.Reason, t.ExitCode)
@@ -39,8 +39,8 @@ func trouble(p *corev1.Pod) string {
 }
 
 // waiting says what a container waits for, and what to do where Kubernetes' word for
-// it is known.
-func waiting(w *corev1.ContainerStateWaiting, last *corev1.ContainerStateTerminated) string {
+// it is known. before is the command that shows the log of the container before it.
+func waiting(w *corev1.ContainerStateWaiting, last *corev1.ContainerStateTerminated, before string) string {
 	said := w.Reason
 	if w.Message != "" {
 		said += ": " + w.Message
@@ -52,7 +52,7 @@ func waiting(w *corev1.ContainerStateWaiting, last *corev1.ContainerStateTermina
 		if last != nil {
 			said += fmt.Sprintf(" (last exit code %d)", last.ExitCode)
 		}
-		return said + "; see kubectl logs --previous"
+		return said + "; see " + before
 	}
 	return said
 }
