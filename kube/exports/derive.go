@@ -30,6 +30,10 @@ const (
 	ReasonTooManyPorts = "TooManyPorts"
 )
 
+// Whole is the message of a [Verdict] on an export of which nothing is left out; any other
+// of a valid one says more.
+const Whole = "the Service is exported"
+
 // defaultAffinity is the timeout of a session affinity that names none, in
 // seconds; Kubernetes has the same.
 const defaultAffinity = 10800
@@ -137,7 +141,7 @@ type leftOut struct {
 }
 
 func (l *leftOut) message() string {
-	parts := []string{"the Service is exported"}
+	parts := []string{Whole}
 	note := func(n int, format string, args ...any) {
 		if n > 0 {
 			parts = append(parts, fmt.Sprintf(format, args...))

@@ -66,6 +66,10 @@ func settle(have, want []metav1.Condition, generation int64, now metav1.Time) bo
 	return changed
 }
 
+// Exportable is the message of the condition Valid of an export of which nothing is to be
+// said.
+const Exportable = "the Service can be exported"
+
 // exportConditions says what has become of this cluster's ServiceExport.
 func (in *Input) exportConditions() []metav1.Condition {
 	v := in.Verdict
@@ -75,7 +79,7 @@ func (in *Input) exportConditions() []metav1.Condition {
 			condition(string(mcsv1beta1.ServiceExportConditionReady), false, string(mcsv1beta1.ServiceExportReasonFailed), "not exported: "+v.Message),
 		}
 	}
-	out := []metav1.Condition{condition(string(mcsv1beta1.ServiceExportConditionValid), true, string(mcsv1beta1.ServiceExportReasonValid), cmp.Or(v.Message, "the Service can be exported"))}
+	out := []metav1.Condition{condition(string(mcsv1beta1.ServiceExportConditionValid), true, string(mcsv1beta1.ServiceExportReasonValid), cmp.Or(v.Message, Exportable))}
 	ready := string(mcsv1beta1.ServiceExportConditionReady)
 	switch {
 	case v.Refused != "":

@@ -4,13 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 
+	"github.com/federator/federator/kube/exports"
+	"github.com/federator/federator/kube/imports"
 	"github.com/federator/federator/kube/laptop"
 )
 
@@ -22,7 +23,7 @@ type Exported struct {
 	Already bool `json:"already"`
 	// Name is the service's DNS name in every cluster.
 	Name string `json:"dnsName"`
-	// Notes are what is as somebody else has it, or is left out.
+	// Notes are what is as somebody else has it, or not exported as it is.
 	Notes []string `json:"notes"`
 }
 
@@ -33,8 +34,8 @@ func Export(ctx context.Context, c *laptop.Cluster, zone, namespace, name string
 		return Exported{}, err
 	}
 	out := Exported{Service: namespace + "/" + name, Context: c.Context, Name: name + "." + namespace + ".svc." + zone}
-	exports, at := c.MCS.MulticlusterV1beta1().ServiceExports(namespace), placeOf(c)
-	_, err := exports.Create(ctx, &mcsv1beta1.ServiceExport{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{FieldManager: fieldManager})
+	all, at := c.MCS.MulticlusterV1beta1().ServiceExports(namespace), placeOf(c)
+	_, err := all.Create(ctx, &mcsv1beta1.ServiceExport{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{FieldManager: fieldManager})
 	switch {
 	case apierrors.IsAlreadyExists(err):
 		out.Already = true
@@ -44,7 +45,7 @@ func Export(ctx context.Context, c *laptop.Cluster, zone, namespace, name string
 		return out, fmt.Errorf("context %s: ServiceExport %s/%s: %w", c.Context, namespace, name, at.refusal(err, onExports("create", namespace)))
 	}
 	err = poll(ctx, func(ctx context.Context) (string, error) {
-		export, err := exports.Get(ctx, name, metav1.GetOptions{})
+		export, err := all.Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return "", fmt.Errorf("context %s: ServiceExport %s/%s: %w", c.Context, namespace, name, at.refusal(err, onExports("get", namespace)))
 		}
@@ -103,7 +104,8 @@ func notes(export *mcsv1beta1.ServiceExport) []string {
 	if c := conditionOf(export, string(mcsv1beta1.ServiceExportConditionConflict)); c != nil && c.Status == metav1.ConditionTrue {
 		out = append(out, "conflict: "+c.Message)
 	}
-	if c := conditionOf(export, string(mcsv1beta1.ServiceExportConditionValid)); c != nil && strings.Contains(c.Message, "left out") {
+	whole := []string{"", exports.Whole, imports.Exportable}
+	if c := conditionOf(export, string(mcsv1beta1.ServiceExportConditionValid)); c != nil && !slices.Contains(whole, c.Message) {
 		out = append(out, c.Message)
 	}
 	return out
@@ -112,8 +114,8 @@ func notes(export *mcsv1beta1.ServiceExport) []string {
 // Unexport takes a Service out of the federation again, and waits until its
 // ServiceExport is gone. It reports whether there was one.
 func Unexport(ctx context.Context, c *laptop.Cluster, namespace, name string, progress func(string)) (bool, error) {
-	exports, at := c.MCS.MulticlusterV1beta1().ServiceExports(namespace), placeOf(c)
-	err := exports.Delete(ctx, name, metav1.DeleteOptions{})
+	all, at := c.MCS.MulticlusterV1beta1().ServiceExports(namespace), placeOf(c)
+	err := all.Delete(ctx, name, metav1.DeleteOptions{})
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}
@@ -121,7 +123,7 @@ func Unexport(ctx context.Context, c *laptop.Cluster, namespace, name string, pr
 		return false, fmt.Errorf("context %s: ServiceExport %s/%s: %w", c.Context, namespace, name, at.refusal(err, onExports("delete", namespace)))
 	}
 	return true, poll(ctx, func(ctx context.Context) (string, error) {
-		_, err := exports.Get(ctx, name, metav1.GetOptions{})
+		_, err := all.Get(ctx, name, metav1.GetOptions{})
 		switch {
 		case apierrors.IsNotFound(err):
 			return "", nil

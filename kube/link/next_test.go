@@ -186,11 +186,32 @@ func TestWhatAnExportWaitsForOrWhyItIsNone(t *testing.T) {
 			t.Errorf("%s: expected %q, %q, found %q, %q", name, test.waiting, test.err, waiting, said)
 		}
 	}
-	export := &mcsv1beta1.ServiceExport{Status: mcsv1beta1.ServiceExportStatus{Conditions: []metav1.Condition{
-		condition(mcsv1beta1.ServiceExportConditionConflict, metav1.ConditionTrue, "PortConflict", "the oldest decides"), condition(mcsv1beta1.ServiceExportConditionValid, metav1.ConditionTrue, "Valid", "2 endpoint(s) are left out"),
-	}}}
-	if found := notes(export); len(found) != 2 {
-		t.Errorf("found %q", found)
+}
+
+func TestWhatIsNotExportedAsItIsIsSaid(t *testing.T) {
+	conflict := metav1.Condition{Type: string(mcsv1beta1.ServiceExportConditionConflict), Status: metav1.ConditionTrue, Reason: "PortConflict", Message: "the oldest decides"}
+	for message, noted := range map[string]bool{
+		"":                            false,
+		"the Service is exported":     false,
+		"the Service can be exported": false,
+		"the Service is exported; 1 EndpointSlice(s) of type FQDN are left out: an endpoint needs an address":                                               true,
+		"the Service is exported; 2 endpoint(s) are left out: their address is no unicast address that others can reach":                                    true,
+		"the Service is exported; it has 10001 endpoints, expected at most 10000: those with the highest addresses are left out":                            true,
+		"the Service is exported; 1 appProtocol(s) of more than 253 bytes are left out":                                                                     true,
+		"the Service is exported; 1 endpoint(s) do not listen on every port of the Service":                                                                 true,
+		`the Service is exported; not carried over: label "app.kubernetes.io/name" (its domain is reserved)`:                                                true,
+		"the Service is exported; its internalTrafficPolicy Local is said in ServiceImports only: the clusterset IP leads to endpoints on other nodes, too": true,
+		"what a later build has to say": true,
+	} {
+		valid := metav1.Condition{Type: string(mcsv1beta1.ServiceExportConditionValid), Status: metav1.ConditionTrue, Reason: "Valid", Message: message}
+		want := []string{"conflict: the oldest decides"}
+		if noted {
+			want = append(want, message)
+		}
+		export := &mcsv1beta1.ServiceExport{Status: mcsv1beta1.ServiceExportStatus{Conditions: []metav1.Condition{conflict, valid}}}
+		if found := notes(export); !slices.Equal(found, want) {
+			t.Errorf("%q: expected %q, found %q", message, want, found)
+		}
 	}
 }
 
