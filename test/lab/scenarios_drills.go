@@ -324,6 +324,8 @@ func isolation(s *Stage, region, where string) {
 	for _, o := range s.Others(region) {
 		s.Strain.BeginCut(region, o)
 		s.Strain.BeginCut(o, region)
+		defer s.Strain.EndCut(region, o) // also if the scenario ends early
+		defer s.Strain.EndCut(o, region)
 	}
 	p.begins(s.Live(region))
 	others := s.Others(region)
@@ -339,10 +341,6 @@ func isolation(s *Stage, region, where string) {
 	}
 	p.countedDown(s.Live(region))
 	p.everywhere(5*time.Second, "to be over", s.Live(""), endedAs("succeeded"))
-	for _, o := range others {
-		s.Strain.EndCut(region, o)
-		s.Strain.EndCut(o, region)
-	}
 }
 
 // gated also looks at who opened the gate.
