@@ -222,6 +222,18 @@ func TestThereIsALoadBalancerForEveryPod(t *testing.T) {
 	}
 }
 
+func TestWhatIsPausedHasNoPodsAndGetsNoLoadBalancers(t *testing.T) {
+	all := rendered(t, Values{Region: "us-west", Cluster: "west-1", Expose: "loadbalancer", Replicas: 4, Paused: true})
+	var set appsv1.StatefulSet
+	strictly(t, all["StatefulSet/federator"], &set)
+	if set.Spec.Replicas == nil || *set.Spec.Replicas != 0 {
+		t.Errorf("found %v replicas", set.Spec.Replicas)
+	}
+	if all["Service/federator-0"] != nil || all["Service/federator-dns"] == nil {
+		t.Error("expected the Services of the whole, and of no pod")
+	}
+}
+
 func TestPodsAreMadeAnewWhenTheyAreReachedOtherwise(t *testing.T) {
 	seen := map[string]string{}
 	for _, expose := range []string{"pod", "hostport", "loadbalancer"} {

@@ -19,6 +19,9 @@ type Values struct {
 	Image string
 	// Replicas is how many, 1 to 9. Default 3.
 	Replicas int
+	// Paused has none of them run: the StatefulSet is scaled to none, and Replicas does not
+	// count.
+	Paused bool
 	// StorageClass of their disks. Empty means the cluster's default.
 	StorageClass string
 	// Ephemeral takes no disks at all, for tests.
@@ -41,7 +44,9 @@ const (
 func (v Values) withDefaults() Values {
 	v.Namespace = cmp.Or(v.Namespace, defaultNamespace)
 	v.Image = cmp.Or(v.Image, "federator.dev/federator:dev")
-	v.Replicas = cmp.Or(v.Replicas, 3)
+	if v.Replicas = cmp.Or(v.Replicas, 3); v.Paused {
+		v.Replicas = 0
+	}
 	v.Expose = cmp.Or(v.Expose, "pod")
 	return v
 }
@@ -50,7 +55,7 @@ func (v Values) withDefaults() Values {
 func (v Values) validate() error {
 	var errs []error
 	errs = append(errs, catalog.ValidateLabel("region", v.Region), catalog.ValidateCluster(v.Cluster), catalog.ValidateLabel("namespace", v.Namespace))
-	if v.Replicas < minReplicas || v.Replicas > maxReplicas {
+	if !v.Paused && (v.Replicas < minReplicas || v.Replicas > maxReplicas) {
 		errs = append(errs, fmt.Errorf("replicas: expected %d to %d, found %d", minReplicas, maxReplicas, v.Replicas))
 	}
 	switch v.Expose {

@@ -54,6 +54,7 @@ func TestFlagsOfClustersAndOfMachinesAreToldApart(t *testing.T) {
 		{"install --context us-west --expose somehow", exitUsage, "loadbalancer"},
 		{"install --context us-west --trust-domain Acme_Corp --recovery-key-file f", exitUsage, "--trust-domain: "},
 		{"install --context us-west --trust-domain acme.example --recovery-recipient age1", exitUsage, "--recovery-recipient: "},
+		{"install --context us-west --replicas 0", exitUsage, "kubectl --context us-west -n federator-system scale statefulset federator --replicas=0"},
 		{"install --context us-west", exitFailed, "(api-unreachable)"},
 		{"unlink --from us-west", exitUsage, "--kubeconfig needs --context"},
 		{"unlink --context us-west", exitUsage, "--from is missing"},
@@ -126,8 +127,11 @@ func TestInstallingAgainChangesWhatIsSaidAndNothingElse(t *testing.T) {
 		t.Errorf("nothing is installed: found %+v", found)
 	}
 	paused := &link.Facts{Installed: true, Ephemeral: true}
-	if found := asInstalled(defaults, paused, nothing); found.Replicas != 3 || !found.Ephemeral || found.Image != defaults.Image {
+	if found := asInstalled(defaults, paused, nothing); !found.Paused || !found.Ephemeral || found.Image != defaults.Image {
 		t.Errorf("it is paused: found %+v", found)
+	}
+	if found := asInstalled(defaults, paused, func(flag string) bool { return flag == "replicas" }); found.Paused || found.Replicas != 3 {
+		t.Errorf("it is paused, and to be started: found %+v", found)
 	}
 	said := deploy.Values{Region: "a", Cluster: "b", Image: "c", Expose: "pod", StorageClass: "d", Replicas: 1, Ephemeral: true}
 	if found := asInstalled(said, is, func(string) bool { return true }); found != said {
@@ -197,6 +201,22 @@ func TestWhatAReplicaSaysToTypeNamesItsCluster(t *testing.T) {
 			a.of(root, "west", p)
 			if want := strings.ReplaceAll(want, "@", flags); p.GetAction() != want {
 				t.Errorf("expected %q, found %q", want, p.GetAction())
+			}
+		}
+	}
+}
+
+func TestWhatWasPausedStaysSoAndItIsSaidHowItIsStarted(t *testing.T) {
+	for output, want := range map[string][]string{
+		"text": {"us-west is installed as region us-west, and paused", "federator install --context us-west --federator-namespace fed --replicas 3", "federator unlink --context us-west --federator-namespace fed --from CLUSTER --uninstall"},
+		"json": {`"paused": true`},
+	} {
+		var out bytes.Buffer
+		a := &app{stdio: stdio{out: &out}, output: output}
+		err := a.printInstalled(&laptop.Cluster{Context: "us-west", Namespace: "fed"}, deploy.Values{Region: "us-west", Paused: true}, installFlags{}, link.Facts{Installed: true})
+		for _, w := range want {
+			if err != nil || !strings.Contains(out.String(), w) || strings.Contains(out.String(), "waits to be let in") {
+				t.Errorf("%s: expected %q, found %q, %v", output, w, out.String(), err)
 			}
 		}
 	}

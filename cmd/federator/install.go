@@ -24,6 +24,8 @@ type installFlags struct {
 	keyFile string
 	dryRun  bool
 	within  time.Duration
+	// scaled: the number of replicas was said, whoever else has set it.
+	scaled bool
 }
 
 func (a *app) installCmd() *cobra.Command {
@@ -57,9 +59,12 @@ The recovery key of a trust domain is made on this machine, in the file that
 	exclusive(cmd, "recovery-recipient", "recovery-key-file")
 	before(cmd, func() error {
 		keyed := i.keyFile != "" || i.values.RecoveryRecipient != ""
+		i.scaled = cmd.Flags().Changed("replicas")
 		switch {
 		case len(a.reach.contexts) == 0:
 			return errors.New("--context is missing: the cluster to install in; see federator install --help")
+		case i.scaled && i.values.Replicas == 0:
+			return fmt.Errorf("--replicas: expected 1 to 9, found 0; to pause it: kubectl --context %s -n %s scale statefulset federator --replicas=0", a.reach.contexts[0], a.reach.namespace)
 		case i.values.TrustDomain != "" && !keyed:
 			return errors.New("a trust domain has a recovery key: say --recovery-key-file FILE, and keep that file safe, or --recovery-recipient; see federator install --help")
 		case i.values.TrustDomain == "" && keyed:
@@ -159,8 +164,8 @@ func asInstalled(v deploy.Values, f *link.Facts, given func(flag string) bool) d
 			*field.value = field.is
 		}
 	}
-	if !given("replicas") && f.Replicas > 0 {
-		v.Replicas = f.Replicas
+	if !given("replicas") {
+		v.Replicas, v.Paused = f.Replicas, f.Replicas == 0
 	}
 	if !given("ephemeral") {
 		v.Ephemeral = f.Ephemeral
@@ -181,6 +186,9 @@ func (a *app) applyTo(ctx context.Context, cluster *laptop.Cluster, v deploy.Val
 	if err != nil {
 		return err
 	}
+	if v.Paused {
+		a.progress(cluster.Context + " is paused, its StatefulSet scaled to none, and stays so; " + link.Command(cluster, "install", "--replicas 3") + " starts it")
+	}
 	if i.dryRun {
 		objects, err := link.Objects(manifests)
 		if err != nil {
@@ -195,7 +203,11 @@ func (a *app) applyTo(ctx context.Context, cluster *laptop.Cluster, v deploy.Val
 	}
 	ctx, cancel := context.WithTimeout(ctx, i.within)
 	defer cancel()
-	if err := link.Install(ctx, cluster, definitions, manifests, a.progress); err != nil {
+	var taken []string
+	if i.scaled {
+		taken = append(taken, link.Scale)
+	}
+	if err := link.Install(ctx, cluster, definitions, manifests, a.progress, taken...); err != nil {
 		return err
 	}
 	facts, err := link.AwaitInstalled(ctx, cluster, a.progress)
@@ -206,12 +218,16 @@ func (a *app) applyTo(ctx context.Context, cluster *laptop.Cluster, v deploy.Val
 }
 
 func (a *app) printInstalled(cluster *laptop.Cluster, v deploy.Values, i installFlags, facts link.Facts) error {
-	trustDomain := facts.Agent.GetTrustDomain()
-	if a.output == "json" {
-		return a.printJSON(map[string]any{"context": cluster.Context, "region": v.Region, "cluster": v.Cluster, "trustDomain": trustDomain, "recoveryKeyFile": i.keyFile})
-	}
-	if trustDomain == "" {
-		fmt.Fprintf(a.out, "%s is installed as region %s, and waits to be let in\nnext: federator join --context %s --to CLUSTER\n", cluster.Context, v.Region, cluster.Context)
+	trustDomain, paused := facts.Agent.GetTrustDomain(), facts.Installed && facts.Replicas == 0
+	switch {
+	case a.output == "json":
+		return a.printJSON(map[string]any{"context": cluster.Context, "region": v.Region, "cluster": v.Cluster, "trustDomain": trustDomain, "recoveryKeyFile": i.keyFile, "paused": paused})
+	case paused:
+		fmt.Fprintf(a.out, "%s is installed as region %s, and paused: its StatefulSet is scaled to none\nnext: %s, which starts it; if unlink took the region out, its disks are of that time, and this comes first: %s\n",
+			cluster.Context, v.Region, link.Command(cluster, "install", "--replicas 3"), link.Command(cluster, "unlink", "--from CLUSTER --uninstall"))
+		return nil
+	case trustDomain == "":
+		fmt.Fprintf(a.out, "%s is installed as region %s, and waits to be let in\nnext: %s\n", cluster.Context, v.Region, link.Command(cluster, "join", "--to CLUSTER"))
 		return nil
 	}
 	fmt.Fprintf(a.out, "%s runs as region %s of %s\n", cluster.Context, v.Region, trustDomain)

@@ -32,8 +32,9 @@ const fieldManager = "federator"
 // there is somebody's already. A field that
 // somebody else has set to another value is a conflict, which is an error: it says
 // whose, and nothing is forced; the agent's configuration stays as they have it.
-// Applying again changes nothing.
-func Install(ctx context.Context, c *laptop.Cluster, crds, manifests []byte, progress func(string)) error {
+// Applying again changes nothing. taken are fields of the StatefulSet, such as [Scale],
+// that are taken over all the same: the operator has just said what they are to be.
+func Install(ctx context.Context, c *laptop.Cluster, crds, manifests []byte, progress func(string), taken ...string) error {
 	kinds, err := Objects(crds)
 	if err != nil {
 		return err
@@ -55,10 +56,13 @@ func Install(ctx context.Context, c *laptop.Cluster, crds, manifests []byte, pro
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(c.Core.Discovery()))
 	for i := range objects {
 		o := &objects[i]
-		err := apply(ctx, c, mapper, o)
-		if apierrors.IsConflict(err) && yields(o) {
+		err := apply(ctx, c, mapper, o, false)
+		switch {
+		case apierrors.IsConflict(err) && yields(o):
 			progress(settings + " of ConfigMap " + o.GetName() + " is somebody else's, and stays as it is")
-			err = apply(ctx, c, mapper, o)
+			err = apply(ctx, c, mapper, o, false)
+		case o.GetKind() == "StatefulSet" && onlyOver(err, taken):
+			err = apply(ctx, c, mapper, o, true)
 		}
 		if err != nil {
 			return fmt.Errorf("apply %s %s in %s: %w", o.GetKind(), o.GetName(), c.Context, explained(err, o.GetKind()))
@@ -66,6 +70,21 @@ func Install(ctx context.Context, c *laptop.Cluster, crds, manifests []byte, pro
 		progress("applied " + o.GetKind() + " " + o.GetName())
 	}
 	return nil
+}
+
+// Scale is the field of the StatefulSet that kubectl scale and unlink change, too.
+const Scale = ".spec.replicas"
+
+// onlyOver reports whether an apply was refused because somebody else has set fields, and
+// these are among those.
+func onlyOver(err error, fields []string) bool {
+	var refused apierrors.APIStatus
+	if !apierrors.IsConflict(err) || !errors.As(err, &refused) || refused.Status().Details == nil || len(refused.Status().Details.Causes) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(refused.Status().Details.Causes, func(cause metav1.StatusCause) bool {
+		return cause.Type != metav1.CauseTypeFieldManagerConflict || !slices.Contains(fields, cause.Field)
+	})
 }
 
 // settings is the key of the agent's configuration, which is for its users to change.
@@ -130,8 +149,8 @@ func define(ctx context.Context, c *laptop.Cluster, crd unstructured.Unstructure
 	}, progress)
 }
 
-// apply applies one object.
-func apply(ctx context.Context, c *laptop.Cluster, mapper meta.RESTMapper, o *unstructured.Unstructured) error {
+// apply applies one object, by force if what others have set of it is to go.
+func apply(ctx context.Context, c *laptop.Cluster, mapper meta.RESTMapper, o *unstructured.Unstructured, force bool) error {
 	kind := o.GroupVersionKind()
 	mapping, err := mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if err != nil {
@@ -141,7 +160,7 @@ func apply(ctx context.Context, c *laptop.Cluster, mapper meta.RESTMapper, o *un
 	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
 		resource = c.Dynamic.Resource(mapping.Resource).Namespace(o.GetNamespace())
 	}
-	_, err = resource.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: fieldManager})
+	_, err = resource.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: fieldManager, Force: force})
 	return err
 }
 
@@ -217,18 +236,14 @@ func (f *Facts) otherKey(recipient string) error {
 
 // AwaitInstalled waits until what was installed does its work: all replicas are ready
 // where the cluster founds the trust domain or is a member of one, else until the
-// first pod waits for a token.
+// first pod waits for a token. Of what is paused nothing is waited for.
 func AwaitInstalled(ctx context.Context, c *laptop.Cluster, progress func(string)) (Facts, error) {
 	var f Facts
 	err := poll(ctx, func(ctx context.Context) (string, error) {
 		f = Again(ctx, c)
-		switch {
-		case f.Unreachable != "":
-			return "the API server: " + f.Unreachable, nil
-		case f.Agent == nil && f.Founding == "" && f.Waits:
-			return "", nil
-		case f.Agent != nil && f.Agent.GetReady() && f.Ready >= f.Replicas && f.Current >= f.Replicas:
-			return "", nil
+		waiting := f.awaited()
+		if waiting == "" || f.Unreachable != "" {
+			return waiting, nil
 		}
 		for _, p := range f.leftBehind() {
 			if err := replace(ctx, c, p); err != nil {
@@ -236,9 +251,24 @@ func AwaitInstalled(ctx context.Context, c *laptop.Cluster, progress func(string
 			}
 			progress("pod " + p.Name + " did not run as it was installed before, and is made anew")
 		}
-		return f.unfinished(), nil
+		return waiting, nil
 	}, progress)
 	return f, err
+}
+
+// awaited is what an installation waits for; "" if it does its work, or is paused.
+func (f *Facts) awaited() string {
+	switch {
+	case f.Unreachable != "":
+		return "the API server: " + f.Unreachable
+	case f.Installed && f.Replicas == 0:
+		return ""
+	case f.Agent == nil && f.Founding == "" && f.Waits:
+		return ""
+	case f.Agent != nil && f.Agent.GetReady() && f.Ready >= f.Replicas && f.Current >= f.Replicas:
+		return ""
+	}
+	return f.unfinished()
 }
 
 // unfinished says what an installation waits for.

@@ -30,6 +30,11 @@ func (p place) federator(command, more string) string {
 	return strings.TrimRight(s+" "+more, " ")
 }
 
+// Command is a command of federator about a cluster, with what follows it, to be typed.
+func Command(c *laptop.Cluster, command, more string) string {
+	return placeOf(c).federator(command, more)
+}
+
 // refusal says of what the user of the context may not do what was expected, what was
 // found and what to do. Any other error stays as it is: quotas, admission and a namespace
 // that ends forbid, too, and in other words.

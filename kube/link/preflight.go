@@ -102,8 +102,8 @@ func (f *Facts) joinable(l *found, to *Facts, w Wanted) {
 	case !f.Installed:
 	case other != "" && to.trustDomain() != "" && other != to.trustDomain():
 		l.note(severe, "other-federation", "a cluster that is in no federation, or in "+to.trustDomain(), "it is a member of "+other, "a cluster belongs to one federation; take it out of that first: "+f.federator("unlink", "--from CLUSTER --uninstall")+", with another cluster of "+other)
-	case other != "" && to.removed(f.Region):
-		l.note(severe, "region-removed", "a region of "+other, "region "+f.Region+" was taken out of it, and its disks are of that time", f.federator("unlink", "--from "+to.Context+" --uninstall")+", then join with --install")
+	case (other != "" || f.Replicas == 0 && f.Ran && !f.Ephemeral) && to.removed(f.Region):
+		l.note(severe, "region-removed", "a region of "+to.trustDomain(), "region "+f.Region+" was taken out of it, and its disks are of that time", f.federator("unlink", "--from "+to.Context+" --uninstall")+", then join with --install")
 	case other == "" && f.Founding != "" && !f.Founded:
 		l.note(severe, "founds-itself", "a cluster that is to join", "its ConfigMap "+pod.InitName+" says that it founds the trust domain "+f.Founding, f.inside("delete configmap "+pod.InitName))
 	case other == "" && f.Replicas == 0:

@@ -112,6 +112,21 @@ func TestWhatIsInTheWayOfJoining(t *testing.T) {
 		"a region that was removed once": {func(_, to *Facts, _ *Wanted) {
 			to.Agent.Regions = append(to.Agent.Regions, &pb.RegionStatus{Name: "b", Removed: true})
 		}, nil},
+		"a region that was removed, and paused": {func(j, to *Facts, _ *Wanted) {
+			*j = *cluster("b")
+			j.Replicas, j.Ran = 0, true
+			to.Agent.Regions = append(to.Agent.Regions, &pb.RegionStatus{Name: "b", Removed: true})
+		}, []string{"error region-removed"}},
+		"a region that was removed, and never ran there": {func(j, to *Facts, _ *Wanted) {
+			*j = *cluster("b")
+			j.Replicas = 0
+			to.Agent.Regions = append(to.Agent.Regions, &pb.RegionStatus{Name: "b", Removed: true})
+		}, []string{"error paused"}},
+		"a region that was removed, without disks": {func(j, to *Facts, _ *Wanted) {
+			*j = *cluster("b")
+			j.Replicas, j.Ran, j.Ephemeral = 0, true, true
+			to.Agent.Regions = append(to.Agent.Regions, &pb.RegionStatus{Name: "b", Removed: true})
+		}, []string{"error paused"}},
 		"nodes of both": {func(j, to *Facts, _ *Wanted) {
 			j.Nodes, to.Nodes = []netip.Addr{address("10.0.0.1")}, []netip.Addr{address("10.0.0.1")}
 		}, []string{"error nodes-overlap"}},
