@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/federator/federator/kube/api/v1alpha1"
 	"github.com/federator/federator/kube/pod"
 	"github.com/federator/federator/peering/pb"
 )
@@ -53,7 +54,7 @@ func (f *Facts) federator(command, more string) string { return f.place().federa
 
 // Checked is what Examine looks at.
 func Checked() []string {
-	return []string{"API server", "Kubernetes version", "operator's rights", "clock", "MCS CRDs", "installation", "pods", "disruption budget", "addresses", "cluster DNS"}
+	return []string{"API server", "Kubernetes version", "operator's rights", "clock", "MCS CRDs", "CRDs of federator", "installation", "pods", "disruption budget", "addresses", "cluster DNS"}
 }
 
 // Examine says what is wrong in a cluster in which federator is to run.
@@ -73,6 +74,7 @@ func Examine(f *Facts) []*pb.Problem {
 		l.note(severe, "not-installed", "StatefulSet federator in namespace "+f.Namespace, "none", "to join a federation: "+f.federator("join", "--to CLUSTER --install")+"\nto found one: "+f.federator("install", "--trust-domain NAME --recovery-key-file FILE"))
 		return l.problems
 	}
+	f.own(l)
 	f.pods(l)
 	f.addresses(l)
 	if !f.Disruptions {
@@ -159,6 +161,20 @@ func (f *Facts) definitions(l *found) {
 		case !slices.Contains(versions, mcsVersion):
 			l.note(severe, "crds-version", name+" served as "+mcsVersion, strings.Join(versions, ", "), "replace it by a newer one, as in deploy/clusters/crds, once whoever installed it can do with that")
 		}
+	}
+}
+
+// own says which of federator's own kinds the users of namespaces have not.
+func (f *Facts) own(l *found) {
+	var missing []string
+	for _, plural := range ownKinds() {
+		if !slices.Contains(f.Own[plural], v1alpha1.Version) {
+			missing = append(missing, plural)
+		}
+	}
+	if len(missing) > 0 {
+		l.note(info, "own-crds", "the CustomResourceDefinitions of "+v1alpha1.GroupVersion().String(), "without "+strings.Join(missing, " and ")+": users of namespaces can make none",
+			f.federator("install", "")+" again brings them, or "+f.kubectl("apply -k deploy/clusters/crds"))
 	}
 }
 

@@ -28,6 +28,8 @@ type Facts struct {
 	// Definitions are the served versions of the CRDs of the Multi-Cluster Services
 	// API, by plural name; those that are missing are not there.
 	Definitions map[string][]string
+	// Own are those of federator's own kinds.
+	Own map[string][]string
 	// Denied is what the operator may not do and needs; Unknown why that is not known.
 	Denied  []Right
 	Unknown string

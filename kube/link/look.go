@@ -18,7 +18,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
+	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 
+	"github.com/federator/federator/kube/api/v1alpha1"
 	"github.com/federator/federator/kube/imports"
 	"github.com/federator/federator/kube/laptop"
 	"github.com/federator/federator/kube/pod"
@@ -55,7 +57,7 @@ func Look(ctx context.Context, c *laptop.Cluster, purposes ...Purpose) Facts {
 	if err != nil {
 		f.Unknown = err.Error()
 	}
-	f.Definitions = served(ctx, c)
+	f.kinds(ctx, c)
 	f.network(ctx, c)
 	f.Elsewhere = elsewhere(ctx, c)
 	f.installed(ctx, c)
@@ -121,16 +123,26 @@ func dateOf(ctx context.Context, config *rest.Config) (time.Time, error) {
 	return http.ParseTime(answer.Header.Get("Date"))
 }
 
-// served are the versions in which the API of exports and imports is served.
-func served(ctx context.Context, c *laptop.Cluster) map[string][]string {
+// kinds finds which custom resources are served.
+func (f *Facts) kinds(ctx context.Context, c *laptop.Cluster) {
+	f.Definitions = served(ctx, c, mcsv1beta1.GroupName, mcsVersion, "serviceexports", "serviceimports")
+	f.Own = served(ctx, c, v1alpha1.Group, v1alpha1.Version, ownKinds()...)
+}
+
+// ownKinds are the plural names of federator's own kinds.
+func ownKinds() []string { return []string{"resolutionpolicies", "drills"} }
+
+// served are the versions in which kinds of an API group are served; spoken is the one
+// that federator speaks.
+func served(ctx context.Context, c *laptop.Cluster, group, spoken string, plurals ...string) map[string][]string {
 	out := map[string][]string{}
-	for _, plural := range []string{"serviceexports", "serviceimports"} {
-		o, err := c.Dynamic.Resource(definitions()).Get(ctx, plural+".multicluster.x-k8s.io", metav1.GetOptions{})
+	for _, plural := range plurals {
+		o, err := c.Dynamic.Resource(definitions()).Get(ctx, plural+"."+group, metav1.GetOptions{})
 		switch {
 		case apierrors.IsNotFound(err):
 			continue
 		case err != nil: // it may not be looked at: whether it is there shows when it is used
-			out[plural] = []string{mcsVersion}
+			out[plural] = []string{spoken}
 			continue
 		}
 		versions, _, _ := unstructured.NestedSlice(o.Object, "spec", "versions") // none is as good as a mistake

@@ -2,6 +2,7 @@ package link
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -17,9 +18,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
@@ -188,6 +191,32 @@ func TestPodsThatDoNotRunAndAreNotAsTheyAreToBeAreMadeAnew(t *testing.T) {
 	}
 	if !slices.Contains(Needs("n", ToInstall), Right{Verb: "delete", Resource: "pods", Namespace: "n"}) {
 		t.Error("it is not said that this takes a right")
+	}
+}
+
+func TestWhichCRDsAreServedIsFound(t *testing.T) {
+	crd := func(name string, versions ...any) *unstructured.Unstructured {
+		return &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": map[string]any{"name": name}, "spec": map[string]any{"versions": versions},
+		}}
+	}
+	version := func(name string, served bool) any { return map[string]any{"name": name, "served": served} }
+	kinds := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{definitions(): "CustomResourceDefinitionList"},
+		crd("serviceexports.multicluster.x-k8s.io", version("v1alpha1", true), version("v1beta1", true)), crd("drills.federator.dev", version("v1alpha0", true), version("v1alpha1", false)))
+	kinds.PrependReactor("get", "customresourcedefinitions", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		if name := a.(clienttesting.GetAction).GetName(); name == "resolutionpolicies.federator.dev" {
+			return true, nil, apierrors.NewForbidden(definitions().GroupResource(), name, nil)
+		}
+		return false, nil, nil
+	})
+	f := Facts{}
+	f.kinds(t.Context(), &laptop.Cluster{Dynamic: kinds})
+	if want := map[string][]string{"serviceexports": {"v1alpha1", "v1beta1"}}; !maps.EqualFunc(f.Definitions, want, slices.Equal) {
+		t.Errorf("expected %v, found %v", want, f.Definitions)
+	}
+	// What may not be looked at is not missing.
+	if want := map[string][]string{"drills": {"v1alpha0"}, "resolutionpolicies": {"v1alpha1"}}; !maps.EqualFunc(f.Own, want, slices.Equal) {
+		t.Errorf("expected %v, found %v", want, f.Own)
 	}
 }
 

@@ -17,6 +17,7 @@ func cluster(name string) *Facts {
 	return &Facts{
 		Context: name, Namespace: "federator-system", ID: "id-" + name, Server: "v1.34.4", Minor: 34, HasClock: true,
 		Definitions:  map[string][]string{"serviceexports": {"v1alpha1", "v1beta1"}, "serviceimports": {"v1beta1"}},
+		Own:          map[string][]string{"resolutionpolicies": {"v1alpha1"}, "drills": {"v1alpha1"}},
 		HasNamespace: true, Installed: true, Image: "federator:1", Replicas: 3, Ready: 3, Region: name, Cluster: name + "-1", Expose: "hostport", Disruptions: true,
 		DNS: DNSFacts{Problem: "not looked at"},
 	}
@@ -174,6 +175,11 @@ func TestWhatIsWrongInACluster(t *testing.T) {
 		"no pod is made":       {func(f *Facts) { f.Ready, f.Agent, f.Silent = 0, nil, "no pods" }, []string{"error replicas", "error agent-silent"}},
 		"it is scaled to none": {func(f *Facts) { f.Replicas, f.Ready = 0, 0 }, []string{"warning paused"}},
 		"no names":             {func(f *Facts) { f.Cluster = "" }, []string{"error no-config"}},
+		"no CRDs":              {func(f *Facts) { f.Definitions, f.Own = nil, nil }, []string{"error crds-missing", "error crds-missing", "info own-crds"}},
+		"no CRDs of its own":   {func(f *Facts) { f.Own = nil }, []string{"info own-crds"}},
+		"one is missing":       {func(f *Facts) { delete(f.Own, "drills") }, []string{"info own-crds"}},
+		"one is of before":     {func(f *Facts) { f.Own["drills"] = []string{"v1alpha0"} }, []string{"info own-crds"}},
+		"no CRDs, nor it":      {func(f *Facts) { f.Installed, f.Own = false, nil }, []string{"error not-installed"}},
 		"no disruption budget": {func(f *Facts) { f.Disruptions = false }, []string{"warning no-disruption-budget"}},
 		"no zone in its DNS":   {func(f *Facts) { f.DNS = coreDNS }, []string{"info dns-zone"}},
 		"the zone leads elsewhere": {func(f *Facts) {
