@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"github.com/federator/federator/test/niceness"
 )
 
 // starter starts processes from one thread that lives as long as the starter.
@@ -32,7 +34,7 @@ func (s *starter) close() { close(s.work) }
 func (s *starter) start(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = withParent()
 	done := make(chan error, 1)
-	s.work <- func() { done <- cmd.Start() }
+	s.work <- func() { done <- niceness.Ordinarily(cmd.Start) } // the lab may go before it
 	return <-done
 }
 

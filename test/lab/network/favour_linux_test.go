@@ -10,7 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/federator/federator/test/e2e/fleet"
 	"github.com/federator/federator/test/lab/network"
+	"github.com/federator/federator/test/niceness"
 )
 
 func TestTheWANGoesBeforeItsHostsAndTheyAsEverybodyElse(t *testing.T) {
@@ -23,18 +25,27 @@ func TestTheWANGoesBeforeItsHostsAndTheyAsEverybodyElse(t *testing.T) {
 	for _, thread := range threads {
 		id, err := strconv.Atoi(thread.Name())
 		ok(t, err)
-		const favoured = 20 + 10 // as the system call says it
-		if found, err := unix.Getpriority(unix.PRIO_PROCESS, id); err == nil && found != favoured {
-			t.Errorf("expected every thread of the WAN's process to have niceness -10, found %d", 20-found)
+		if found, err := unix.Getpriority(unix.PRIO_PROCESS, id); err == nil && 20-found != niceness.Favoured {
+			t.Errorf("expected every thread of the WAN's process to have niceness %d, found %d", niceness.Favoured, 20-found)
 		}
 	}
-	said := &strings.Builder{}
-	cmd := exec.Command("nice")
-	cmd.Stdout = said
-	ok(t, host(t, n, "west", "one").Start(cmd))
-	ok(t, cmd.Wait())
-	if found := strings.TrimSpace(said.String()); found != "0" {
-		t.Errorf("expected the process of a host to have niceness 0, found %s", found)
+	for _, tc := range []struct {
+		who   string
+		start func(*exec.Cmd) error
+		want  int
+	}{
+		{"a process of the WAN's", (*exec.Cmd).Start, niceness.Favoured}, // else the others show nothing
+		{"a process of a host", host(t, n, "west", "one").Start, 0},
+		{"a process of a fleet", fleet.New(t, "").Start, 0},
+	} {
+		said := &strings.Builder{}
+		cmd := exec.Command("nice")
+		cmd.Stdout = said
+		ok(t, tc.start(cmd))
+		ok(t, cmd.Wait())
+		if found := strings.TrimSpace(said.String()); found != strconv.Itoa(tc.want) {
+			t.Errorf("expected %s to have niceness %d, found %s", tc.who, tc.want, found)
+		}
 	}
 }
 

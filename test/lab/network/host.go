@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+
+	"github.com/federator/federator/test/niceness"
 )
 
 // Host is a machine of a region: a network namespace with one address. Its
@@ -88,7 +90,7 @@ func (h *Host) String() string { return h.region.name + "/" + h.name }
 // process, and is in a process group of its own.
 func (h *Host) Start(cmd *exec.Cmd) error {
 	ofHost(cmd)
-	return h.ns.do(func() error { return unfavoured(cmd.Start) })
+	return h.ns.do(func() error { return niceness.Ordinarily(cmd.Start) })
 }
 
 // DialContext connects from the host, as [net.Dialer.DialContext] does; the

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/federator/federator/test/lab/network/wan"
+	"github.com/federator/federator/test/niceness"
 )
 
 // ErrUnavailable is in the error of [New] where there can be no lab.
@@ -61,7 +62,9 @@ func New(seed uint64, regions ...string) (*Network, error) {
 			return nil, fmt.Errorf("expected different names of regions, none empty, found %q", regions)
 		}
 	}
-	favour()
+	// A network does not wait for the machines that it joins, and here those take all
+	// of the CPU at times. Where it may not go first, it may be late: see Network.Late.
+	niceness.Favour()
 	n := &Network{seed: seed, carrier: newCarrier(wan.New(seed, regions...))}
 	n.close = sync.OnceValue(n.shut)
 	for i, name := range regions {

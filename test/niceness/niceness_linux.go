@@ -1,4 +1,4 @@
-package network
+package niceness
 
 import (
 	"os"
@@ -7,13 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// favoured is the niceness of the process that is the WAN. A network does not wait
-// for the machines that it joins, and here those take all of the CPU at times.
-const favoured = -10
+// Favoured is the niceness of a process that goes before others.
+const Favoured = -10
 
-// favour has this process go before its hosts. Where that is not allowed the WAN may
-// be late, which [Network.Late] tells.
-func favour() {
+// Favour has this process go before others from now on. Where that is not allowed it
+// stays as it is.
+func Favour() {
 	for known := 0; ; { // until there are no threads made by some that had no favour yet
 		threads, err := os.ReadDir("/proc/self/task")
 		if err != nil || len(threads) == known {
@@ -22,14 +21,15 @@ func favour() {
 		known = len(threads)
 		for _, t := range threads {
 			if id, err := strconv.Atoi(t.Name()); err == nil {
-				_ = unix.Setpriority(unix.PRIO_PROCESS, id, favoured) // it may have ended
+				_ = unix.Setpriority(unix.PRIO_PROCESS, id, Favoured) // it may have ended
 			}
 		}
 	}
 }
 
-// unfavoured runs f, which starts the process of a host, on the calling thread.
-func unfavoured(f func() error) error {
+// Ordinarily runs f, which starts a process, on the calling thread, to which the
+// caller has locked its goroutine: what it starts goes before nobody.
+func Ordinarily(f func() error) error {
 	said, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
 	if err != nil {
 		return err
