@@ -26,7 +26,7 @@ const (
 func (s *Story) lookUp(ctx context.Context) error {
 	for _, site := range sites() {
 		r := s.in(site.region)[0]
-		local, err := ask(ctx, r.DNS, name("checkout", s.Lab))
+		local, err := s.resolve(ctx, r, "checkout")
 		if err != nil {
 			return err
 		}
@@ -36,13 +36,28 @@ func (s *Story) lookUp(ctx context.Context) error {
 				return fmt.Errorf("expected %s to answer shop/checkout with its own endpoints, found %v", site.region, local)
 			}
 		}
-		remote, err := ask(ctx, r.DNS, name("catalog", s.Lab))
+		remote, err := s.resolve(ctx, r, "catalog")
 		if err != nil {
 			return err
 		}
 		s.Say("   %s: shop/catalog is %s", site.region, strings.Join(remote, " "))
 	}
 	return nil
+}
+
+// resolve asks a replica for a service until there is an answer. One that is an
+// error is not asked for again.
+func (s *Story) resolve(ctx context.Context, r *Replica, service string) (addresses []string, err error) {
+	ctx, cancel := within(ctx, patience)
+	defer cancel()
+	var bad badAnswer
+	late := s.await(ctx, r.Name+" to answer "+name(service, s.Lab), func() error {
+		if addresses, err = ask(ctx, r.DNS, name(service, s.Lab)); errors.As(err, &bad) {
+			return nil
+		}
+		return err
+	})
+	return addresses, firstError(late, err)
 }
 
 func (s *Story) failEndpoint(ctx context.Context) error {
@@ -67,12 +82,13 @@ func (s *Story) failEndpoint(ctx context.Context) error {
 	return nil
 }
 
+// post sends an empty POST, whose answer may take longer than any figure is given.
 func post(ctx context.Context, url string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, nil)
 	if err != nil {
 		return err
 	}
-	answer, err := (&http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
+	answer, err := (&http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
 	if err != nil {
 		return err
 	}
@@ -93,7 +109,8 @@ func (s *Story) killRegion(ctx context.Context) error {
 	if err := s.seen(ctx, "the region is back in the others' answers", start, regionBack, "catalog", s.outside(victim)); err != nil {
 		return err
 	}
-	return s.healed(ctx)
+	s.healed(ctx)
+	return ctx.Err()
 }
 
 func (s *Story) killControlPlane(ctx context.Context) error {
@@ -115,7 +132,8 @@ func (s *Story) killControlPlane(ctx context.Context) error {
 	}
 	took, err := s.freshAt(ctx, s.in("asia-east")[0], start)
 	s.record(figure{what: "its replicas are back, no longer stale", took: took, bound: regionBack, err: err})
-	return s.healed(ctx)
+	s.healed(ctx)
+	return ctx.Err()
 }
 
 func (s *Story) killReplicas(ctx context.Context) error {
@@ -136,8 +154,8 @@ func (s *Story) killReplicas(ctx context.Context) error {
 		if err := s.revive([]*Replica{one.replica}, false); err != nil {
 			return err
 		}
-		if err := s.healed(ctx); err != nil {
-			return err
+		if !s.healed(ctx) {
+			return ctx.Err()
 		}
 	}
 	return nil
@@ -146,7 +164,7 @@ func (s *Story) killReplicas(ctx context.Context) error {
 // leader waits until status names the leader of a region, and returns which of its
 // replicas that is: a region that elects another one has none for a moment.
 func (s *Story) leader(ctx context.Context, replicas []*Replica) (i int, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("%v have passed", patience))
+	ctx, cancel := within(ctx, patience)
 	defer cancel()
 	err = s.await(ctx, "status to name a leader of "+replicas[0].Region, func() error {
 		status, err := s.status(ctx, replicas[0])
@@ -164,10 +182,15 @@ func (s *Story) leader(ctx context.Context, replicas []*Replica) (i int, err err
 
 func (s *Story) evacuate(ctx context.Context) error {
 	socket := s.in("asia-east")[0].Socket
-	start := time.Now()
-	if _, err := s.Federator(ctx, "evacuate", victim, "--for", "10m", "--reason", "the story", "--socket", socket); err != nil {
+	out, err := s.Federator(ctx, "evacuate", victim, "--for", "10m", "--reason", "the story", "--socket", socket, "-o", "json")
+	if err != nil {
 		return err
 	}
+	evacuation := &pb.EvacuationInfo{}
+	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(out, evacuation); err != nil {
+		return fmt.Errorf("federator evacuate -o json: %w", err)
+	}
+	start := evacuation.GetStarted().AsTime() // when the agent was told, not when the command line was begun
 	all := func(*Replica) bool { return true }
 	if err := s.gone(ctx, "an evacuated region leaves every region's answers", start, evacuateWithin, all); err != nil {
 		return err
@@ -207,7 +230,7 @@ func (s *Story) freshAt(ctx context.Context, r *Replica, start time.Time) (time.
 }
 
 func (s *Story) regionAt(ctx context.Context, r *Replica, start time.Time, state string, is func(reach, freshness string) bool) (time.Duration, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errors.New("30 s have passed"))
+	ctx, cancel := within(ctx, 30*time.Second)
 	defer cancel()
 	err := s.await(ctx, fmt.Sprintf("%s to see %s %s", r.Name, victim, state), func() error {
 		status, err := s.status(ctx, r)

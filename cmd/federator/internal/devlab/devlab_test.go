@@ -142,7 +142,7 @@ func TestADemoEndpointTurnsItsHealth(t *testing.T) {
 	}
 	turn := func(path string) {
 		t.Helper()
-		for deadline := time.Now().Add(30 * time.Second); ; { // each has a second
+		for deadline := time.Now().Add(60 * time.Second); ; { // each has 10 seconds
 			err := post(t.Context(), "http://"+address+path)
 			if err == nil {
 				return

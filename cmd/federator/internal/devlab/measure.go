@@ -2,8 +2,8 @@ package devlab
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -41,7 +41,7 @@ func (s *Story) gone(ctx context.Context, what string, start time.Time, bound ti
 			continue
 		}
 		if time.Since(last) < quiet {
-			f.err = fmt.Errorf("still there after %v", time.Since(start).Round(time.Second))
+			f.err = tooLate(fmt.Sprintf("still there after %v", time.Since(start).Round(time.Second)))
 		}
 		s.record(f)
 		return nil
@@ -78,7 +78,7 @@ func (s *Story) seen(ctx context.Context, what string, start time.Time, bound ti
 			continue
 		}
 		if len(missing) > 0 {
-			f.err = fmt.Errorf("not at %v after %v", missing, time.Since(start).Round(time.Second))
+			f.err = tooLate(fmt.Sprintf("not at %v after %v", missing, time.Since(start).Round(time.Second)))
 		}
 		s.record(f)
 		return nil
@@ -90,15 +90,21 @@ func (s *Story) seen(ctx context.Context, what string, start time.Time, bound ti
 func (s *Story) stillSeen(t time.Time, what string) figure {
 	network, wanted, outside := networkOf(victimK), name("catalog", s.Lab), s.outside(victim)
 	asked := s.watch.since(t, func(l *lookup) bool { return outside(l.replica) && l.name == wanted })
-	without := 0
+	var without []lookup
 	for _, l := range asked {
 		if !l.has(network) {
-			without++
+			without = append(without, l)
 		}
 	}
 	f := figure{what: what, note: fmt.Sprintf("in all of %d answers", len(asked))}
-	if without > 0 || len(asked) == 0 {
-		f.err = fmt.Errorf("%d of %d answers were without them", without, len(asked))
+	switch {
+	case len(asked) == 0:
+		f.err = errNobodyAsked
+	case len(without) > 0:
+		f.err = fmt.Errorf("%d of %d answers were without them", len(without), len(asked))
+		if l := worst(without); slow(l.err) {
+			f.err = fmt.Errorf("%w, the worst on %s: %w", f.err, l.replica.Name, l.err)
+		}
 	}
 	return f
 }
@@ -108,19 +114,25 @@ func (s *Story) unharmed(t time.Time, what string) {
 	all := s.watch.since(t, func(*lookup) bool { return true })
 	f := figure{what: what, note: fmt.Sprintf("%d, none failed", len(all))}
 	if failed := s.watch.failed(t); len(failed) > 0 {
-		last := failed[0]
-		f.err = fmt.Errorf("%d of %d failed, the last on %s: %w", len(failed), len(all), last.replica.Name, last.err)
+		l := worst(failed)
+		f.err = fmt.Errorf("%d of %d failed, the worst on %s: %w", len(failed), len(all), l.replica.Name, l.err)
 	}
 	if len(all) == 0 {
-		f.err = errors.New("nothing was looked up")
+		f.err = errNobodyAsked
 	}
 	s.record(f)
+}
+
+// worst is the last of some lookups with which more is wrong than that they took too
+// long, or the last if there is none. They are in order, the last first.
+func worst(lookups []lookup) *lookup {
+	return &lookups[max(0, slices.IndexFunc(lookups, func(l lookup) bool { return !slow(l.err) }))]
 }
 
 // everywhere waits until the answers of every replica for a name are as they
 // must be, and returns how long after start the last of them was.
 func (s *Story) everywhere(ctx context.Context, start time.Time, name string, right func(*Replica, []string) bool) (time.Duration, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("%v have passed", patience))
+	ctx, cancel := within(ctx, patience)
 	defer cancel()
 	for _, r := range s.Replicas {
 		err := s.await(ctx, r.Name+" to answer "+name+" otherwise", func() error {
@@ -176,25 +188,50 @@ func (s *Story) revive(replicas []*Replica, endpoints bool) error {
 	return s.writeManifest()
 }
 
-// healed waits until every replica is ready and answers for every region again.
-func (s *Story) healed(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("%v have passed", patience))
+// healWithin is how long the federation is given until it is whole again. Nobody
+// promises that, only the parts of it that have a figure.
+const healWithin = 90 * time.Second
+
+// healed waits until every replica is ready, answers for every region and sees every
+// other one as it should again. It records if that is not so in time.
+func (s *Story) healed(ctx context.Context) bool {
+	start := time.Now()
+	waiting, cancel := within(ctx, healWithin)
 	defer cancel()
-	if err := s.settled(ctx); err != nil {
-		return s.explain(ctx, err)
-	}
-	for _, r := range s.Replicas {
-		s.expect(r.Name, true)
-	}
-	// An answer may come from the last known state; the verdict must be gone too.
-	for _, site := range sites() {
-		if site.region == victim {
-			continue
+	err := s.settled(waiting)
+	if err == nil {
+		for _, r := range s.Replicas {
+			s.expect(r.Name, true)
 		}
-		for _, r := range s.in(site.region) {
-			if _, err := s.freshAt(ctx, r, time.Now()); err != nil {
+		// An answer may come from the last known state; the verdicts must be gone too.
+		err = s.united(waiting)
+	}
+	if err != nil && ctx.Err() == nil {
+		s.record(figure{what: "the federation is whole again", took: time.Since(start), bound: healWithin, err: s.explain(ctx, err)})
+	}
+	return err == nil
+}
+
+// united waits until every replica sees every other region reachable and fresh.
+func (s *Story) united(ctx context.Context) error {
+	for _, r := range s.Replicas {
+		err := s.await(ctx, r.Name+" to see every region", func() error {
+			status, err := s.status(ctx, r)
+			if err != nil {
 				return err
 			}
+			if found := len(status.GetRegions()); found != len(sites()) {
+				return fmt.Errorf("expected %d regions, found %d", len(sites()), found)
+			}
+			for _, region := range status.GetRegions() {
+				if !region.GetOwn() && (region.GetReach() != "reachable" || region.GetFreshness() != "fresh") {
+					return fmt.Errorf("found reach %q and freshness %q of %s", region.GetReach(), region.GetFreshness(), region.GetName())
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil

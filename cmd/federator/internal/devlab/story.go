@@ -41,6 +41,8 @@ type Story struct {
 	*Lab
 	watch   *Watch
 	figures []figure
+	retold  []string // which chapters were told again, and why
+	drills  int      // so many were begun
 }
 
 // ErrStory means that something did not happen as it must.
@@ -67,25 +69,19 @@ func name(service string, l *Lab) string { return service + ".shop.svc." + l.Zon
 
 // chapters runs every chapter until one cannot be told.
 func (s *Story) chapters(ctx context.Context) error {
-	for _, chapter := range []struct {
-		title string
-		tell  func(context.Context) error
-	}{
-		{"look up from every region", s.lookUp},
-		{"share shop/catalog between us-west and eu-central", s.share},
-		{"an endpoint of shop/checkout in us-west fails, and recovers", s.failEndpoint},
-		{"us-west dies: its replicas and its endpoints", s.killRegion},
-		{"us-west loses its replicas only", s.killControlPlane},
-		{"eu-central loses its leader, then a follower", s.killReplicas},
-		{"us-west is evacuated", s.evacuate},
-		{"the loss of us-west is practised", s.practise},
+	for _, c := range []chapter{
+		{title: "look up from every region", tell: s.lookUp},
+		{title: "share shop/catalog between us-west and eu-central", tell: s.share, undo: s.unshare},
+		{title: "an endpoint of shop/checkout in us-west fails, and recovers", tell: s.failEndpoint},
+		{title: "us-west dies: its replicas and its endpoints", tell: s.killRegion},
+		{title: "us-west loses its replicas only", tell: s.killControlPlane},
+		{title: "eu-central loses its leader, then a follower", tell: s.killReplicas},
+		{title: "us-west is evacuated", tell: s.evacuate},
+		{title: "the loss of us-west is practised", tell: s.practise},
 	} {
-		s.progress("== %s", chapter.title)
-		if err := chapter.tell(ctx); err != nil {
-			return fmt.Errorf("%w: %s: %w", ErrStory, chapter.title, err)
-		}
-		if err := s.verdict(); err != nil {
-			return fmt.Errorf("%w: %s: %w", ErrStory, chapter.title, err)
+		s.progress("== %s", c.title)
+		if err := s.told(ctx, c, s.healed); err != nil {
+			return fmt.Errorf("%w: %s: %w", ErrStory, c.title, err)
 		}
 	}
 	return ctx.Err()
@@ -116,10 +112,10 @@ func (f *figure) expected() string {
 }
 
 // verdict returns an error for every figure that is not as it must be.
-func (s *Story) verdict() error {
+func verdict(figures []figure) error {
 	var errs []error
-	for _, f := range s.figures {
-		if !f.ok() {
+	for i := range figures {
+		if f := &figures[i]; !f.ok() {
 			errs = append(errs, fmt.Errorf("%s: expected %s, found %s", f.what, f.expected(), f.found()))
 		}
 	}
@@ -139,6 +135,9 @@ func (s *Story) print() {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", f.what, f.found(), f.expected(), verdict)
 	}
 	_ = w.Flush()
+	for _, what := range s.retold {
+		fmt.Fprintf(s.out, "told again: %s\n", what)
+	}
 	fmt.Fprintf(s.out, "%d lookups were made in %v\n", len(s.watch.lookups), time.Since(s.began).Round(time.Second))
 }
 
@@ -161,4 +160,17 @@ func (s *Story) share(ctx context.Context) error {
 	}
 	// Every replica of the other regions now shows us-west among its answers.
 	return s.seen(ctx, "a policy applied in asia-east is in force everywhere", start, policyWithin, "catalog", s.outside("us-west"))
+}
+
+// unshare takes the policy back, and waits until only those answer with us-west that
+// did before.
+func (s *Story) unshare(ctx context.Context) error {
+	if _, err := s.Federator(ctx, "policy", "delete", "shop/catalog", "--socket", s.in("asia-east")[1].Socket); err != nil {
+		return err
+	}
+	network := networkOf(victimK)
+	_, err := s.everywhere(ctx, time.Now(), name("catalog", s.Lab), func(r *Replica, addresses []string) bool {
+		return r.Region != "eu-central" || !(&lookup{addresses: addresses}).has(network)
+	})
+	return err
 }

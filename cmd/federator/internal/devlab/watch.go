@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -24,7 +25,7 @@ func ask(ctx context.Context, server, name string) ([]string, error) {
 		return nil, err
 	}
 	if answer.Rcode != dns.RcodeSuccess {
-		return nil, fmt.Errorf("%s answers %s for %s", server, dns.RcodeToString[answer.Rcode], name)
+		return nil, badAnswer(fmt.Sprintf("%s answers %s for %s", server, dns.RcodeToString[answer.Rcode], name))
 	}
 	var addresses []string
 	for _, rr := range answer.Answer {
@@ -62,6 +63,9 @@ type Watch struct {
 	lab   *Lab
 	names []string
 	pause time.Duration
+	// stoodStill counts the times that this process stood still for longer than
+	// agents may before they judge others.
+	stoodStill atomic.Int64
 
 	mu      sync.Mutex
 	lookups []lookup
@@ -75,12 +79,35 @@ func newWatch(l *Lab, pause time.Duration, names ...string) *Watch {
 // run asks until ctx ends.
 func (w *Watch) run(ctx context.Context) {
 	var group sync.WaitGroup
+	group.Go(func() { w.attend(ctx) })
 	for _, r := range w.lab.Replicas {
 		for _, name := range w.names {
 			group.Go(func() { w.follow(ctx, r, name) })
 		}
 	}
 	group.Wait()
+}
+
+// attend wakes up often, and sees how late it is.
+func (w *Watch) attend(ctx context.Context) {
+	const (
+		every   = 50 * time.Millisecond
+		atLeast = 250 * time.Millisecond
+	)
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for last := time.Now(); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := time.Now()
+		if now.Sub(last)-every > atLeast {
+			w.stoodStill.Add(1)
+		}
+		last = now
+	}
 }
 
 func (w *Watch) follow(ctx context.Context, r *Replica, name string) {
@@ -101,7 +128,7 @@ func (w *Watch) follow(ctx context.Context, r *Replica, name string) {
 			continue // it was ended while it was asked
 		}
 		if err == nil && len(addresses) == 0 {
-			err = fmt.Errorf("%s answers %s without an address", r.Name, name)
+			err = badAnswer(r.Name + " answers " + name + " without an address")
 		}
 		w.mu.Lock()
 		w.lookups = append(w.lookups, lookup{asked, time.Now(), r, name, addresses, err})
