@@ -111,7 +111,7 @@ func enterCgroups(paths map[string]string, pid int) error {
 // removeCgroup removes a cgroup and those below it, whose processes are killed.
 func removeCgroup(path string) error {
 	var errs []error
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(goneWithin); ; time.Sleep(20 * time.Millisecond) {
 		errs = nil
 		for _, dir := range cgroupsBelow(path) {
 			killAll(filepath.Join(dir, "cgroup.procs"))

@@ -210,7 +210,7 @@ func endProcess(noted string) error {
 	if err != nil {
 		return fmt.Errorf("expected a process id, found %q", id)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(goneWithin); ; time.Sleep(10 * time.Millisecond) {
 		if now, err := startTime(pid); err != nil || now != started {
 			return nil
 		}
@@ -218,7 +218,7 @@ func endProcess(noted string) error {
 			return fmt.Errorf("kill process %d: %w", pid, err)
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("process %d is not gone 10s after it was killed", pid)
+			return fmt.Errorf("process %d is not gone %s after it was killed", pid, goneWithin)
 		}
 	}
 }

@@ -209,8 +209,8 @@ func (n *node) end() error {
 	select {
 	case <-n.exit:
 		return n.in.Close()
-	case <-time.After(20 * time.Second):
-		return errors.New("a node is not gone 20s after it was killed")
+	case <-time.After(goneWithin):
+		return fmt.Errorf("a node is not gone %s after it was killed", goneWithin)
 	}
 }
 

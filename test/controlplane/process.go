@@ -137,6 +137,10 @@ func (p *process) signal(s syscall.Signal) error {
 	return p.cmd.Process.Signal(s)
 }
 
+// goneWithin is how long a process that was killed, or what it leaves, has to be gone: on a
+// machine that stands still even the kernel takes its time.
+const goneWithin = time.Minute
+
 // kill ends it at once and waits until it is gone.
 func (p *process) kill() error {
 	p.mu.Lock()
@@ -151,8 +155,8 @@ func (p *process) kill() error {
 	select {
 	case <-p.ended:
 		p.cmd = nil
-	case <-time.After(10 * time.Second):
-		err = errors.Join(err, fmt.Errorf("%s is not gone 10s after it was killed", p.name))
+	case <-time.After(goneWithin):
+		err = errors.Join(err, fmt.Errorf("%s is not gone %s after it was killed", p.name, goneWithin))
 	}
 	return err
 }

@@ -41,6 +41,14 @@ func WorkloadSpec() corev1.PodSpec {
 	}
 }
 
+// SteadyWorkloadSpec is WorkloadSpec for pods that are called all the time: one answer that
+// comes too late, on a machine that stands still, does not make them unready.
+func SteadyWorkloadSpec() corev1.PodSpec {
+	spec := WorkloadSpec()
+	spec.Containers[0].ReadinessProbe.FailureThreshold = 3
+	return spec
+}
+
 // RunWorkload makes a pod in a namespace and waits until it is ready.
 func (c *Cluster) RunWorkload(ctx context.Context, namespace, name string, labels map[string]string) (*corev1.Pod, error) {
 	pods := c.Clients.Core.CoreV1().Pods(namespace)

@@ -88,8 +88,12 @@ func (c *children) start(s order.Start) error {
 	return nil
 }
 
+// goneWithin is how long a program that was killed has to be gone: on a machine that stands
+// still even the kernel takes its time.
+const goneWithin = time.Minute
+
 func (c *children) kill(name string) error {
-	timeout := time.After(10 * time.Second)
+	timeout := time.After(goneWithin)
 	for {
 		c.mu.Lock()
 		pid, changed := c.running[name], c.changed
@@ -103,7 +107,7 @@ func (c *children) kill(name string) error {
 		select {
 		case <-changed:
 		case <-timeout:
-			return fmt.Errorf("%s is not gone 10s after it was killed", name)
+			return fmt.Errorf("%s is not gone %s after it was killed", name, goneWithin)
 		}
 	}
 }
