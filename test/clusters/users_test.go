@@ -75,6 +75,36 @@ func (s *shop) drill(c *cluster, name, region string) (outcome, detail string) {
 	return outcome, detail
 }
 
+// lasting has users of a cluster take checkout away from a region for an hour, waits until
+// that is so, and returns the name of the drill. One is refused for good while a region has
+// yet to hear that the last one is over, or seems silent for a moment: then there is another.
+func (s *shop) lasting(c *cluster, region string) string {
+	s.Helper()
+	for try := 1; ; try++ {
+		name, phase, detail := fmt.Sprint("long-", try), "", ""
+		s.practice(c, name, region, "1h")
+		s.until(c, "the drill to hold or to be refused", func(ctx context.Context) error {
+			now, err := c.dynamic.Resource(federatorResource("drills")).Namespace(s.namespace).Get(ctx, name, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			phase, _, _ = unstructured.NestedString(now.Object, "status", "phase")
+			detail, _, _ = unstructured.NestedString(now.Object, "status", "detail")
+			if phase != "Hold" && phase != "Over" {
+				return fmt.Errorf("found %v", now.Object["status"])
+			}
+			return nil
+		})
+		if phase == "Hold" {
+			return name
+		}
+		s.Logf("%s was refused: %s", name, detail)
+		if try == 3 {
+			s.Fatal("expected a drill that takes its service away, found three that were refused")
+		}
+	}
+}
+
 // practice has users of a cluster write a drill that takes checkout away from a region.
 func (s *shop) practice(c *cluster, name, region, hold string) {
 	s.Helper()
@@ -153,14 +183,12 @@ func TestADrillOfANamespaceMovesItsCallersAndBringsThemBack(t *testing.T) {
 	s.answered("checkout", own())
 	// Until its object goes: how soon kube-proxy does as it is told is not for this to say.
 	west := f.cluster("us-west")
-	s.practice(west, "long", "eu-central", "1h")
+	long := s.lasting(west, "eu-central")
 	s.callersMove("checkout", f.cluster("eu-central"))
 	drills := west.dynamic.Resource(federatorResource("drills")).Namespace(s.namespace)
-	ok(t, drills.Delete(t.Context(), "long", metav1.DeleteOptions{}))
+	ok(t, drills.Delete(t.Context(), long, metav1.DeleteOptions{}))
 	s.answered("checkout", own())
 
-	// One is refused for good while a region has yet to hear that the last one is over, or
-	// seems silent for a moment.
 	for try := 1; ; try++ {
 		outcome, detail := s.drill(west, fmt.Sprint("brief-", try), "asia-east")
 		t.Logf("brief-%d %s: %s", try, outcome, detail)

@@ -140,7 +140,7 @@ func (s *shop) open(c *cluster, name string, pods int32) {
 		ObjectMeta: metav1.ObjectMeta{Name: name + "-" + c.name},
 		Spec: appsv1.DeploymentSpec{
 			Replicas: &pods, Selector: &metav1.LabelSelector{MatchLabels: labels},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: controlplane.WorkloadSpec()},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: controlplane.SteadyWorkloadSpec()},
 		},
 	}, metav1.CreateOptions{})
 	ok(s.T, err)
