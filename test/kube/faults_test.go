@@ -52,8 +52,8 @@ func TestImportsAndExportsOutliveTheirAPIServer(t *testing.T) {
 				f.ips[name] = ip
 			}
 		}
-		s.lists(30*time.Second, region, "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.2")
-		s.lists(30*time.Second, region, "cart", "eu-central-1 10.1.0.1")
+		s.lists(soon, region, "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.2")
+		s.lists(soon, region, "cart", "eu-central-1 10.1.0.1")
 	}
 	f.w = s.testify("eu-central", "asia-east")
 	f.w.only("checkout", "10.0.0.1,10.0.0.2")
@@ -77,7 +77,7 @@ func (f *faults) down(t *testing.T) {
 	}
 	west, ctx := f.world.Cluster("us-west"), context.Background()
 	before := f.written(t, "checkout", "stock")
-	since := time.Now()
+	since := f.heard(t)
 	f.must(west.StopAPIServer())
 	gone := time.Now()
 	f.stale(since)
@@ -85,7 +85,7 @@ func (f *faults) down(t *testing.T) {
 	f.serve("eu-central", "cart", "10.1.0.2", "10.1.0.3")
 	f.export("asia-east", "ads", "10.2.0.1")
 	for _, region := range []string{"eu-central", "asia-east"} {
-		f.lists(30*time.Second, region, "cart", "eu-central-1 10.1.0.2", "eu-central-1 10.1.0.3")
+		f.lists(soon, region, "cart", "eu-central-1 10.1.0.2", "eu-central-1 10.1.0.3")
 		f.imported(region, "ads", "asia-east-1")
 	}
 	f.w.only("cart", "10.1.0.2,10.1.0.3")
@@ -155,7 +155,7 @@ func (f *faults) restored(t *testing.T) {
 // rebuilt has another cluster come in the place of us-west, under its name.
 func (f *faults) rebuilt(t *testing.T) {
 	before := f.written(t, "checkout", "fresh")
-	since := time.Now()
+	since := f.heard(t)
 	f.must(f.world.Cluster("us-west").Rebuild(context.Background()))
 	f.stale(since)
 	f.unwritten(t, before)
@@ -193,7 +193,7 @@ func (f *faults) everywhere(want ...string) {
 	f.Helper()
 	begun := time.Now()
 	for _, c := range f.world.Clusters {
-		f.Until(time.Minute, fmt.Sprintf("%s to import %q", c.Name, want), func() error {
+		f.Until(late, fmt.Sprintf("%s to import %q", c.Name, want), func() error {
 			list, err := c.Clients.MCS.MulticlusterV1beta1().ServiceImports(shop).List(context.Background(), metav1.ListOptions{})
 			if err != nil {
 				return err
@@ -227,18 +227,41 @@ func (f *faults) kept(t *testing.T, name, from string) {
 	f.answers(f.west, westward, name+".shop.svc.clusterset.local.", dns.TypeA, "A "+f.ips[name])
 }
 
+// heard is when the API server of us-west last answered its agent, which misses nothing
+// now: to the earlier of the two questions that it asks all the time.
+func (f *faults) heard(t *testing.T) time.Time {
+	t.Helper()
+	f.fresh()
+	var lease, list time.Time
+	for _, r := range f.requests("us-west") {
+		switch what := r.Verb + " " + r.ObjectRef.Resource; {
+		case r.Stage != "ResponseComplete" || r.ResponseStatus.Code >= 300:
+		case strings.HasSuffix(what, " leases"):
+			lease = r.StageTimestamp
+		case what == "list endpointslices":
+			list = r.StageTimestamp
+		}
+	}
+	if lease.IsZero() || list.IsZero() {
+		t.Fatalf("expected answers to both questions in the audit log, found them at %v and %v", lease, list)
+	}
+	if list.Before(lease) {
+		return list
+	}
+	return lease
+}
+
 // stale waits until metrics, status and check of us-west say that its API server is
-// away, and since no earlier than it is.
-func (f *faults) stale(since time.Time) {
+// away, and since no earlier than it was heard last.
+func (f *faults) stale(heard time.Time) {
 	f.Helper()
-	// It was heard last when what was lost was asked for: a request for the Lease may take
-	// 4 s (leaseTimeout of kube/imports), the link asks every 2 s for at most 2 s. Some of
-	// this is told in whole seconds.
+	// An answer may have come too late: a request for the Lease may take 4 s (leaseTimeout
+	// of kube/imports), the link asks for at most 2 s. Some of this is told in whole seconds.
 	const sooner = 5 * time.Second
-	f.Until(30*time.Second, "us-west to say that its API server is away", func() error {
+	f.Until(soon, "us-west to say that its API server is away", func() error {
 		for _, name := range []string{"federator_kube_stale_seconds", "federator_kube_import_unanswered_seconds"} {
 			v, err := metric(f.west, name)
-			if err != nil || v == 0 || !since.IsZero() && v > (time.Since(since)+sooner).Seconds() {
+			if err != nil || v == 0 || !heard.IsZero() && v > (time.Since(heard)+sooner).Seconds() {
 				return fmt.Errorf("%s is %v, %v", name, v, err)
 			}
 		}
@@ -252,7 +275,7 @@ func (f *faults) stale(since time.Time) {
 				said = min(said, c.GetStaleSince().AsTime().Unix())
 			}
 		}
-		if said < since.Add(-sooner).Unix() || said == 0 {
+		if said < heard.Add(-sooner).Unix() || said == 0 {
 			return fmt.Errorf("status says since %v: %v, %v", time.Unix(said, 0), status.GetClusters(), status.GetImports())
 		}
 		found, err := f.west.Problems()
@@ -266,7 +289,7 @@ func (f *faults) stale(since time.Time) {
 // fresh waits until us-west says that what it knows of its cluster is up to date.
 func (f *faults) fresh() {
 	f.Helper()
-	f.Until(time.Minute, "us-west to say that it is up to date", func() error {
+	f.Until(late, "us-west to say that it is up to date", func() error {
 		for _, name := range []string{"federator_kube_stale_seconds", "federator_kube_import_unanswered_seconds"} {
 			if v, err := metric(f.west, name); err != nil || v != 0 {
 				return fmt.Errorf("%s is %v, %v", name, v, err)

@@ -27,7 +27,7 @@ func TestAReadinessFlipReachesTheImportsOfAnotherCluster(t *testing.T) {
 	s := enact(t, map[string]int{"us-west": 1, "eu-central": 1}, "us-west", "eu-central")
 	s.export("us-west", "checkout", "10.0.0.1", "10.0.0.2", "10.0.0.3")
 	s.imported("eu-central", "checkout", "us-west-1")
-	s.lists(10*time.Second, "eu-central", "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.2", "us-west-1 10.0.0.3")
+	s.lists(soon, "eu-central", "checkout", "us-west-1 10.0.0.1", "us-west-1 10.0.0.2", "us-west-1 10.0.0.3")
 	seen, err := mirrorOf(t, s.world.Cluster("eu-central")).changes()
 	must(t, err)
 	var took []time.Duration

@@ -176,7 +176,7 @@ func less(rules []rbacv1.PolicyRule, object string, taken []privilege) (out []rb
 
 // naming bounds how long it takes until a refusal is told of, and until it is known
 // to be over.
-const naming = 40 * time.Second
+const naming = 90 * time.Second
 
 // miss takes grants away, has the agent need them, waits until all of them are named
 // in its log and in its check, gives them back, and waits until check is quiet. again

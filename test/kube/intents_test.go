@@ -26,7 +26,7 @@ func (s *stage) intents() {
 	}, metav1.CreateOptions{})
 	s.must(err)
 	// A cluster that did without the kinds for a while is asked for them once a minute.
-	s.Until(90*time.Second, "the policy to be in force", func() error {
+	s.Until(150*time.Second, "the policy to be in force", func() error {
 		p, err := own.ResolutionPolicies(shop).Get(context.Background(), "nearest", metav1.GetOptions{})
 		if err == nil && (len(p.Status.Conditions) == 0 || p.Status.Conditions[0].Reason != v1alpha1.ReasonInForce) {
 			err = fmt.Errorf("found %+v", p.Status)
@@ -45,7 +45,7 @@ func (s *stage) intents() {
 	}}, metav1.CreateOptions{})
 	s.must(err)
 	// As for policies, if the last question fell between the two kinds.
-	s.Until(90*time.Second, "the drill to say that it cannot begin", func() error {
+	s.Until(150*time.Second, "the drill to say that it cannot begin", func() error {
 		d, err := own.Drills(shop).Get(context.Background(), "nowhere", metav1.GetOptions{})
 		if err == nil && (d.Status.Phase != v1alpha1.PhaseOver || !strings.Contains(d.Status.Detail, "there is no region mars")) {
 			err = fmt.Errorf("found %+v", d.Status)

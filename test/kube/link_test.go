@@ -79,13 +79,13 @@ func TestTwoEmptyClustersBecomeOneFederation(t *testing.T) {
 
 	founds(t, d, west)
 	join := &link.Join{Cluster: central, To: west, Within: 3 * time.Minute, Progress: d.write, Now: time.Now}
-	problems, _ := join.Plan(ctx)
+	problems, _ := planned(t, join)
 	if severe := link.Severe(problems); len(severe) != 1 || severe[0].GetCode() != "not-installed" || !strings.Contains(severe[0].GetAction(), "federator install --context eu-central --region REGION\n  federator join --context eu-central --to us-west") {
 		t.Fatalf("expected the two commands, found %v", problems)
 	}
 	join.Wanted = link.Wanted{Install: true, Region: "eu-central", Cluster: "eu-central", Image: "federator.dev/federator:dev", Expose: "pod"}
 	join.Manifests, join.Definitions = rendered(t, deploy.Values{Region: "eu-central", Replicas: 2})
-	problems, steps := join.Plan(ctx)
+	problems, steps := planned(t, join)
 	if len(link.Severe(problems)) > 0 || len(steps) != 4 {
 		t.Fatalf("expected nothing in the way and four steps, found %v, %q", problems, steps)
 	}
@@ -111,7 +111,7 @@ func TestTwoEmptyClustersBecomeOneFederation(t *testing.T) {
 
 	t.Run("the cluster is taken out, once", func(t *testing.T) { parted(t, d, central, west) })
 	t.Run("it comes back as a new one", func(t *testing.T) {
-		if problems, steps := join.Plan(ctx); len(link.Severe(problems)) > 0 || len(steps) != 4 {
+		if problems, steps := planned(t, join); len(link.Severe(problems)) > 0 || len(steps) != 4 {
 			t.Fatalf("found %v, %q", problems, steps)
 		}
 		r, err := join.Run(ctx)
@@ -195,7 +195,7 @@ func cutShort(t *testing.T, d *diary, join *link.Join) {
 	if _, err := first.Run(short); err == nil || !strings.Contains(err.Error(), "the same command goes on") {
 		t.Errorf("found %v", err)
 	}
-	if problems, _ := join.Plan(ctx); len(link.Severe(problems)) > 0 {
+	if problems, _ := planned(t, join); len(link.Severe(problems)) > 0 {
 		t.Errorf("it cannot go on: %v", problems)
 	}
 }
@@ -215,18 +215,17 @@ func parted(t *testing.T, d *diary, central, west *laptop.Cluster) {
 
 	unlink := &link.Unlink{Cluster: central, From: west, Uninstall: true, Drain: time.Second, Within: 3 * time.Minute, Progress: d.write, Now: time.Now}
 	wrong := &link.Unlink{Cluster: west, From: central, Now: time.Now}
-	if problems, _, err := wrong.Plan(ctx); err != nil || !slices.ContainsFunc(problems, func(p *pb.Problem) bool { return p.GetCode() == "authority" }) {
-		t.Errorf("expected that the authority region stays, found %v, %v", problems, err)
+	if problems, _ := planned(t, parting{wrong}); !slices.ContainsFunc(problems, func(p *pb.Problem) bool { return p.GetCode() == "authority" }) {
+		t.Errorf("expected that the authority region stays, found %v", problems)
 	}
-	problems, steps, err := unlink.Plan(ctx)
-	must(t, err)
+	problems, steps := planned(t, parting{unlink})
 	if len(link.Severe(problems)) > 0 || len(steps) != 3 || !strings.Contains(steps[2], "the namespace federator-system with its disks, the ClusterRole federator and its binding, 1 ServiceImports of federator with their Services and EndpointSlices, the status of 2 ServiceExports and ResolutionPolicies, the zone in the cluster's DNS") {
 		t.Fatalf("found %v, %q", problems, steps)
 	}
 	must(t, unlink.Run(ctx))
 	must(t, unlink.Run(ctx))
-	if problems, steps, err := unlink.Plan(ctx); err != nil || len(link.Severe(problems)) > 0 || len(steps) > 0 {
-		t.Errorf("expected nothing to do, found %v, %q, %v", problems, steps, err)
+	if problems, steps := planned(t, parting{unlink}); len(link.Severe(problems)) > 0 || len(steps) > 0 {
+		t.Errorf("expected nothing to do, found %v, %q", problems, steps)
 	}
 	if f := link.Look(ctx, central, link.ToAsk); f.HasNamespace || len(f.Definitions) != 2 {
 		t.Errorf("expected the CRDs and nothing else, found %+v", f)

@@ -89,7 +89,7 @@ func (p *inPod) readyz() (code int, says string, err error) {
 
 func (p *inPod) ready() {
 	p.Helper()
-	p.Until(60*time.Second, p.name+" to be ready", func() error {
+	p.Until(late, p.name+" to be ready", func() error {
 		code, says, err := p.readyz()
 		if err == nil && code != http.StatusOK {
 			err = fmt.Errorf("it waits: %s", says)
@@ -121,7 +121,7 @@ func (g *grants) pods(t *testing.T) (pods []*inPod) {
 	for i := range two {
 		name := fmt.Sprint("federator-", i)
 		p := &inPod{grants: g, name: name, address: g.Address(), dir: filepath.Join(g.Dir, name)}
-		g.Until(20*time.Second, "pod "+name+" to be there", func() error {
+		g.Until(soon, "pod "+name+" to be there", func() error {
 			is, err := core.CoreV1().Pods(namespace).Get(t.Context(), name, metav1.GetOptions{})
 			if err == nil {
 				p.uid = string(is.UID)

@@ -32,8 +32,13 @@ type scene struct {
 	ns    string
 }
 
-// soon bounds how long anything may take on a busy machine.
-const soon = 60 * time.Second
+const (
+	// soon bounds how long anything may take on a busy machine.
+	soon = 60 * time.Second
+	// late bounds what first waits for something else: for a Lease to run out (15 s), for
+	// a write that failed to be tried again (up to 37 s), or for a ramp (10 s).
+	late = 2 * time.Minute
+)
 
 // inNamespaces makes the namespace of the scene in some clusters.
 func (x *scene) inNamespaces(regions ...string) {

@@ -335,6 +335,7 @@ type request struct {
 	Stage, Verb    string
 	User           struct{ Username string }
 	ResponseStatus struct{ Code int }
+	StageTimestamp time.Time
 	ObjectRef      struct{ APIGroup, Resource, Subresource, Name string }
 }
 

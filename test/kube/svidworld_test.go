@@ -153,6 +153,22 @@ func (s *site) fetch(trust map[string]string, token, out string, more ...string)
 	return s.fleet.Exec(cmd, "")
 }
 
+// answered is fetch, repeated while nobody decides: a replica that was not heard in time, or
+// cannot ask its API server.
+func (s *site) answered(trust map[string]string, token, out string, more ...string) (r fleet.Result) {
+	s.t.Helper()
+	must(s.t, fleet.Await(soon, func() error {
+		r = s.fetch(trust, token, out, more...)
+		for _, undecided := range []error{enroll.ErrUnreachable, enroll.ErrUnavailable, enroll.ErrTooMany} {
+			if r.Code != 0 && strings.Contains(r.Err, undecided.Error()) {
+				return errors.New(r.Err)
+			}
+		}
+		return nil
+	}))
+	return r
+}
+
 // ask sends a token to the replica that the program itself would not send.
 func (s *site) ask(trust map[string]string, token string) error {
 	s.t.Helper()
@@ -167,12 +183,15 @@ func (s *site) ask(trust map[string]string, token string) error {
 	return err
 }
 
-// decided is ask, repeated while the API server does not answer the replica.
+// decided is ask, repeated while the replica does not answer, or its API server it.
 func (s *site) decided(trust map[string]string, token string) (decision error) {
 	s.t.Helper()
 	must(s.t, fleet.Await(soon, func() error {
-		if decision = s.ask(trust, token); errors.Is(decision, enroll.ErrUnavailable) {
-			return decision
+		decision = s.ask(trust, token)
+		for _, undecided := range []error{enroll.ErrUnreachable, enroll.ErrUnavailable, enroll.ErrTooMany} {
+			if errors.Is(decision, undecided) {
+				return decision
+			}
 		}
 		return nil
 	}))
