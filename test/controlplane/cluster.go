@@ -21,8 +21,9 @@ import (
 	"github.com/federator/federator/kube"
 )
 
-// readyTimeout bounds the wait for one thing of a cluster to become ready.
-const readyTimeout = 2 * time.Minute
+// readyTimeout bounds the wait for one thing of a cluster to become ready. Seven API servers
+// that start beside each other on two busy cores have taken more than two minutes.
+const readyTimeout = 5 * time.Minute
 
 // Cluster is one Kubernetes cluster. [Cluster.Rebuild] changes its clients and its
 // kubeconfig; nothing else does, after Start.
