@@ -176,8 +176,10 @@ func typeOf(s *catalog.Service) mcsv1beta1.ServiceImportType {
 	return mcsv1beta1.ClusterSetIP
 }
 
-// importCondition says how far the import is.
-func (in *Input) importCondition(state importState) metav1.Condition {
+// importCondition says how far the import is, and how far the shares of its traffic are
+// from the wanted ones, in parts per million of all of it, where that is more than is
+// accepted for the sake of listing more endpoints.
+func (in *Input) importCondition(state importState, off uint64) metav1.Condition {
 	ready := string(mcsv1beta1.ServiceImportConditionReady)
 	switch state {
 	case stateTaken:
@@ -189,7 +191,11 @@ func (in *Input) importCondition(state importState) metav1.Condition {
 		return condition(ready, false, string(mcsv1beta1.ServiceImportReasonIPFamilyNotSupported),
 			"no exporter has endpoints of an address family that Services have in this cluster, loopback and link-local addresses aside")
 	}
-	return condition(ready, true, string(mcsv1beta1.ServiceImportReasonReady), "imported")
+	message := "imported"
+	if p := percent(off, unit); p > percent(tolerance, unit) {
+		message = fmt.Sprintf("imported; %d %% of the traffic goes elsewhere than wanted: shares of endpoints only approximate shares of traffic, see the annotation %s", p, AnnotationShares)
+	}
+	return condition(ready, true, string(mcsv1beta1.ServiceImportReasonReady), message)
 }
 
 // importState is how far an import is.

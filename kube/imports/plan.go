@@ -336,7 +336,7 @@ func (p *planner) status(i *mcsv1beta1.ServiceImport, state importState) {
 	for k := range p.Service.Backends {
 		want.Clusters = append(want.Clusters, mcsv1beta1.ClusterStatus{Cluster: p.Service.Backends[k].Set.Cluster})
 	}
-	ready := []metav1.Condition{p.importCondition(state)}
+	ready := []metav1.Condition{p.importCondition(state, p.Err)}
 	changed := settle(i.Status.Conditions, ready, i.Generation, p.Now)
 	// A definition of the API that is older than the field drops it from every write.
 	present := i.Status.EndpointSliceObjects == want.EndpointSliceObjects || i.Status.EndpointSliceObjects == ""

@@ -112,6 +112,22 @@ func TestSharesAreOfAFamilyThatHasEndpoints(t *testing.T) {
 	}
 }
 
+func TestAnImportSaysHowFarItsSharesAreFromTheWantedOnes(t *testing.T) {
+	for _, tt := range []struct{ name, west, east, want string }{
+		{"all of one locality", "hhh", "h", "imported"},
+		{"half and half of as many", "hhhhhuuuuu", "hhhhh", "imported"}, // 70 % and 30 %, of 5 and 2 endpoints
+		{"46 % and 54 % of one endpoint each", "huu", "h", "imported; 4 % of the traffic goes elsewhere than wanted"},
+	} {
+		s := newStore(t, backend("west-1@us-west/a "+tt.west), backend("east-1@us-east/a "+tt.east))
+		p := s.settle(t)
+		found := find(t, s.in.Facts.Import.Status.Conditions, "Ready")
+		said, why, _ := strings.Cut(found.Message, ":")
+		if found.Status != metav1.ConditionTrue || said != tt.want || (why != "") != (said != "imported") || why != "" && !strings.Contains(why, AnnotationShares) {
+			t.Errorf("%s: expected it Ready and %q, found %s %q with an error of %d", tt.name, tt.want, found.Status, found.Message, p.Err)
+		}
+	}
+}
+
 func TestAnUnhealthyEndpointStaysInItsSliceAndIsNotReady(t *testing.T) {
 	s := newStore(t, backend("west-1@us-west/a hhhhh"))
 	s.settle(t)
