@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +66,11 @@ func (c command) attempt(ctx context.Context, input string, args ...string) (cod
 		c.t.Error("the lines of a library stand between those of the command")
 	}
 	return cmd.ProcessState.ExitCode(), o.String(), e.String()
+}
+
+// saysUnheard reports whether a command says that somebody was not heard for a moment.
+func saysUnheard(errOut string) bool {
+	return slices.ContainsFunc(unheard(), func(code string) bool { return strings.Contains(errOut, "("+code+")") })
 }
 
 // until runs it until it ends with the code and what it says is right: what replicas find

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/federator/federator/kube/link"
@@ -49,9 +48,4 @@ func planned(t *testing.T, p planner) (problems []*pb.Problem, steps []string) {
 		return nil
 	}))
 	return problems, steps
-}
-
-// saysUnheard reports whether that is what a command says.
-func saysUnheard(errOut string) bool {
-	return slices.ContainsFunc(unheard(), func(code string) bool { return strings.Contains(errOut, "("+code+")") })
 }
