@@ -5,6 +5,7 @@ package clusters
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -89,8 +90,18 @@ func (s *shop) lists(c *cluster, service string, endpoints int) (name string) {
 // waits until it is imported no more.
 func (s *shop) withdraw(c *cluster, service string) {
 	s.Helper()
-	ok(s.T, c.MCS.MulticlusterV1beta1().ServiceExports(s.namespace).Delete(s.Context(), service, metav1.DeleteOptions{}))
+	s.says("is no longer exported from "+c.context, "export", service, "--remove", "-n", s.namespace, "--context", c.context)
 	s.gone(c, service)
+}
+
+// says runs a command of an operator, which is to succeed and to say something.
+func (s *shop) says(want string, args ...string) {
+	s.Helper()
+	out, err := s.federator(s.Context(), args...)
+	ok(s.T, err)
+	if !strings.Contains(out, want) {
+		s.Errorf("federator %s: expected it to say %q, found %q", strings.Join(args, " "), want, out)
+	}
 }
 
 // gone waits until nothing is left of an import in a cluster.

@@ -15,7 +15,11 @@ import (
 func TestAServiceOfOneClusterIsCalledFromAll(t *testing.T) {
 	f := need(t)
 	s := newShop(t, f, "one")
-	s.open(f.cluster("us-west"), "checkout", 2)
+	home := f.cluster("us-west")
+	s.run(home, "checkout", 2)
+	for range 2 { // the second time it is already
+		s.says(s.name("checkout")+" in every cluster", "export", "checkout", "-n", s.namespace, "--context", home.context)
+	}
 	s.answered("checkout", map[string]string{"us-west": "us-west", "eu-central": "us-west", "asia-east": "us-west"})
 	for _, c := range f.clusters {
 		eventually(t, time.Minute, c.name+" to resolve the name to its clusterset IP", func(ctx context.Context) error {
@@ -33,6 +37,11 @@ func TestAServiceOfOneClusterIsCalledFromAll(t *testing.T) {
 			return c.expect(ctx, "http://"+s.name("checkout"), "checkout-us-west-")
 		})
 	}
+	s.withdraw(home, "checkout")
+	for _, c := range f.clusters[1:] {
+		s.gone(c, "checkout")
+	}
+	s.says("was not exported from "+home.context, "export", "checkout", "--remove", "-n", s.namespace, "--context", home.context)
 }
 
 func TestCallersUseTheirOwnClusterAndTheNextWhileThatHasNoPods(t *testing.T) {

@@ -131,9 +131,15 @@ func (s *shop) clear(ctx context.Context, c *cluster) error {
 	return err
 }
 
-// open runs pods of a service in a cluster and exports it. The pods say that they are
-// SERVICE-CLUSTER-…
+// open runs pods of a service in a cluster and exports it.
 func (s *shop) open(c *cluster, name string, pods int32) {
+	s.Helper()
+	s.run(c, name, pods)
+	s.export(c, name)
+}
+
+// run runs pods of a service in a cluster. They say that they are SERVICE-CLUSTER-…
+func (s *shop) run(c *cluster, name string, pods int32) {
 	s.Helper()
 	ctx, labels := s.Context(), map[string]string{"app": name}
 	_, err := c.Core.AppsV1().Deployments(s.namespace).Create(ctx, &appsv1.Deployment{
@@ -149,7 +155,6 @@ func (s *shop) open(c *cluster, name string, pods int32) {
 		Spec:       corev1.ServiceSpec{Selector: labels, Ports: []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromInt32(controlplane.WorkloadPort)}}},
 	}, metav1.CreateOptions{})
 	ok(s.T, err)
-	s.export(c, name)
 }
 
 func (s *shop) export(c *cluster, name string) {
