@@ -7,6 +7,7 @@
 //	called_test.go      who is called by whom, by the name of an imported service
 //	flips_test.go       how fast readiness reaches the imports of other clusters
 //	pods_test.go        pods that come back elsewhere, replicas that come and go
+//	headless_test.go    pods that have names of their own
 //	privileges_test.go  what is granted, and what is used
 //	users_test.go       what the users of a namespace do with policies and drills, and
 //	                    who their pods are
