@@ -9,6 +9,7 @@
 //	pods_test.go        pods that come back elsewhere, replicas that come and go
 //	headless_test.go    pods that have names of their own
 //	privileges_test.go  what is granted, and what is used
+//	severed_test.go     a region that is cut off from the others
 //	users_test.go       what the users of a namespace do with policies and drills, and
 //	                    who their pods are
 //	without_test.go     an API server that is away
