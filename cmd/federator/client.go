@@ -113,7 +113,7 @@ func (r *reach) consistent(cmd *cobra.Command) error {
 		return usageError{fmt.Errorf("%s works on this machine, and not in the cluster of --context", cmd.CommandPath())}
 	case len(r.contexts) > 0 && (cmd.Flags().Changed("address") || cmd.Flags().Changed("socket")):
 		return usageError{errors.New("--context, --address and --socket are three ways to reach an agent: expected one of them")}
-	case len(r.contexts) == 0 && r.kubeconfig != "":
+	case len(r.contexts) == 0 && r.kubeconfig != "" && !cmd.Flags().Changed(cmd.Annotations[instead]):
 		return usageError{errors.New("--kubeconfig needs --context, which says which of its clusters is meant")}
 	}
 	return nil

@@ -57,6 +57,8 @@ func TestFlagsOfClustersAndOfMachinesAreToldApart(t *testing.T) {
 		{"install --context us-west --replicas 0", exitUsage, "kubectl --context us-west -n federator-system scale statefulset federator --replicas=0"},
 		{"install --context us-west", exitFailed, "(api-unreachable)"},
 		{"unlink --from us-west", exitUsage, "--kubeconfig needs --context"},
+		{"unlink --region eu-central --from us-west", exitFailed, "(api-unreachable)"},
+		{"unlink --region eu-central", exitUsage, "--from is missing"},
 		{"unlink --context us-west", exitUsage, "--from is missing"},
 		{"unlink --context us-west --from EU", exitFailed, "say --region"},
 		{"unlink --context us-west --region us-west --from EU", exitFailed, "federator unlink --region us-west --from EU"},

@@ -96,6 +96,10 @@ const formats = "formats"
 // local annotates a command that works on this machine and asks no agent.
 const local = "local"
 
+// instead annotates a command with the flag that takes the place of --context where the
+// cluster is gone; which of the kubeconfig is meant, another flag says.
+const instead = "instead"
+
 // The exit codes of federator.
 const (
 	exitOK = iota

@@ -16,7 +16,8 @@ func (a *app) unlinkCmd() *cobra.Command {
 	var from string
 	var yes, dryRun bool
 	cmd := &cobra.Command{
-		Use: "unlink (--context CLUSTER | --region REGION) --from CLUSTER", Short: "Take a Kubernetes cluster out of its federation", Args: usage(cobra.NoArgs),
+		Annotations: map[string]string{instead: "region"},
+		Use:         "unlink (--context CLUSTER | --region REGION) --from CLUSTER", Short: "Take a Kubernetes cluster out of its federation", Args: usage(cobra.NoArgs),
 		Long: `Take the region of a cluster out of its federation, for good: its clients are sent
 elsewhere, its pods are stopped, and a cluster that remains (--from) has the region
 removed. What is going to be done, and which services are served there only, is shown
