@@ -18,6 +18,11 @@ import (
 // writesPerSecond is what all of a cluster's agents together may write.
 const writesPerSecond = 200
 
+// endpointBytes bounds what an agent may take for an endpoint of a crowd, of resident
+// memory: several times the 5 to 9 KiB that are measured, so that only a leak, or
+// objects that are kept twice over, exceeds it.
+const endpointBytes = 40 << 10
+
 // slow reports whether what takes minutes is wanted, too.
 func slow() bool { return os.Getenv("FEDERATOR_E2E_SLOW") == "1" }
 
@@ -55,7 +60,9 @@ func TestThousandsOfServicesAreImportedByAnotherCluster(t *testing.T) {
 	must(t, w.Flush())
 	t.Logf("\n%s", table.String())
 	s.turnSome(t, mirrors["eu-central"], c, turned, long)
+	last := s.used()
 	for _, region := range regions {
+		t.Logf("%s takes %d B an endpoint in the end", region, s.light(c, region, empty[region], last[region]))
 		s.Until(30*time.Second, region+" to have it all in the end", func() error { return mirrors[region].has(c, "us-west-1") })
 		if most, at := fastest(s.asked(region, time.Time{})); most > writesPerSecond {
 			t.Errorf("%s: found %d writes within a second of %v", region, most, at)
@@ -73,9 +80,20 @@ func (s *stage) bill(w *tabwriter.Writer, c crowd, region string, begun time.Tim
 	}
 	most, _ := fastest(all)
 	fmt.Fprintf(w, "%s\t%v\t%v\t%d MiB\t%d MiB\t%d MiB\t%d B\t%.1f s\t%d\t%.0f\t%d\t\n", region, created.Round(100*time.Millisecond), took.Round(100*time.Millisecond),
-		empty.resident>>20, now.resident>>20, now.peak>>20, (now.resident-empty.resident)/int64(c.services*perService),
+		empty.resident>>20, now.resident>>20, now.peak>>20, s.light(c, region, empty, now),
 		(now.cpu - empty.cpu).Seconds(), during, float64(during)/took.Seconds(), most)
 	s.Logf("%s asked its API server: %s", region, counted(all, true))
+}
+
+// light returns what an agent takes for each endpoint of the crowd, and fails the test
+// if that is too much.
+func (s *stage) light(c crowd, region string, empty, now usage) (each int64) {
+	s.Helper()
+	n := int64(c.services * perService)
+	if each = (now.resident - empty.resident) / n; each > endpointBytes {
+		s.Errorf("%s: expected the agent to take at most %d B of memory for each of %d endpoints, found %d B: %d MiB without any, %d MiB with all", region, endpointBytes, n, each, empty.resident>>20, now.resident>>20)
+	}
+	return each
 }
 
 // turnSome turns one endpoint after another, each of another service, and waits until
