@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/federator/federator/deploy"
 	"github.com/federator/federator/kube/laptop"
@@ -29,6 +31,7 @@ func TestTheZoneGoesIntoTheClustersDNSAndOutAgain(t *testing.T) {
 	manifests, definitions := rendered(t, deploy.Values{Region: "us-west", Replicas: 1})
 	must(t, link.Install(ctx, c, definitions, manifests, func(string) {}))
 	t.Run("what somebody has configured outlives an installation", func(t *testing.T) { configured(t, c) })
+	t.Run("a pause outlasts an installation, until the replicas are said", func(t *testing.T) { paused(t, c) })
 	system := cluster.Clients.Core.CoreV1().ConfigMaps(metav1.NamespaceSystem)
 	const text = ".:53 {\n    errors\n    kubernetes cluster.local\n    reload\n}"
 	_, err = system.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "coredns"}, Data: map[string]string{"Corefile": text}}, metav1.CreateOptions{})
@@ -123,5 +126,38 @@ func configured(t *testing.T, c *laptop.Cluster) {
 	}
 	if !strings.Contains(d.text(), "agent.yaml of ConfigMap federator is somebody else's") {
 		t.Errorf("it is not said:\n%s", d.text())
+	}
+}
+
+// paused scales to none as kubectl and as unlink do, and installs another image.
+func paused(t *testing.T, c *laptop.Cluster) {
+	ctx, sets := t.Context(), c.Core.AppsV1().StatefulSets(laptop.DefaultNamespace)
+	for image, pause := range map[string]func() error{
+		"registry.example/federator:4": func() error {
+			_, err := sets.UpdateScale(ctx, "federator", &autoscalingv1.Scale{ObjectMeta: metav1.ObjectMeta{Name: "federator", Namespace: laptop.DefaultNamespace}}, metav1.UpdateOptions{FieldManager: "kubectl"})
+			return err
+		},
+		"registry.example/federator:5": func() error {
+			_, err := sets.Patch(ctx, "federator", types.MergePatchType, []byte(`{"spec":{"replicas":0}}`), metav1.PatchOptions{FieldManager: "federator"})
+			return err
+		},
+	} {
+		must(t, pause())
+		install := func(v deploy.Values, taken ...string) error {
+			v.Region, v.Image = "us-west", image
+			manifests, definitions := rendered(t, v)
+			return link.Install(ctx, c, definitions, manifests, func(string) {}, taken...)
+		}
+		must(t, install(deploy.Values{Paused: true}))
+		if f, err := link.AwaitInstalled(ctx, c, func(string) {}); err != nil || f.Replicas != 0 || f.Image != image {
+			t.Errorf("expected %s and no replicas, found %+v, %v", image, f, err)
+		}
+		if err := install(deploy.Values{Replicas: 1}); err == nil || !strings.Contains(err.Error(), link.Scale) || !strings.Contains(err.Error(), "somebody else has changed") {
+			t.Errorf("what was not said was taken over: %v", err)
+		}
+		must(t, install(deploy.Values{Replicas: 1}, link.Scale))
+		if f := link.Installed(ctx, c); f.Replicas != 1 || f.Image != image {
+			t.Errorf("expected that it is started, found %+v", f)
+		}
 	}
 }
