@@ -54,6 +54,7 @@ func TestImportsOfTwoRealClusters(t *testing.T) {
 	t.Run("a writer that dies is followed by another", func(t *testing.T) { s.succession(t) })
 	t.Run("a port more", func(*testing.T) { s.anotherPort() })
 	t.Run("clusters that disagree about a service", func(*testing.T) { s.conflict(pod) })
+	t.Run("a share that endpoints cannot give is told", func(*testing.T) { s.shares() })
 	t.Run("the last export takes everything with it", func(*testing.T) {
 		s.must(s.exports("us-west").Delete(context.Background(), "checkout", metav1.DeleteOptions{}))
 		s.gone("us-west", "checkout")
