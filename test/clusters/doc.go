@@ -13,6 +13,7 @@
 //	users_test.go       what the users of a namespace do with policies and drills, and
 //	                    who their pods are
 //	without_test.go     an API server that is away
+//	wrecked_test.go     a cluster that is built anew under its old name
 //
 // All tests share one federation, made by TestMain, and leave it as they found it. They
 // wait for conditions and bound the wait; what they measure they log.

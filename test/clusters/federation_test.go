@@ -44,8 +44,9 @@ type federation struct {
 	world *controlplane.World
 	// kubeconfig has a context for each of them.
 	kubeconfig string
-	// binary is federator, as operators have it, in a directory of its own.
-	binary string
+	// binary is federator, as operators have it, in a directory of its own, and image the
+	// tar of its image, if the clusters are not somebody else's.
+	binary, image string
 }
 
 // open finds or makes the clusters, in which there is nothing of ours yet.
@@ -70,10 +71,10 @@ func openIn(ctx context.Context, dir string) (*federation, error) {
 		}
 		return f, err
 	}
-	f, tar := &federation{}, dir+"/federator.tar"
+	f := &federation{image: dir + "/federator.tar"}
 	var work errgroup.Group
 	work.Go(func() (err error) { f.binary, err = fleet.Binary(root, dir); return err })
-	work.Go(func() error { return controlplane.BuildFederator(ctx, root, tar) })
+	work.Go(func() error { return controlplane.BuildFederator(ctx, root, f.image) })
 	work.Go(func() (err error) {
 		f.world, err = controlplane.Start(ctx, controlplane.Options{
 			Clusters: names, Nodes: true, DNS: true, Audit: []string{"system:serviceaccounts:" + namespace}, Progress: os.Stderr,
@@ -86,7 +87,7 @@ func openIn(ctx context.Context, dir string) (*federation, error) {
 		for _, c := range f.world.Clusters {
 			f.clusters = append(f.clusters, &cluster{name: c.Name, context: c.Name, config: c.Config, Cluster: c.Clients, dynamic: c.Dynamic, real: c})
 		}
-		err = f.each(ctx, func(ctx context.Context, c *cluster) error { return c.real.Load(ctx, tar) })
+		err = f.each(ctx, func(ctx context.Context, c *cluster) error { return c.real.Load(ctx, f.image) })
 	}
 	if err != nil && f.world != nil {
 		err = errors.Join(err, f.world.Close())
@@ -162,10 +163,7 @@ func (f *federation) form(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if _, err := f.federator(ctx, "dns", "install", "--context", c.context, "--yes"); err != nil {
-			return err
-		}
-		return c.startCaller(ctx)
+		return f.equip(ctx, c)
 	})
 	if err != nil {
 		return err
@@ -214,6 +212,14 @@ func (f *federation) join(ctx context.Context, c *cluster) error {
 	}
 	_, err := f.federator(ctx, "join", "--context", c.context, "--to", first.context)
 	return err
+}
+
+// equip makes what the tests need in a cluster in which federator runs.
+func (f *federation) equip(ctx context.Context, c *cluster) error {
+	if _, err := f.federator(ctx, "dns", "install", "--context", c.context, "--yes"); err != nil {
+		return err
+	}
+	return c.startCaller(ctx)
 }
 
 // quiet waits until check, asked in every cluster, finds nothing but hints.

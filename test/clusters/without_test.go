@@ -27,7 +27,7 @@ func outage() time.Duration {
 	return 15 * time.Second
 }
 
-// This comes last: kubelet, kube-proxy and the controllers of the cluster take up to a
+// This comes late: kubelet, kube-proxy and the controllers of the cluster take up to a
 // minute to look again for an API server that was away.
 func TestNothingWrongIsServedWhileAnAPIServerIsAway(t *testing.T) {
 	f := needWorld(t)
@@ -40,7 +40,7 @@ func TestNothingWrongIsServedWhileAnAPIServerIsAway(t *testing.T) {
 	pods, err := home.Core.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{})
 	ok(t, err)
 
-	stop := s.callAll("checkout")
+	stop := s.callAll("checkout", f.clusters...)
 	ok(t, home.real.StopAPIServer())
 	began := time.Now()
 	for _, p := range pods.Items {
@@ -54,11 +54,7 @@ func TestNothingWrongIsServedWhileAnAPIServerIsAway(t *testing.T) {
 	}
 	t.Logf("noticed after %s", time.Since(began).Round(100*time.Millisecond))
 	time.Sleep(outage() - time.Since(began)) // what is measured is that nothing happens
-	for name, r := range stop() {
-		t.Logf("%s: %d calls, of which %d had to be repeated", name, r.calls, r.repeated)
-		if r.calls == 0 || len(r.wrong) > 0 {
-			t.Errorf("%s: expected every call to be answered by its own cluster, found of %d: %q", name, r.calls, r.wrong)
-		}
+	for name, r := range s.right(stop()) {
 		if r.repeated > max(r.calls/20, 5) {
 			t.Errorf("%s: %d of %d calls were not answered at first: too many for packets that are lost now and then", name, r.repeated, r.calls)
 		}
@@ -100,13 +96,26 @@ type record struct {
 // patience is for how long a call is repeated to which there is no answer.
 const patience = 20 * time.Second
 
-// callAll has every caller call a service all the time, until it is told to stop; every
-// answer is to come from the caller's own cluster. The last call is answered, too.
-func (s *shop) callAll(service string) (stop func() map[string]*record) {
+// right looks at what became of calls to the own clusters of callers, and returns it.
+func (s *shop) right(records map[string]*record) map[string]*record {
+	s.Helper()
+	for name, r := range records {
+		s.Logf("%s: %d calls, of which %d had to be repeated", name, r.calls, r.repeated)
+		if r.calls == 0 || len(r.wrong) > 0 {
+			s.Errorf("%s: expected every call to be answered by its own cluster, found of %d: %q", name, r.calls, r.wrong)
+		}
+	}
+	return records
+}
+
+// callAll has the callers of clusters call a service all the time, until it is told to
+// stop; every answer is to come from the caller's own cluster. The last call is answered,
+// too.
+func (s *shop) callAll(service string, from ...*cluster) (stop func() map[string]*record) {
 	ctx, cancel := context.WithCancel(s.Context())
 	records := map[string]*record{}
 	var running sync.WaitGroup
-	for _, c := range s.clusters {
+	for _, c := range from {
 		r, url := &record{}, "http://"+s.address(c, service)
 		records[c.name] = r
 		running.Go(func() {
