@@ -175,7 +175,9 @@ func TestThePodKeepsToTheRestrictedStandard(t *testing.T) {
 	}
 }
 
-func TestTheAgentsConfigurationIsValid(t *testing.T) {
+// agentConfig is the configuration that the manifests give the agent, without defaults.
+func agentConfig(t *testing.T) federation.Config {
+	t.Helper()
 	var config corev1.ConfigMap
 	strictly(t, rendered(t, Values{Region: "us-west", Cluster: "west-1"})["ConfigMap/federator"], &config)
 	path := filepath.Join(t.TempDir(), "agent.yaml")
@@ -186,6 +188,11 @@ func TestTheAgentsConfigurationIsValid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+func TestTheAgentsConfigurationIsValid(t *testing.T) {
+	c := agentConfig(t)
 	c.DataDir = "/var/lib/federator"
 	if err := c.WithDefaults().Validate(); err != nil {
 		t.Error(err)

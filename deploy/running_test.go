@@ -2,8 +2,6 @@ package deploy
 
 import (
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"testing"
@@ -14,8 +12,6 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-
-	"github.com/federator/federator/federation"
 )
 
 // replicas is the template of the pods.
@@ -98,16 +94,7 @@ type ports struct{ Peer, Gossip, DNS, HTTP int32 }
 
 func listening(t *testing.T) ports {
 	t.Helper()
-	var config corev1.ConfigMap
-	strictly(t, rendered(t, Values{Region: "us-west", Cluster: "west-1"})["ConfigMap/federator"], &config)
-	path := filepath.Join(t.TempDir(), "agent.yaml")
-	if err := os.WriteFile(path, []byte(config.Data["agent.yaml"]), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c, err := federation.LoadConfig(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := agentConfig(t)
 	number := func(address string) int32 {
 		_, text, err := net.SplitHostPort(address)
 		n, err2 := strconv.ParseUint(text, 10, 16)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/federator/federator/peering/pb"
 	"github.com/federator/federator/test/e2e/fleet"
-	"github.com/federator/federator/test/lab/still"
+	"github.com/federator/federator/test/still"
 )
 
 // apply writes a policy for a service of that name, over the CLI of a replica.

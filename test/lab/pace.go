@@ -9,7 +9,7 @@ import (
 
 	"github.com/federator/federator/test/lab/checker"
 	"github.com/federator/federator/test/lab/network"
-	"github.com/federator/federator/test/lab/still"
+	"github.com/federator/federator/test/still"
 )
 
 // pace watches what a busy machine does to a world: that the lab itself stands still,

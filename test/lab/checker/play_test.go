@@ -11,7 +11,7 @@ import (
 	"github.com/federator/federator/test/e2e/fleet"
 	"github.com/federator/federator/test/lab/checker"
 	"github.com/federator/federator/test/lab/mutant"
-	"github.com/federator/federator/test/lab/still"
+	"github.com/federator/federator/test/still"
 )
 
 // root is the module's.

@@ -10,7 +10,7 @@ import (
 	"github.com/federator/federator/test/lab/checker"
 	"github.com/federator/federator/test/lab/network"
 	"github.com/federator/federator/test/lab/network/wan"
-	"github.com/federator/federator/test/lab/still"
+	"github.com/federator/federator/test/still"
 )
 
 const service = "shop/checkout"

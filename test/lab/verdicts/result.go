@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/federator/federator/test/lab/still"
+	"github.com/federator/federator/test/still"
 )
 
 // Result is what happened in one world.

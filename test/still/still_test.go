@@ -12,7 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/federator/federator/test/lab/still"
+	"github.com/federator/federator/test/still"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
